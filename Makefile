@@ -1,0 +1,71 @@
+# pymilk: change a live Supabase database safely. `make` alone lists the targets.
+#
+# Every target sets itself up in .venv first; nothing else is touched and no terminal is needed.
+# With SUPABASE_DB_URL set, the deploy commands work on that database; without it, on the
+# embedded one in .pymilk/.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup deploy-gap rollback-gap status rehearse db-start db-stop db-reset test test-long \
+        check fmt clean
+
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' \
+	  $(MAKEFILE_LIST)
+
+setup: $(READY) ## create .venv with everything in it (the other targets do this themselves)
+
+$(READY): pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (once; about half a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "pymilk needs Python 3.11 or newer; set PYTHON=")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+	  $(BIN)/python -m pip install --quiet --editable '.[deploy,embedded,dev]'
+	@touch $@
+
+deploy-gap: $(READY) ## deploy one gap with everything proven:  make deploy-gap GAP=001
+	@$(BIN)/pymilk deploy $(GAP) $(ARGS)
+
+rollback-gap: $(READY) ## undo one gap, without losing a row:      make rollback-gap GAP=001
+	@$(BIN)/pymilk rollback $(GAP) $(ARGS)
+
+status: $(READY) ## what is applied, pending, edited, held
+	@$(BIN)/pymilk status $(ARGS)
+
+rehearse: $(READY) ## rehearse on a restored copy; nothing live changes:  make rehearse GAP=001
+	@$(BIN)/pymilk rehearse $(GAP) $(ARGS)
+
+db-start: $(READY) ## start the embedded database and load the demo dairy
+	@$(BIN)/pymilk db start
+
+db-stop: $(READY) ## stop the embedded database (its data stay)
+	@$(BIN)/pymilk db stop
+
+db-reset: $(READY) ## the embedded database back to the dairy's first day
+	@$(BIN)/pymilk db reset --yes
+
+test: $(READY) ## the suite, on real Postgres
+	@$(BIN)/pytest -m "not long" $(ARGS)
+
+test-long: $(READY) ## the long proofs: hundreds of rounds, kills
+	@$(BIN)/pytest -m long $(ARGS)
+
+check: $(READY) ## format, lint and types: Python and SQL
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --processes 2 supabase sql
+	@$(BIN)/squawk --config .squawk.toml supabase/migrations/*.sql
+
+fmt: $(READY) ## format Python and SQL
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix --exit-zero .
+	@$(BIN)/sqlfluff format --processes 2 supabase sql
+
+clean: ## remove .venv and caches (the embedded database stays)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
