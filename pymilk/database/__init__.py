@@ -1,0 +1,1 @@
+"""Postgres: connections, servers, catalog, contents, history, ledger, dumps. No pipeline here."""

@@ -1,0 +1,137 @@
+"""The catalog of a database as plain values, its fingerprint, and the difference between two.
+
+A fingerprint proves that a rollback restored the schema, and that a live schema is the rehearsed
+one. Every object is compared by itself, so that a difference names it.
+"""
+
+import difflib
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+
+from pymilk.database.connection import Connection
+
+# Schemas that Supabase runs for its own services (its documentation and images name them), and
+# ours. What happens in them isn't the project's doing.
+PLATFORM_SCHEMAS = (
+    "auth",
+    "cron",
+    "dbdev",
+    "extensions",
+    "graphql",
+    "graphql_public",
+    "information_schema",
+    "net",
+    "pgbouncer",
+    "pgmq",
+    "pgsodium",
+    "pgsodium_masks",
+    "pgtle",
+    "realtime",
+    "_realtime",
+    "_analytics",
+    "storage",
+    "supabase_functions",
+    "supabase_migrations",
+    "vault",
+)
+OWN_SCHEMAS = ("pymilk", "pymilk_archive")
+
+_QUERY = resources.files("pymilk.database").joinpath("catalog.sql").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The objects of a database's own schemas.
+
+    Attributes:
+        objects: `kind name` → definition, in order.
+    """
+
+    objects: Mapping[str, str]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over every object; equal exactly when the catalogs are."""
+        digest = hashlib.sha256()
+        for name, definition in sorted(self.objects.items()):
+            digest.update(f"{len(name)}:{name}{len(definition)}:{definition}".encode())
+        return digest.hexdigest()
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """The names of all objects of a kind."""
+        start = f"{kind} "
+        return tuple(name[len(start) :] for name in self.objects if name.startswith(start))
+
+    def difference(self, other: "Catalog") -> "Difference":
+        """What changed from this catalog to `other`."""
+        mine, theirs = self.objects, other.objects
+        return Difference(
+            appeared=tuple(name for name in theirs if name not in mine),
+            vanished=tuple(name for name in mine if name not in theirs),
+            changed=tuple(name for name in mine if name in theirs and mine[name] != theirs[name]),
+        )
+
+    def text_difference(self, other: "Catalog", name: str) -> str:
+        """A unified diff of one object's definition, from this catalog to `other`."""
+        lines = difflib.unified_diff(
+            self.objects.get(name, "").splitlines(),
+            other.objects.get(name, "").splitlines(),
+            "expected",
+            "found",
+            lineterm="",
+            n=2,
+        )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Names of objects that differ between two catalogs."""
+
+    appeared: tuple[str, ...]
+    vanished: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every object that differs."""
+        return frozenset((*self.appeared, *self.vanished, *self.changed))
+
+    def __bool__(self) -> bool:
+        return bool(self.appeared or self.vanished or self.changed)
+
+    def sentences(self, limit: int = 12) -> tuple[str, ...]:
+        """One line an object, for a person; at most `limit`, then a count."""
+        lines = [
+            *(f"+ {name}" for name in self.appeared),
+            *(f"- {name}" for name in self.vanished),
+            *(f"~ {name}" for name in self.changed),
+        ]
+        rest = len(lines) - limit
+        return tuple(lines[:limit]) + ((f"… and {rest} more",) if rest > 0 else ())
+
+
+def read_catalog(connection: Connection) -> Catalog:
+    """Read the catalog as the current transaction sees it."""
+    # The definitions qualify a name exactly when the search path doesn't reach it: fix the path.
+    with connection.transaction():
+        before = connection.execute("select current_setting('search_path')").fetchone()
+        connection.execute("set local search_path = pg_catalog")
+        rows = connection.execute(_QUERY, {"hidden": [*PLATFORM_SCHEMAS, *OWN_SCHEMAS]}).fetchall()
+        connection.execute(
+            "select set_config('search_path', %s, true)", (before[0] if before else "",)
+        )
+    return Catalog({f"{kind} {name}": definition for kind, name, definition in rows})
+
+
+def project_schemas(connection: Connection) -> tuple[str, ...]:
+    """The schemas that belong to the project: all but the platform's and ours."""
+    rows = connection.execute(
+        "select n.nspname from pg_catalog.pg_namespace as n"
+        " where n.nspname <> all(%s) and n.nspname !~ '^pg_' order by 1",
+        ([*PLATFORM_SCHEMAS, *OWN_SCHEMAS],),
+    ).fetchall()
+    return tuple(row[0] for row in rows)

@@ -1,0 +1,119 @@
+"""Connect to the target database, and refuse what a deploy can't trust."""
+
+import os
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import conninfo
+from psycopg.rows import TupleRow
+
+from pymilk.problem import Problem, UsageProblem
+from pymilk.project.policy import Preset
+
+Connection = psycopg.Connection[TupleRow]
+
+_TRANSACTION_POOLER_PORT = "6543"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The database that a command works on.
+
+    Attributes:
+        url: How to connect; holds the password, so it is never printed.
+        preset: Which policy it gets.
+    """
+
+    url: str = field(repr=False)
+    preset: Preset
+
+    @property
+    def label(self) -> str:
+        """Who and where, without the password."""
+        parts = conninfo.conninfo_to_dict(self.url)
+        host = str(parts.get("host") or "local socket")
+        if host.startswith("/"):
+            return f"{parts.get('dbname', 'postgres')} (embedded)"
+        return f"{parts.get('user', '')}@{host}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+    @property
+    def folder_name(self) -> str:
+        """A name for this target's backups, safe in a path."""
+        return "".join(c if c.isalnum() or c in "-._" else "_" for c in self.label).strip("_")
+
+
+def target_at(url: str, preset: Preset) -> Target:
+    """Check that `url` can be a target at all.
+
+    Raises:
+        UsageProblem: It is no Postgres URL, or it is Supabase's transaction pooler.
+    """
+    try:
+        parts = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise UsageProblem(
+            "The database URL can't be read.",
+            state="No database was touched.",
+            todo="It should look like postgresql://USER:PASSWORD@HOST:5432/postgres.",
+        ) from error
+    if str(parts.get("port", "")) == _TRANSACTION_POOLER_PORT:
+        raise UsageProblem(
+            "Port 6543 is Supabase's transaction pooler: locks and settings don't stay with a"
+            " session there, so nothing could be proven through it.",
+            state="No database was touched.",
+            todo="Use the direct connection or the session pooler: the same URL with port 5432.",
+        )
+    return Target(url, preset)
+
+
+def connect(url: str, *, purpose: str, autocommit: bool = True) -> Connection:
+    """Open a connection whose settings make values print alike everywhere.
+
+    Args:
+        url: A libpq URL.
+        purpose: What it is for; the server shows it as application_name.
+        autocommit: psycopg's; transactions are then explicit blocks.
+
+    Raises:
+        Problem: The database can't be reached.
+    """
+    try:
+        connection = psycopg.connect(
+            url, autocommit=autocommit, application_name=f"pymilk {purpose}", connect_timeout=15
+        )
+    except psycopg.OperationalError as error:
+        label = Target(url, Preset.LIVE).label
+        raise Problem(
+            f"Can't connect to {label}: {last_line(error)}",
+            state="Nothing was changed: there was no connection.",
+            todo="Check the URL and the password, and that the project isn't paused; then try again.",
+        ) from error
+    connection.execute(
+        "select set_config('DateStyle', 'ISO, YMD', false), set_config('TimeZone', 'UTC', false),"
+        " set_config('IntervalStyle', 'postgres', false),"
+        " set_config('extra_float_digits', '1', false), set_config('bytea_output', 'hex', false)"
+    )
+    return connection
+
+
+def without_password(url: str) -> tuple[str, dict[str, str]]:
+    """A connection string to show on a command line, and the environment that completes it.
+
+    Command lines can be read by every user of the machine; passwords don't belong there.
+    """
+    parts = conninfo.conninfo_to_dict(url)
+    password = parts.pop("password", None)
+    return conninfo.make_conninfo("", **parts), (
+        {"PGPASSWORD": str(password)} if password is not None else {}
+    )
+
+
+def last_line(error: BaseException) -> str:
+    """The sentence that matters of a driver's error, which may run over several lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def environment_url() -> str | None:
+    """The database named by SUPABASE_DB_URL, if any."""
+    return os.environ.get("SUPABASE_DB_URL") or None

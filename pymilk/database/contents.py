@@ -1,0 +1,109 @@
+"""What the tables hold, as counts and fingerprints that don't depend on the order of rows."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from pymilk.database.connection import Connection
+
+
+@dataclass(frozen=True)
+class Contents:
+    """One table's rows.
+
+    Attributes:
+        rows: How many.
+        fingerprint: Sum of the rows' 64-bit hashes; equal rows give equal sums in any order.
+    """
+
+    rows: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with rows of its own (views and partitioned parents have none).
+
+    Attributes:
+        schema: Its schema.
+        name: Its name.
+        columns: Its columns, by name; generated ones follow from the others and are left out.
+    """
+
+    schema: str
+    name: str
+    columns: tuple[str, ...]
+
+    @property
+    def qualified(self) -> str:
+        """`schema.name`, for people and as a key."""
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """For statements."""
+        return sql.Identifier(self.schema, self.name)
+
+
+def read_tables(connection: Connection, schemas: Iterable[str]) -> tuple[Table, ...]:
+    """The tables of some schemas, in order."""
+    rows = connection.execute(
+        """
+        select
+            n.nspname,
+            c.relname,
+            array(
+                select t.attname::text from pg_catalog.pg_attribute as t
+                where
+                    t.attrelid = c.oid and t.attnum > 0 and not t.attisdropped
+                    and t.attgenerated = ''
+                order by t.attname
+            )
+        from pg_catalog.pg_class as c
+        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+        where c.relkind = 'r' and n.nspname = any(%s)
+        order by n.nspname, c.relname
+        """,
+        (list(schemas),),
+    ).fetchall()
+    return tuple(Table(schema, name, tuple(columns)) for schema, name, columns in rows)
+
+
+def read_contents(connection: Connection, table: Table, columns: tuple[str, ...]) -> Contents:
+    """Count and fingerprint a table over the given columns.
+
+    The hash is Postgres's own `hashtextextended`, which hash partitioning relies on to stay the
+    same between major versions; values print alike because `connect` fixes the settings for that.
+    """
+    whole_row = sql.SQL("row({})::text").format(
+        sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
+    )
+    found = connection.execute(
+        sql.SQL(
+            "select count(*),"
+            " coalesce(sum(pg_catalog.hashtextextended({row}, 0)::numeric), 0)::text"
+            " from only {table} as t"
+        ).format(row=whole_row, table=table.identifier)
+    ).fetchone()
+    return Contents(*found) if found else Contents(0, "0")
+
+
+def read_all_contents(connection: Connection, tables: Iterable[Table]) -> Mapping[str, Contents]:
+    """Count and fingerprint whole tables, by qualified name."""
+    return {table.qualified: read_contents(connection, table, table.columns) for table in tables}
+
+
+def differing_tables(
+    before: Mapping[str, Contents], after: Mapping[str, Contents]
+) -> tuple[str, ...]:
+    """Tables that are in one only, or whose rows differ, with the counts in words."""
+    return tuple(
+        f"{name}: {_in_words(before.get(name))} → {_in_words(after.get(name))}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    )
+
+
+def _in_words(contents: Contents | None) -> str:
+    return "absent" if contents is None else f"{contents.rows:,} rows ({contents.fingerprint[-6:]})"

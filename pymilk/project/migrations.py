@@ -1,0 +1,215 @@
+"""The migrations of a project and, under the same stem, their rollbacks and verifications."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pymilk.problem import UsageProblem
+from pymilk.project.statements import Statement, split
+
+# The Supabase CLI's own pattern; it names files by 14 digits of UTC time, others use fewer.
+_FILE_NAME = re.compile(r"^([0-9]+)_(.*)\.sql$")
+_GAP = re.compile(r"^gap_?0*([0-9]+)(?:_|$)")
+_GAP_ASKED = re.compile(r"^(?:gap[-_ ]?)?0*([0-9]{1,4})$", re.IGNORECASE)
+_IRREVERSIBLE = re.compile(r"^-- irreversible: *(\S.*)$", re.MULTILINE)
+
+_TRANSACTION_CONTROL = frozenset({"begin", "commit", "rollback", "end", "abort", "savepoint"})
+_OUTSIDE_TRANSACTIONS = (
+    ("vacuum",),
+    ("create", "database"),
+    ("drop", "database"),
+    ("alter", "system"),
+    ("create", "tablespace"),
+    ("drop", "tablespace"),
+)
+
+
+@dataclass(frozen=True)
+class Script:
+    """One SQL file.
+
+    Attributes:
+        path: Where it lies.
+        text: What it says.
+    """
+
+    path: Path
+    text: str
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @cached_property
+    def statements(self) -> tuple[Statement, ...]:
+        """Its statements, in order."""
+        return split(self.text)
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One migration with what undoes and what verifies it.
+
+    Attributes:
+        version: The digits that its file name begins with.
+        name: The rest of the file name, `gap_001_allocate_payment_atomic`.
+        up: The migration itself.
+        down: Its rollback, if there is one.
+        verify: Its verification, if there is one.
+    """
+
+    version: str
+    name: str
+    up: Script
+    down: Script | None
+    verify: Script | None
+
+    @property
+    def stem(self) -> str:
+        """What its three files are called, without `.sql`."""
+        return f"{self.version}_{self.name}"
+
+    @property
+    def gap(self) -> str | None:
+        """The number of the gap that it fixes, three digits; none for other migrations."""
+        found = _GAP.match(self.name)
+        return found.group(1).zfill(3) if found else None
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: `GAP-001`, or its name."""
+        return f"GAP-{self.gap}" if self.gap else self.name
+
+    @property
+    def argument(self) -> str:
+        """What to type after `pymilk deploy` or `pymilk rollback`."""
+        return self.gap or self.version
+
+    @property
+    def irreversible(self) -> str | None:
+        """Why it has no rollback, from its `-- irreversible: …` line."""
+        found = _IRREVERSIBLE.search(self.up.text)
+        return found.group(1).strip() if found else None
+
+
+def load_migrations(supabase: Path) -> tuple[Migration, ...]:
+    """Read every migration under a supabase/ folder, oldest first.
+
+    Args:
+        supabase: The folder that holds migrations/, rollbacks/ and verify/.
+
+    Raises:
+        UsageProblem: The folder is missing, or two files claim one version.
+    """
+    folder = supabase / "migrations"
+    if not folder.is_dir():
+        raise UsageProblem(
+            f"There is no folder {folder}.",
+            state="No database was touched.",
+            todo="Run this in a project that has supabase/migrations, or name it with --project.",
+        )
+    migrations: dict[str, Migration] = {}
+    for path in sorted(folder.glob("*.sql")):
+        found = _FILE_NAME.match(path.name)
+        if not found:
+            continue  # the Supabase CLI skips it as well
+        version, name = found.groups()
+        if version in migrations:
+            first = migrations[version].stem
+            raise UsageProblem(
+                f"Two migrations have version {version}: {first} and {path.stem}.",
+                state="No database was touched.",
+                todo="Give one of them a later version; an applied one keeps its own.",
+            )
+        migrations[version] = Migration(
+            version,
+            name,
+            _script(path),
+            _optional_script(supabase / "rollbacks" / path.name),
+            _optional_script(supabase / "verify" / path.name),
+        )
+    return tuple(sorted(migrations.values(), key=lambda migration: int(migration.version)))
+
+
+def find_migration(migrations: tuple[Migration, ...], asked: str) -> Migration:
+    """The migration that a person means by `001`, `GAP-001`, a version, a name or a stem.
+
+    Raises:
+        UsageProblem: None or several match.
+    """
+    gap = _GAP_ASKED.match(asked.strip())
+    number = gap.group(1).zfill(3) if gap else None
+    matching = [
+        migration
+        for migration in migrations
+        if asked in {migration.version, migration.name, migration.stem, migration.up.path.name}
+        or (number is not None and migration.gap == number)
+    ]
+    if len(matching) == 1:
+        return matching[0]
+    known = ", ".join(migration.argument for migration in migrations) or "none"
+    if matching:
+        stems = ", ".join(migration.stem for migration in matching)
+        raise UsageProblem(
+            f"'{asked}' could be any of: {stems}.",
+            state="No database was touched.",
+            todo="Name one of them by its version.",
+        )
+    raise UsageProblem(
+        f"There is no migration '{asked}'.",
+        state="No database was touched.",
+        todo=f"Known here: {known}.",
+    )
+
+
+def refuse_what_cannot_be_one_transaction(script: Script) -> None:
+    """Refuse a script that would end our transaction, or that can't run inside one.
+
+    The whole promise (proof first, then commit, all in one transaction) hangs on this.
+
+    Raises:
+        UsageProblem: It holds such a statement.
+    """
+    for statement in script.statements:
+        words = statement.words
+        inside = next(
+            (
+                " ".join(words[: len(start)])
+                for start in _OUTSIDE_TRANSACTIONS
+                if words[: len(start)] == start
+            ),
+            None,
+        )
+        if words[:1] and words[0] in _TRANSACTION_CONTROL:
+            what = f"'{words[0]}' controls the transaction itself"
+        elif words[:2] == ("start", "transaction"):
+            what = "'start transaction' controls the transaction itself"
+        elif "concurrently" in words:
+            what = "'concurrently' can't run in a transaction"
+        elif inside:
+            what = f"'{inside}' can't run in a transaction"
+        else:
+            continue
+        raise UsageProblem(
+            f"{script.path.name}, line {statement.line}: {what}.",
+            state="No database was touched.",
+            todo="Each script runs in one transaction, with its proof: take that statement out.",
+        )
+
+
+def _script(path: Path) -> Script:
+    try:
+        return Script(path, path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UsageProblem(
+            f"{path} isn't UTF-8 text ({error.reason} at byte {error.start}).",
+            state="No database was touched.",
+            todo="Save it as UTF-8.",
+        ) from error
+
+
+def _optional_script(path: Path) -> Script | None:
+    return _script(path) if path.is_file() else None

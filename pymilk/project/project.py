@@ -1,0 +1,140 @@
+"""A project: the folder with supabase/ in it, and what its pyproject.toml says about deploying."""
+
+import subprocess
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pymilk.problem import UsageProblem
+from pymilk.project.migrations import Migration, Script, load_migrations
+from pymilk.project.policy import PRESETS, Policy, Preset
+
+
+@dataclass(frozen=True)
+class Project:
+    """One project on disk.
+
+    Attributes:
+        root: The folder that holds supabase/.
+        settings: `[tool.pymilk]` of its pyproject.toml; empty when there is none.
+    """
+
+    root: Path
+    settings: Mapping[str, object]
+
+    @property
+    def workspace(self) -> Path:
+        """Where backups and the embedded database lie; git ignores it."""
+        return self.root / ".pymilk"
+
+    @cached_property
+    def migrations(self) -> tuple[Migration, ...]:
+        """Every migration, oldest first."""
+        return load_migrations(self.root / "supabase")
+
+    @cached_property
+    def invariants(self) -> tuple[Script, ...]:
+        """The queries whose every row is a violation."""
+        return self._queries("invariants", "sql/invariants")
+
+    @cached_property
+    def state(self) -> tuple[Script, ...]:
+        """The queries whose figures no deploy and no rollback may change (first column: key)."""
+        return self._queries("state", "sql/state")
+
+    def policy(self, preset: Preset) -> Policy:
+        """The policy of a kind of database: the preset, and what the project says over it.
+
+        Raises:
+            UsageProblem: pyproject.toml says something that is no policy.
+        """
+        asked = self.settings.get("policy", {})
+        own = asked.get(preset.value, {}) if isinstance(asked, Mapping) else asked
+        try:
+            if not isinstance(own, Mapping):
+                raise UsageProblem(f"[tool.pymilk.policy.{preset}] is not a table.")
+            return Policy.model_validate({**PRESETS[preset], **own})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "policy"
+            raise UsageProblem(
+                f"pyproject.toml, [tool.pymilk.policy.{preset}], {where}: {first['msg']}.",
+                state="No database was touched.",
+                todo="Mend that line; docs/policy.md lists what can be set.",
+            ) from error
+
+    def _queries(self, setting: str, default: str) -> tuple[Script, ...]:
+        folder = self.root / str(self.settings.get(setting, default))
+        return tuple(
+            Script(path, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))
+        )
+
+
+def load_project(folder: Path) -> Project:
+    """Find the project that `folder` lies in: the nearest folder above with supabase/ in it.
+
+    Raises:
+        UsageProblem: There is none, or its pyproject.toml can't be read.
+    """
+    start = folder.resolve()
+    for root in (start, *start.parents):
+        if (root / "supabase").is_dir():
+            return Project(root, _settings(root / "pyproject.toml"))
+    raise UsageProblem(
+        f"No project here: neither {start} nor a folder above it has a supabase/ folder.",
+        state="No database was touched.",
+        todo="Go to the project's folder, or name it with --project.",
+    )
+
+
+def _settings(path: Path) -> Mapping[str, object]:
+    if not path.is_file():
+        return {}
+    try:
+        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+    except tomllib.TOMLDecodeError as error:
+        raise UsageProblem(
+            f"{path} can't be read: {error}.",
+            state="No database was touched.",
+            todo="Mend that line.",
+        ) from error
+    settings = tool.get("pymilk", {})
+    return settings if isinstance(settings, Mapping) else {}
+
+
+@dataclass(frozen=True)
+class Revision:
+    """Where the project's files stand in git.
+
+    Attributes:
+        commit: The commit, or none outside git.
+        uncommitted: Files under supabase/ or sql/ that differ from it.
+    """
+
+    commit: str | None
+    uncommitted: tuple[str, ...]
+
+
+def revision(project: Project) -> Revision:
+    """What git says of the project's SQL."""
+    commit = _git(project.root, "rev-parse", "HEAD")
+    changes = _git(project.root, "status", "--porcelain", "--", "supabase", "sql")
+    return Revision(commit, tuple(line[3:] for line in (changes or "").splitlines()))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.rstrip("\n") if done.returncode == 0 else None

@@ -1,0 +1,103 @@
+"""Split SQL text into its statements.
+
+The pieces become `statements[]` of Supabase's history table, and the unit in which a failing
+migration is reported. The rules are those of the Supabase CLI: a `;` ends a statement unless it
+stands in quotes, a dollar quote, a comment, parentheses, or `begin atomic … end`; a comment stays
+with the statement after it; the `;` itself is dropped.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_TOKEN = re.compile(
+    r"""
+      (?P<line_comment>--[^\n]*)
+    | (?P<block_comment>/\*)
+    | (?P<escape_string>\b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z))
+    | (?P<string>'(?:[^']|'')*(?:'|\Z))
+    | (?P<identifier>"(?:[^"]|"")*(?:"|\Z))
+    | (?P<dollar>\$(?P<tag>[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$)
+    | (?P<word>[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*)
+    | (?P<punctuation>[();])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement and where it starts.
+
+    Attributes:
+        text: The statement with the comments before it, without its `;`.
+        line: The line (from 1) of its first word that isn't a comment.
+        words: Its first keywords, lower-case, to tell what kind it is.
+    """
+
+    text: str
+    line: int
+    words: tuple[str, ...]
+
+
+def split(sql: str) -> tuple[Statement, ...]:
+    """Split `sql` into statements; text that is only comments yields none."""
+    return tuple(_statements(sql))
+
+
+def _statements(sql: str) -> Iterator[Statement]:
+    start = depth = atomic = position = 0
+    first_word: int | None = None
+    words: list[str] = []
+    while match := _TOKEN.search(sql, position):
+        kind, position = match.lastgroup, match.end()
+        if kind == "line_comment":
+            continue
+        if kind == "block_comment":
+            position = _end_of_block_comment(sql, position)
+            continue
+        if kind == "punctuation" and match.group() == ";" and depth == 0 and atomic == 0:
+            if first_word is not None:
+                yield _statement(sql, start, match.start(), first_word, words)
+            start, first_word, words = position, None, []
+            continue
+        first_word = match.start() if first_word is None else first_word
+        if match.group("dollar"):
+            closing = sql.find(match.group("dollar"), position)
+            position = len(sql) if closing < 0 else closing + len(match.group("dollar"))
+        elif kind == "punctuation":
+            depth = max(0, depth + {"(": 1, ")": -1}.get(match.group(), 0))
+        elif kind == "word":
+            word = match.group().lower()
+            atomic = _atomic_depth(atomic, word, words)
+            words.append(word)
+    if first_word is not None:
+        yield _statement(sql, start, len(sql), first_word, words)
+
+
+def _statement(sql: str, start: int, end: int, first_word: int, words: list[str]) -> Statement:
+    line = sql.count("\n", 0, first_word) + 1
+    return Statement(sql[start:end].strip(), line, tuple(words[:6]))
+
+
+def _atomic_depth(atomic: int, word: str, words: list[str]) -> int:
+    """How deep in `begin atomic … end` we are; `case … end` nests inside it."""
+    if word == "atomic" and words and words[-1] == "begin":
+        return atomic + 1
+    if atomic and word == "case":
+        return atomic + 1
+    if atomic and word == "end":
+        return atomic - 1
+    return atomic
+
+
+def _end_of_block_comment(sql: str, position: int) -> int:
+    """The end of a block comment that began before `position`; they nest in Postgres."""
+    depth = 1
+    while edge := _COMMENT_EDGE.search(sql, position):
+        depth += 1 if edge.group() == "/*" else -1
+        position = edge.end()
+        if depth == 0:
+            return position
+    return len(sql)
