@@ -1,0 +1,283 @@
+"""A Postgres 18 of our own, shaped like a Supabase project, in a folder and behind a socket."""
+
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pymilk.database import lockfile
+from pymilk.database.cluster import SUPERUSER, Cluster, Setting
+from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
+from pymilk.database.programs import find_programs
+from pymilk.database.running_as import Account, own_place, programs_reached_by, server_account
+from pymilk.problem import Problem
+
+_EVERYWHERE: tuple[Setting, ...] = (
+    ("listen_addresses", ""),
+    ("unix_socket_permissions", "0700"),
+    ("timezone", "UTC"),
+    ("log_timezone", "UTC"),
+    ("max_connections", "100"),
+    ("log_line_prefix", "%m [%p] %q%u@%d "),
+)
+
+# For data that are meant to survive.
+DURABLE: tuple[Setting, ...] = (*_EVERYWHERE, ("shared_buffers", "128MB"))
+
+# For data that are made to be thrown away.
+THROW_AWAY: tuple[Setting, ...] = (
+    *_EVERYWHERE,
+    ("shared_buffers", "128MB"),
+    ("fsync", "off"),
+    ("synchronous_commit", "off"),
+    ("full_page_writes", "off"),
+    ("max_wal_size", "4GB"),
+)
+
+_SCRATCH = "pymilk-scratch-"
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class EmbeddedServer:
+    """A Postgres in a folder; it goes on running when the command that started it ends.
+
+    Attributes:
+        directory: The folder that the server belongs to. It holds a lock, and the data unless
+            the user that runs Postgres can't reach it (only when we are root): then a file in
+            it names the place in /var/lib/pymilk where they are.
+        settings: Postgres's settings; they count when the data are made.
+        privileges: Which default privileges the database `postgres` gets when it is made.
+    """
+
+    directory: Path
+    settings: tuple[Setting, ...] = DURABLE
+    privileges: DefaultPrivileges = DefaultPrivileges.OPEN
+
+    def start(self) -> None:
+        """Start the server, and make its data first where there are none.
+
+        Does nothing when it runs. Safe when several processes do it at once, and after any of
+        them was killed.
+
+        Raises:
+            Problem: it can't be made or does not start.
+        """
+        if self.running():
+            return
+        with self._locked():
+            if self.running():
+                return
+            account = server_account()
+            place = self._place() or self._make_place(account)
+            cluster = Cluster(place, programs_reached_by(account, find_programs()), account)
+            if not cluster.data.exists():
+                self._create(cluster)
+            cluster.start()
+
+    def stop(self) -> None:
+        """Stop the server, if it runs; its data stay.
+
+        Raises:
+            Problem: it does not stop.
+        """
+        if not self.directory.is_dir():
+            return
+        with self._locked():
+            cluster = self._cluster()
+            if cluster is not None:
+                cluster.stop()
+
+    def running(self) -> bool:
+        """Whether the server takes connections now.
+
+        Raises:
+            Problem: the folder is another user's, or its data are gone.
+        """
+        cluster = self._cluster()
+        return cluster is not None and cluster.answers()
+
+    def destroy(self) -> None:
+        """End the server and remove its data. The folder stays, with a lock in it.
+
+        Raises:
+            Problem: the folder is another user's.
+            OSError: something in it can't be removed.
+        """
+        if not self.directory.is_dir():
+            return
+        with self._locked():
+            place = self._place()
+            if place is not None and place.exists():
+                _remove(Cluster(place, find_programs(), server_account()))
+            self._note.unlink(missing_ok=True)
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        """The libpq URL of a database on this server, through a socket that only we can reach.
+
+        Args:
+            database: Name of the database.
+            user: The role to log in as; `supabase_admin` is the superuser.
+
+        Raises:
+            Problem: there is no server in this folder.
+        """
+        cluster = self._cluster()
+        if cluster is None:
+            raise Problem(
+                f"There is no embedded Postgres in {self.directory}.",
+                state="Nothing is running there.",
+                todo="Start it: pymilk db start",
+            )
+        return cluster.url(database, user)
+
+    @property
+    def _near(self) -> Path:
+        """The place for the data in the folder itself."""
+        return self.directory / "server"
+
+    @property
+    def _note(self) -> Path:
+        """The file that names the place where the data are, when they are elsewhere."""
+        return self.directory / "place"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            if not self.directory.is_dir():
+                self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if os.geteuid() == 0:
+                    # New and ours: passed through by name, so that Postgres's user gets by.
+                    self.directory.chmod(0o711)
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from error
+        self._refuse_strangers()
+        with lockfile.held(self.directory / "lock"):
+            yield
+
+    def _refuse_strangers(self) -> None:
+        if self.directory.stat().st_uid != os.geteuid():
+            raise self._unusable("it belongs to another user")
+
+    def _unusable(self, why: str) -> Problem:
+        return Problem(
+            f"The embedded Postgres's folder {self.directory} can't be used: {why}.",
+            state="Nothing was started, stopped or removed.",
+            todo="Run this as the user it belongs to, or choose another folder.",
+        )
+
+    def _place(self) -> Path | None:
+        """The place of the data, if one was made before."""
+        if not self.directory.is_dir():
+            return None
+        self._refuse_strangers()
+        if self._note.exists():
+            return Path(self._note.read_text())
+        return self._near if self._near.exists() else None
+
+    def _cluster(self) -> Cluster | None:
+        """What was made before, if anything was."""
+        place = self._place()
+        if place is None:
+            return None
+        if not place.exists():
+            raise Problem(
+                f"The data of the embedded Postgres are gone: {self._note} says that they were in "
+                f"{place}, which is not there any more.",
+                state="No database is running.",
+                todo=f"Bring {place} back, or start anew: pymilk db reset",
+            )
+        return Cluster(place, find_programs(), server_account())
+
+    def _make_place(self, account: Account) -> Path:
+        account.make_private(self._near)
+        if account.reaches(self._near):
+            return self._near
+        self._near.rmdir()
+        digest = hashlib.sha256(os.fsencode(self.directory.resolve())).hexdigest()[:16]
+        place = own_place(digest)
+        if place.exists():
+            # Of a folder that was here before, and was removed by hand.
+            _remove(Cluster(place, find_programs(), account))
+        account.make_private(place)
+        self._note.write_text(str(place))
+        return place
+
+    def _create(self, cluster: Cluster) -> None:
+        """Make the data in a place of their own, and move them here when they are complete."""
+        shutil.rmtree(cluster.place / "old", ignore_errors=True)
+        newborn = Cluster(cluster.place / "new", cluster.programs, cluster.account)
+        if newborn.place.exists():
+            _remove(newborn)  # whoever began it was killed
+        cluster.account.make_private(newborn.place)
+        newborn.create(self.settings)
+        newborn.start()
+        make_supabase_shaped(newborn.url("postgres", SUPERUSER), privileges=self.privileges)
+        newborn.stop()
+        newborn.data.rename(cluster.data)
+        _make_durable(cluster.place)
+        _remove(newborn)
+
+
+def _make_durable(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(cluster: Cluster) -> None:
+    newborn = cluster.place / "new"
+    if newborn.exists():
+        _remove(Cluster(newborn, cluster.programs, cluster.account))
+    cluster.kill()
+    cluster.remove()
+
+
+@contextmanager
+def scratch(*, privileges: DefaultPrivileges = DefaultPrivileges.OPEN) -> Iterator[EmbeddedServer]:
+    """A server to throw away: started, and destroyed with its data when the block ends.
+
+    Its data are private, but not safe: nothing waits for the disk. What a killed process left
+    behind is removed by the next scratch server.
+
+    Args:
+        privileges: Which default privileges its database `postgres` gets.
+
+    Raises:
+        Problem: it does not start.
+    """
+    base = Path(tempfile.gettempdir())
+    _remove_leftovers(base)
+    directory = base / f"{_SCRATCH}{secrets.token_hex(8)}"
+    # The lock tells others that we live. It stands beside the folder and is made before it, so
+    # that the folder is never there without it.
+    lock = directory.with_suffix(_LOCK)
+    with lockfile.held(lock):
+        server = EmbeddedServer(directory, THROW_AWAY, privileges)
+        try:
+            server.start()
+            yield server
+        finally:
+            _remove_scratch(directory)
+
+
+def _remove_leftovers(base: Path) -> None:
+    for lock in base.glob(f"{_SCRATCH}*{_LOCK}"):
+        with suppress(BlockingIOError, FileNotFoundError):
+            if lock.lstat().st_uid == os.geteuid():
+                with lockfile.held_if_free(lock):
+                    _remove_scratch(lock.with_suffix(""))
+
+
+def _remove_scratch(directory: Path) -> None:
+    if directory.is_dir():
+        EmbeddedServer(directory).destroy()
+        shutil.rmtree(directory)
+    directory.with_suffix(_LOCK).unlink()

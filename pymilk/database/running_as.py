@@ -1,0 +1,157 @@
+"""As which operating system user Postgres runs.
+
+Postgres refuses to run as root. Where we are root, an unprivileged user that exists runs it: no
+user is made, and nobody's folders are opened for it.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pymilk.database.programs import Programs
+from pymilk.problem import Problem
+
+# Where root keeps what an unprivileged Postgres can't reach in a private folder.
+OWN_PLACES = Path("/var/lib/pymilk")
+
+_CANDIDATES = ("postgres", "nobody")
+
+
+@dataclass(frozen=True)
+class Account:
+    """The user that runs Postgres.
+
+    Attributes:
+        uid: Its number.
+        gid: Its group's number.
+        is_ours: Whether it is the user that we run as.
+    """
+
+    uid: int
+    gid: int
+    is_ours: bool
+
+    def run(
+        self, command: Sequence[str | Path], *, cwd: Path, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program as this user, in a clean environment, with its output caught.
+
+        Args:
+            command: Absolute path and arguments.
+            cwd: The folder to run it in.
+            timeout: Seconds.
+
+        Raises:
+            subprocess.TimeoutExpired: it took longer.
+            OSError: it could not be run at all.
+        """
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            # PGDATA, PGPORT, LC_MESSAGES and the like would change what Postgres does and says.
+            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            user=None if self.is_ours else self.uid,
+            group=None if self.is_ours else self.gid,
+            extra_groups=None if self.is_ours else [],
+        )
+
+    def reaches(self, path: Path) -> bool:
+        """Whether this user can enter a folder, or run a program: asked of the kernel."""
+        if self.is_ours:
+            return True
+        return (
+            self.run(
+                ["/bin/sh", "-c", 'test -x "$1"', "sh", path], cwd=Path("/"), timeout=10
+            ).returncode
+            == 0
+        )
+
+    def make_private(self, folder: Path) -> None:
+        """Make one new folder that only this user (and root) can enter.
+
+        Raises:
+            FileExistsError: there is one already.
+            OSError: it can't be made.
+        """
+        folder.mkdir(mode=0o700)
+        if not self.is_ours:
+            os.chown(folder, self.uid, self.gid)
+
+
+def server_account() -> Account:
+    """Us; where we are root, the first of the users `postgres` and `nobody` that exists.
+
+    Raises:
+        Problem: we are root and neither exists.
+    """
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid(), is_ours=True)
+    for name in _CANDIDATES:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(entry.pw_uid, entry.pw_gid, is_ours=False)
+    raise Problem(
+        "Postgres does not run as root, and there is no unprivileged user to run it.",
+        state="Nothing was started.",
+        todo="Run this as an ordinary user, or make a user named postgres.",
+    )
+
+
+def own_place(name: str) -> Path:
+    """A path for root's use where every user can be let in: /var/lib/pymilk/<name>.
+
+    Raises:
+        OSError: the folder above it can't be made.
+    """
+    if not OWN_PLACES.is_dir():
+        OWN_PLACES.mkdir(parents=True, exist_ok=True)
+        # Passed through by name only: what stands in it is not listed, and is private itself.
+        OWN_PLACES.chmod(0o711)
+    return OWN_PLACES / name
+
+
+def programs_reached_by(account: Account, programs: Programs) -> Programs:
+    """These programs, or a copy of them where the account can't run ours.
+
+    The copy is made once for each build and belongs to root: the server can't change it.
+
+    Raises:
+        OSError: the copy can't be made.
+        Problem: the programs are incomplete.
+    """
+    server = programs.path("postgres")
+    if account.reaches(server):
+        return programs
+    build = server.stat()
+    copy = own_place(f"postgres-{programs.major}-{build.st_size}-{build.st_mtime_ns}")
+    if not copy.is_dir():
+        _copy_for_everybody(programs.directory.parent, copy)
+    return Programs(copy / "bin", programs.major)
+
+
+def _copy_for_everybody(installation: Path, copy: Path) -> None:
+    unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
+    try:
+        for part in ("bin", "lib", "share"):
+            shutil.copytree(installation / part, unfinished / part)
+        for item in (unfinished, *unfinished.rglob("*")):
+            item.chmod(0o755 if item.is_dir() or item.parent.name == "bin" else 0o644)
+        unfinished.rename(copy)
+    except OSError:
+        # Another process may have finished the same copy meanwhile.
+        if not copy.is_dir():
+            raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
