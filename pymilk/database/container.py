@@ -1,0 +1,175 @@
+"""A Postgres in a Docker container, shaped like a Supabase project and thrown away after use."""
+
+import contextlib
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import docker
+import docker.errors
+import psycopg
+from psycopg import sql
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+
+from pymilk.database import lockfile
+from pymilk.database.cluster import SUPERUSER
+from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
+from pymilk.problem import Problem
+
+_PORT = 5432
+_START_SECONDS = 120
+_LABEL = "pymilk.scratch"  # names the lock file of the process that the container belongs to
+_PREFIX = "pymilk-container-"
+
+# Thrown away after use: nothing waits for the disk.
+_COMMAND = [
+    "postgres",
+    *("-c", "fsync=off"),
+    *("-c", "synchronous_commit=off"),
+    *("-c", "full_page_writes=off"),
+    *("-c", "max_wal_size=4GB"),
+    *("-c", "max_connections=100"),
+    *("-c", "timezone=UTC"),
+    *("-c", "log_timezone=UTC"),
+]
+
+
+@dataclass(frozen=True)
+class ContainerServer:
+    """A running Postgres in a container.
+
+    Attributes:
+        host: Where its port is published.
+        port: The published port.
+        password: Of the roles supabase_admin and postgres.
+    """
+
+    host: str
+    port: int
+    password: str = field(repr=False)
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        """The libpq URL of a database on this server."""
+        who = f"{quote(user, safe='')}:{quote(self.password, safe='')}"
+        return f"postgresql://{who}@{self.host}:{self.port}/{quote(database, safe='')}"
+
+
+def find_image(major: int) -> str:
+    """The image for this major version: our own build where there is one, or the official one.
+
+    Raises:
+        Problem: no Docker engine answers, or there is neither image and none can be pulled.
+    """
+    ours, official = f"pymilk-postgres:{major}", f"postgres:{major}"
+    try:
+        client = docker.from_env()
+    except docker.errors.DockerException as error:
+        raise Problem(
+            "No Docker engine answers.",
+            state="No container was started.",
+            todo="Start Docker, or use the embedded Postgres.",
+        ) from error
+    with contextlib.closing(client):
+        for name in (ours, official):
+            with contextlib.suppress(docker.errors.ImageNotFound):
+                client.images.get(name)
+                return name
+        try:
+            client.images.pull(official)
+        except docker.errors.APIError as error:
+            raise Problem(
+                f"There is no image of Postgres {major}, and {official} can't be pulled.",
+                state="No container was started.",
+                todo=f"Build one from Debian's packages: .ci/postgres-image {major}",
+            ) from error
+    return official
+
+
+@contextmanager
+def scratch(
+    major: int,
+    *,
+    image: str | None = None,
+    privileges: DefaultPrivileges = DefaultPrivileges.OPEN,
+) -> Iterator[ContainerServer]:
+    """A container to throw away: started, shaped, and removed when the block ends.
+
+    What a killed process left behind is removed by the next one.
+
+    Args:
+        major: Postgres's major version, for example 17.
+        image: The image to use; found when not given.
+        privileges: Which default privileges its database `postgres` gets.
+
+    Raises:
+        Problem: no Docker engine answers, there is no image, or Postgres does not start.
+    """
+    image = image or find_image(major)
+    # Its reaper is one image more to pull; our own lock does its work.
+    testcontainers_config.ryuk_disabled = True
+    _remove_leftovers()
+    lock = Path(tempfile.gettempdir()) / f"{_PREFIX}{secrets.token_hex(8)}.lock"
+    password = secrets.token_urlsafe(24)
+    container = (
+        DockerContainer(image, shm_size="256m", labels={_LABEL: str(lock)})
+        .with_command(_COMMAND)
+        .with_env("POSTGRES_USER", SUPERUSER)
+        .with_env("POSTGRES_PASSWORD", password)
+        .with_env("POSTGRES_DB", "postgres")
+        .with_exposed_ports(_PORT)
+    )
+    container.tmpfs["/var/lib/postgresql/data"] = "rw"
+    with lockfile.held(lock), container:
+        try:
+            host = container.get_container_host_ip()
+            server = ContainerServer(host, int(container.get_exposed_port(_PORT)), password)
+            _wait_until_ready(server, container)
+            make_supabase_shaped(server.url(user=SUPERUSER), privileges=privileges)
+            _give_password(server)
+            yield server
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _wait_until_ready(server: ContainerServer, container: DockerContainer) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            psycopg.connect(server.url(user=SUPERUSER), connect_timeout=5).close()
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                out, err = container.get_logs()
+                words = (out + err).decode(errors="replace").strip().splitlines()
+                raise Problem(
+                    f"Postgres did not start in its container: {' / '.join(words[-3:])}",
+                    state="The container is removed; nothing else was touched.",
+                    todo="Look into the image, or use the embedded Postgres.",
+                ) from error
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _give_password(server: ContainerServer) -> None:
+    with psycopg.connect(server.url(user=SUPERUSER), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("alter role postgres password {}").format(sql.Literal(server.password))
+        )
+
+
+def _remove_leftovers() -> None:
+    client = docker.from_env()
+    with contextlib.closing(client):
+        for container in client.containers.list(all=True, filters={"label": _LABEL}):
+            lock = Path(container.labels[_LABEL])
+            # BlockingIOError: its process lives. OSError: it is another user's.
+            with contextlib.suppress(OSError), lockfile.held_if_free(lock):
+                with contextlib.suppress(docker.errors.NotFound):
+                    container.remove(force=True, v=True)
+                lock.unlink()

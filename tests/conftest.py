@@ -1,0 +1,53 @@
+"""Fixtures: one real Postgres a run (and xdist worker), and a database of its own for each test."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from support.databases import Database, Templates
+from support.servers import Server, running_server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The Postgres that the tests of this worker run on."""
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def templates(server: Server, request: pytest.FixtureRequest) -> Iterator[Templates]:
+    """The template databases, made when first needed."""
+    worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
+    made = Templates(server, f"pymilk_{os.getpid()}_{worker}")
+    yield made
+    made.drop_all()
+
+
+@pytest.fixture
+def empty_database(templates: Templates) -> Iterator[Database]:
+    """Shaped like a Supabase project, with nothing of ours in it."""
+    with templates.clone("empty") as database:
+        yield database
+
+
+@pytest.fixture
+def baseline(templates: Templates) -> Iterator[Database]:
+    """The live schema before any gap is fixed, without rows."""
+    with templates.clone("baseline") as database:
+        yield database
+
+
+@pytest.fixture
+def dairy(templates: Templates) -> Iterator[Database]:
+    """The live schema before any gap is fixed, with the demo dairy's rows."""
+    with templates.clone("dairy") as database:
+        yield database
+
+
+@pytest.fixture
+def dairy_001(templates: Templates) -> Iterator[Database]:
+    """The demo dairy with gap 001 fixed."""
+    with templates.clone("dairy_001") as database:
+        yield database

@@ -1,0 +1,154 @@
+"""Databases for tests: templates made once a run, and a clone for each test."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from pymilk.database.cluster import SUPERUSER
+from pymilk.database.lookalike import make_supabase_shaped
+from support.servers import Server
+
+ROOT = Path(__file__).resolve().parents[2]
+MIGRATIONS = ROOT / "supabase" / "migrations"
+
+Connection = psycopg.Connection[TupleRow]
+
+
+@dataclass(frozen=True)
+class Database:
+    """One test's own database.
+
+    Attributes:
+        name: Its name on the server.
+        server: The server that it is on.
+    """
+
+    name: str
+    server: Server
+    _opened: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    @property
+    def url(self) -> str:
+        """For the owner, postgres: who migrations run as."""
+        return self.server.url(self.name, "postgres")
+
+    @property
+    def superuser_url(self) -> str:
+        """For the superuser, supabase_admin."""
+        return self.server.url(self.name, SUPERUSER)
+
+    def connect(
+        self, *, user: str = "postgres", role: str | None = None, autocommit: bool = False
+    ) -> Connection:
+        """A session that is closed when the test ends.
+
+        Args:
+            user: The role to log in as: postgres or supabase_admin.
+            role: The role to switch to, as PostgREST does: anon, authenticated, service_role.
+            autocommit: psycopg's.
+        """
+        connection = self._opened.enter_context(
+            psycopg.connect(self.server.url(self.name, user), autocommit=True)
+        )
+        if role is not None:
+            # Outside of any transaction: a rollback must not take the role back.
+            connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+        connection.autocommit = autocommit
+        return connection
+
+
+class Templates:
+    """The template databases of one server, each made when a test first needs it.
+
+    Args:
+        server: Where they are.
+        prefix: What their names and their clones' begin with: others may use the server too.
+    """
+
+    def __init__(self, server: Server, prefix: str) -> None:
+        self._server = server
+        self._prefix = prefix
+        self._made: set[str] = set()
+        self._numbers = count(1)
+
+    @contextmanager
+    def clone(self, stage: str) -> Iterator[Database]:
+        """A database like the template of this stage, dropped when the block ends."""
+        template = self._template(stage)
+        database = Database(f"{self._prefix}_{next(self._numbers)}", self._server)
+        self._create(database.name, template)
+        try:
+            with database._opened:  # noqa: SLF001 - one pair: what it opened ends with it
+                yield database
+        finally:
+            self._administer("drop database {} with (force)", database.name)
+
+    def drop_all(self) -> None:
+        """Drop the templates."""
+        for name in self._made:
+            self._administer("drop database if exists {} with (force)", name)
+
+    def _template(self, stage: str) -> str:
+        name = f"{self._prefix}_{stage}"
+        if name not in self._made:
+            self._made.add(name)
+            try:
+                self._make(stage, name)
+            except BaseException:
+                # A half-made template must not serve the next test.
+                self._made.discard(name)
+                self._administer("drop database if exists {} with (force)", name)
+                raise
+        return name
+
+    def _make(self, stage: str, name: str) -> None:
+        if stage == "empty":
+            self._create(name, "template0")
+            make_supabase_shaped(self._server.url(name, SUPERUSER))
+            return
+        before, change = {
+            "baseline": ("empty", _migrate_baseline),
+            "dairy": ("baseline", _load_dairy),
+            "dairy_001": ("dairy", _migrate_gap_001),
+        }[stage]
+        self._create(name, self._template(before))
+        with psycopg.connect(self._server.url(name, "postgres")) as connection:
+            change(connection)
+
+    def _create(self, name: str, template: str) -> None:
+        self._administer(
+            "create database {} template {} owner postgres strategy file_copy", name, template
+        )
+
+    def _administer(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self._server.url("postgres", SUPERUSER), autocommit=True) as session:
+            session.execute(sql.SQL(statement).format(*[sql.Identifier(name) for name in names]))
+
+
+def _migrate_baseline(connection: Connection) -> None:
+    _migrate(connection, "*_baseline.sql")
+
+
+def _migrate_gap_001(connection: Connection) -> None:
+    _migrate(connection, "*_gap_001_*.sql")
+
+
+def _migrate(connection: Connection, pattern: str) -> None:
+    found = sorted(MIGRATIONS.glob(pattern))
+    if len(found) != 1:
+        pytest.fail(f"expected one migration {pattern} in {MIGRATIONS}, found {len(found)}")
+    connection.execute(found[0].read_bytes())
+
+
+def _load_dairy(connection: Connection) -> None:
+    # Imported here, so that tests without the dairy do not depend on it.
+    from pymilk.demo import dairy  # noqa: PLC0415
+
+    dairy.load(connection)

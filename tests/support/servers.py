@@ -1,0 +1,109 @@
+"""The Postgres server of a test run: one of several kinds, asked for by environment.
+
+PYMILK_TEST_DSN      a running server: the URL of its superuser supabase_admin
+PYMILK_TEST_BACKEND  embedded or container: that kind, or the run fails
+PYMILK_TEST_MAJOR    the container's Postgres, 17 unless given
+
+With none of them: a container where a Docker engine answers, the embedded server otherwise.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+from pymilk.database import container, embedded
+from pymilk.database.cluster import SUPERUSER
+from pymilk.database.lookalike import make_supabase_shaped
+from pymilk.problem import Problem
+
+DEFAULT_MAJOR = 17
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server whose database `postgres` is Supabase-shaped.
+
+    Attributes:
+        backend: embedded, container or dsn.
+        url: Gives the URL of a database for a role: `url("postgres", "supabase_admin")`.
+        major: Its major version.
+    """
+
+    backend: str
+    url: Callable[[str, str], str]
+    major: int
+
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """The server that the environment asks for, ended when the block ends."""
+    dsn = os.environ.get("PYMILK_TEST_DSN")
+    wanted = os.environ.get("PYMILK_TEST_BACKEND")
+    if dsn:
+        yield _at_dsn(dsn)
+    elif wanted == "embedded":
+        with _embedded() as server:
+            yield server
+    elif wanted == "container":
+        with _container(_wanted_major()) as server:
+            yield server
+    elif wanted:
+        raise ValueError(f"PYMILK_TEST_BACKEND is {wanted}; it can be embedded or container")
+    else:
+        with _whichever_there_is() as server:
+            yield server
+
+
+@contextmanager
+def _whichever_there_is() -> Iterator[Server]:
+    try:
+        image = container.find_image(_wanted_major())
+    except Problem:
+        with _embedded() as server:
+            yield server
+    else:
+        with _container(_wanted_major(), image) as server:
+            yield server
+
+
+@contextmanager
+def _embedded() -> Iterator[Server]:
+    with embedded.scratch() as server:
+        yield _described("embedded", server.url)
+
+
+@contextmanager
+def _container(major: int, image: str | None = None) -> Iterator[Server]:
+    with container.scratch(major, image=image or container.find_image(major)) as server:
+        yield _described("container", server.url)
+
+
+def _at_dsn(dsn: str) -> Server:
+    parts = urlsplit(dsn)
+
+    def url(database: str, user: str) -> str:
+        _, at, host = parts.netloc.rpartition("@")
+        secret = f":{parts.password}" if parts.password else ""
+        return urlunsplit(parts._replace(netloc=f"{user}{secret}{at}{host}", path=f"/{database}"))
+
+    make_supabase_shaped(url("postgres", SUPERUSER))
+    if parts.password:
+        with psycopg.connect(url("postgres", SUPERUSER), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("alter role postgres password {}").format(sql.Literal(parts.password))
+            )
+    return _described("dsn", url)
+
+
+def _described(backend: str, url: Callable[[str, str], str]) -> Server:
+    with psycopg.connect(url("postgres", SUPERUSER)) as connection:
+        return Server(backend, url, connection.info.server_version // 10_000)
+
+
+def _wanted_major() -> int:
+    return int(os.environ.get("PYMILK_TEST_MAJOR", DEFAULT_MAJOR))

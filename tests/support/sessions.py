@@ -1,0 +1,29 @@
+"""Making races deterministic: wait until a session is seen waiting, never for a while."""
+
+import time
+
+import psycopg
+from psycopg.rows import TupleRow
+
+
+def wait_until_blocked(
+    watcher: psycopg.Connection[TupleRow], pid: int, timeout: float = 10
+) -> None:
+    """Wait until a session waits for a lock that another session holds.
+
+    Args:
+        watcher: A third session to look from.
+        pid: The waiting session's process id (`connection.info.backend_pid`).
+        timeout: Seconds after which the test fails.
+
+    Raises:
+        AssertionError: it was not seen waiting.
+    """
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        # Reads the lock manager itself: unlike pg_stat_activity it isn't frozen in a transaction.
+        row = watcher.execute("select cardinality(pg_blocking_pids(%s)) > 0", (pid,)).fetchone()
+        if row is not None and row[0]:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"session {pid} was not seen waiting for a lock within {timeout} s")
