@@ -86,7 +86,7 @@ def connect(url: str, *, purpose: str, autocommit: bool = True) -> Connection:
         raise Problem(
             f"Can't connect to {label}: {last_line(error)}",
             state="Nothing was changed: there was no connection.",
-            todo="Check the URL and the password, and that the project isn't paused; then try again.",
+            todo="Check the URL, the password, and whether the project is paused; then try again.",
         ) from error
     connection.execute(
         "select set_config('DateStyle', 'ISO, YMD', false), set_config('TimeZone', 'UTC', false),"

@@ -84,9 +84,14 @@ def ledger_exists(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-def record(connection: Connection, event: Event) -> uuid.UUID:
-    """Add an event, in the caller's transaction; gives the token to ask for it by."""
-    token = uuid.uuid4()
+def record(connection: Connection, event: Event, token: uuid.UUID | None = None) -> None:
+    """Add an event, in the caller's transaction.
+
+    Args:
+        connection: To the target.
+        event: What happened.
+        token: The name to ask for it by afterwards, should the connection be lost at commit.
+    """
     for catalog in (event.before, event.after):
         if catalog is not None:
             connection.execute(
@@ -98,7 +103,7 @@ def record(connection: Connection, event: Event) -> uuid.UUID:
         "insert into pymilk.events (token, kind, version, name, person, revision, checksum,"
         " catalog_before, catalog_after, evidence) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
-            token,
+            token or uuid.uuid4(),
             event.kind,
             event.version,
             event.name,
@@ -110,7 +115,6 @@ def record(connection: Connection, event: Event) -> uuid.UUID:
             Jsonb(event.evidence, dumps=lambda value: json.dumps(value, default=str)),
         ),
     )
-    return token
 
 
 def read_entries(connection: Connection) -> tuple[Entry, ...]:

@@ -34,6 +34,27 @@ comment on column pymilk.events.token is
   'Made by the tool beforehand: after a lost connection it tells whether the event happened.';
 create index if not exists events_by_version on pymilk.events (version, id);
 
+-- Rows that a rollback had to take away, kept so that the next deploy can give them back.
+create schema if not exists pymilk_archive;
+comment on schema pymilk_archive is 'Rows that rollbacks took away. Not exposed to the API.';
+revoke all on schema pymilk_archive from public;
+
+create table if not exists pymilk.archives (
+  id bigint generated always as identity primary key,
+  version text not null,
+  kind text not null check (kind in ('table', 'column', 'changed')),
+  schema_name text not null,
+  table_name text not null,
+  column_names text[] not null,
+  key_columns text[] not null,
+  archive_name text not null unique,
+  row_count bigint not null,
+  archived_at timestamptz not null default clock_timestamp(),
+  given_back_at timestamptz
+);
+comment on table pymilk.archives is
+  'What lies in pymilk_archive: of which migration, from where, and whether it was given back.';
+
 create or replace function pymilk.refuse_change() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -1,0 +1,30 @@
+"""Step 6: the first look at the live database afterwards."""
+
+from dataclasses import replace
+
+from pymilk.database.connection import connect
+from pymilk.deploy.evidence import Evidence, Watched
+from pymilk.deploy.plan import Bench, Plan
+from pymilk.deploy.script import ScriptFailed, run_verification
+from pymilk.problem import Problem
+
+
+def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
+    """Run the canary once more, now on the committed change, and undo what it did.
+
+    Raises:
+        Problem: It failed; the migration is deployed, and should be rolled back.
+    """
+    seconds = None
+    if plan.migration.verify is not None:
+        try:
+            with connect(plan.target.url, purpose="canary") as connection, connection.transaction():
+                seconds = run_verification(connection, plan.migration.verify)
+        except ScriptFailed as problem:
+            raise Problem(
+                f"{plan.migration.label} is deployed, but its verification fails now:"
+                f" {problem.happened}",
+                state=f"{plan.migration.version} is applied and committed.",
+                todo=f"Roll it back: pymilk rollback {plan.migration.argument}",
+            ) from problem
+    return replace(evidence, after=Watched(seconds))

@@ -1,0 +1,231 @@
+"""Step 5: the one step that changes the live database, in one transaction with all its proof."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+from pymilk.database.catalog import Catalog, project_schemas, read_catalog
+from pymilk.database.connection import Connection
+from pymilk.database.contents import read_tables
+from pymilk.database.history import lock_history, read_history, record_applied
+from pymilk.database.ledger import Event, Kind, record
+from pymilk.deploy.archive import give_back
+from pymilk.deploy.backup import backup_facts
+from pymilk.deploy.evidence import (
+    Applied,
+    Check,
+    Evidence,
+    Preflight,
+    Rehearsed,
+    State,
+    Verdict,
+)
+from pymilk.deploy.figures import (
+    count_rows,
+    differing_figures,
+    new_violations,
+    read_state,
+    read_violations,
+)
+from pymilk.deploy.plan import Plan
+from pymilk.deploy.preflight import refuse_failed, window_check
+from pymilk.deploy.rehearsal import rehearsal_facts
+from pymilk.deploy.script import ScriptFailed, run_script, run_verification
+from pymilk.deploy.transaction import Done, all_or_nothing, standing
+from pymilk.problem import Problem, TryAgainLater
+
+_ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
+
+# What comes on top of the rehearsed time: the reads of the proof and the commit.
+_ALLOWANCE_SECONDS = 30.0
+
+
+class Refused(Problem):
+    """The proof inside the transaction failed; it was rolled back."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What one attempt saw, the moment before it committed."""
+
+    state_before: State
+    state_after: State
+    rows_before: Mapping[str, int]
+    rows_after: Mapping[str, int]
+    standing: Mapping[str, int]
+    given_back: Mapping[str, int]
+
+
+def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
+    """Apply the migration exactly as it was rehearsed, or leave nothing.
+
+    Raises:
+        Refused: The proof failed inside the transaction.
+        ScriptFailed: A statement failed.
+        TryAgainLater: The locks were not to be had, or the window is closing.
+    """
+    rehearsed, preflight = evidence.rehearsal, evidence.preflight
+    if rehearsed is None or preflight is None or evidence.backup is None:
+        raise AssertionError("nothing is applied before it was backed up and rehearsed")
+    _refuse_closing_window(plan, rehearsed)
+
+    def work(connection: Connection, token: uuid.UUID) -> _Outcome:
+        return _apply(connection, plan, evidence, rehearsed, token)
+
+    try:
+        done = all_or_nothing(guard, plan.target, plan.policy, work, rehearsed.locks)
+    except (ScriptFailed, Refused) as problem:
+        problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
+        raise
+    return replace(evidence, applied=_applied(done))
+
+
+def _refuse_closing_window(plan: Plan, rehearsed: Rehearsed) -> None:
+    needed = rehearsed.up_seconds + _ALLOWANCE_SECONDS
+    found = window_check(plan.policy, datetime.now(UTC), seconds_needed=needed)
+    if isinstance(found, Check) and "window" not in plan.overrides:
+        refuse_failed((found,))
+
+
+def _apply(
+    connection: Connection,
+    plan: Plan,
+    evidence: Evidence,
+    rehearsed: Rehearsed,
+    token: uuid.UUID,
+) -> _Outcome:
+    project, migration = plan.project, plan.migration
+    lock_history(connection)
+    _refuse_moved_history(connection, plan)
+    _refuse_moved_schema(rehearsed.before, read_catalog(connection))
+    # Everything that reads whole tables comes before the first strong lock.
+    tables = read_tables(connection, project_schemas(connection))
+    rows_before = count_rows(connection, tables)
+    violations = read_violations(connection, project.invariants)
+    state_before = read_state(connection, project.state)
+
+    run_script(connection, migration.up)
+    given_back = give_back(connection, migration.version)
+    if migration.verify is not None:
+        run_verification(connection, migration.verify)
+
+    broken = new_violations(violations, read_violations(connection, project.invariants))
+    if broken:
+        raise Refused(
+            f"{migration.label} breaks {len(broken)} invariant(s): {'; '.join(broken[:5])}",
+            todo="The rehearsal's copy didn't show it: look at the rows named.",
+        )
+    state_after = read_state(connection, project.state)
+    _refuse_changed_figures(connection, migration.label, state_before, state_after)
+    after = read_catalog(connection)
+    difference = rehearsed.after.difference(after)
+    if difference:
+        raise Refused(
+            "The schema isn't what the rehearsal made of it: " + "; ".join(difference.sentences()),
+            todo="Rehearse again: pymilk rehearse, then compare.",
+        )
+    outcome = _Outcome(
+        state_before,
+        state_after,
+        rows_before,
+        count_rows(connection, read_tables(connection, project_schemas(connection))),
+        {name: len(rows) for name, rows in violations.items() if rows},
+        given_back,
+    )
+    record_applied(connection, migration)
+    record(
+        connection,
+        Event(
+            Kind.DEPLOY,
+            {**_facts(plan, evidence, rehearsed), **asdict(outcome)},
+            version=migration.version,
+            name=migration.name,
+            revision=plan.revision.commit,
+            checksum=migration.up.checksum,
+            before=rehearsed.before,
+            after=after,
+        ),
+        token,
+    )
+    # PostgREST learns of new functions when this commits, not a moment earlier.
+    connection.execute("notify pgrst, 'reload schema'")
+    return outcome
+
+
+def _refuse_moved_history(connection: Connection, plan: Plan) -> None:
+    applied = {row.version for row in read_history(connection)}
+    expected = {
+        migration.version
+        for migration in plan.project.migrations
+        if int(migration.version) < int(plan.migration.version)
+    }
+    if applied != expected:
+        moved = ", ".join(sorted(applied ^ expected))
+        raise TryAgainLater(
+            f"Somebody else applied or removed a migration meanwhile: {moved}.",
+            state=_ROLLED_BACK,
+            todo="Look with 'pymilk status', then run it again.",
+        )
+
+
+def _refuse_moved_schema(rehearsed: Catalog, live: Catalog) -> None:
+    difference = rehearsed.difference(live)
+    if difference:
+        raise Refused(
+            "The schema has changed since the backup: " + "; ".join(difference.sentences()),
+            todo="Run it again: it then rehearses on the schema as it is now.",
+        )
+
+
+def _refuse_changed_figures(
+    connection: Connection, label: str, before: State, after: State
+) -> None:
+    """Refuse when this transaction changed a figure; what customers did meanwhile is theirs."""
+    moved = differing_figures(before, after)
+    if moved and _wrote_rows(connection):
+        raise Refused(
+            f"{label} changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
+            todo="No deploy may change what anybody owes. If customers paid at this very moment,"
+            " run it again.",
+        )
+
+
+def _wrote_rows(connection: Connection) -> bool:
+    """Whether this transaction wrote rows of the project's own tables."""
+    row = connection.execute(
+        "select exists (select from pg_stat_xact_user_tables"
+        " where schemaname <> all(%s) and n_tup_ins + n_tup_upd + n_tup_del > 0)",
+        (["pymilk", "pymilk_archive", "supabase_migrations"],),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _facts(plan: Plan, evidence: Evidence, rehearsed: Rehearsed) -> dict[str, object]:
+    """What the ledger keeps beside the outcome: who approved what, on what proof."""
+    preflight = evidence.preflight or Preflight((), Catalog({}))
+    return {
+        "overrides": {
+            check.name: check.reason
+            for check in preflight.checks
+            if check.verdict is Verdict.OVERRIDDEN
+        },
+        "checks": {check.name: f"{check.verdict}: {check.found}" for check in preflight.checks},
+        "backup": backup_facts(evidence.backup.backup) if evidence.backup else {},
+        "rehearsal": rehearsal_facts(rehearsed),
+        "uncommitted": plan.revision.uncommitted,
+    }
+
+
+def _applied(done: Done[_Outcome]) -> Applied:
+    outcome = done.result
+    return Applied(
+        seconds=done.seconds,
+        attempts=done.attempts,
+        state_before=outcome.state_before,
+        state_after=outcome.state_after,
+        rows_before=outcome.rows_before,
+        rows_after=outcome.rows_after,
+        standing_violations=outcome.standing,
+        given_back=outcome.given_back,
+    )

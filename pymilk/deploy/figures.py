@@ -1,0 +1,75 @@
+"""The project's own figures and invariants, read in one transaction."""
+
+from collections.abc import Iterable, Mapping
+
+from psycopg import sql
+
+from pymilk.database.connection import Connection
+from pymilk.database.contents import Table
+from pymilk.deploy.evidence import State, Violations
+from pymilk.project.migrations import Script
+
+
+def read_state(connection: Connection, queries: Iterable[Script]) -> State:
+    """Run the state queries: the first column is the key, the others are figures."""
+    return {
+        query.path.stem: {
+            str(row[0]): tuple(str(value) for value in row[1:])
+            for row in connection.execute(query.text.encode()).fetchall()
+        }
+        for query in queries
+    }
+
+
+def differing_figures(before: State, after: State) -> tuple[str, ...]:
+    """Each figure that isn't what it was, one line each."""
+    return tuple(
+        f"{query} {key}: {_in_words(before[query].get(key))} → {_in_words(figures)}"
+        for query, found in after.items()
+        for key, figures in _all_keys(before[query], found)
+        if before[query].get(key) != figures
+    )
+
+
+def read_violations(connection: Connection, queries: Iterable[Script]) -> Violations:
+    """Run the invariant queries; every row is a violation."""
+    return {
+        query.path.stem: frozenset(
+            tuple(str(value) for value in row)
+            for row in connection.execute(query.text.encode()).fetchall()
+        )
+        for query in queries
+    }
+
+
+def new_violations(before: Violations, after: Violations) -> tuple[str, ...]:
+    """Violations that weren't there before, one line each."""
+    return tuple(
+        f"{name}: {', '.join(row)}"
+        for name, rows in after.items()
+        for row in sorted(rows - before.get(name, frozenset()))
+    )
+
+
+def count_rows(connection: Connection, tables: Iterable[Table]) -> Mapping[str, int]:
+    """Rows of each table, in one statement, so that they belong to one moment."""
+    tables = tuple(tables)
+    if not tables:
+        return {}
+    counts = connection.execute(
+        sql.SQL(" union all ").join(
+            sql.SQL("select {}, count(*) from only {}").format(table.qualified, table.identifier)
+            for table in tables
+        )
+    ).fetchall()
+    return dict(counts)
+
+
+def _all_keys(
+    before: Mapping[str, tuple[str, ...]], after: Mapping[str, tuple[str, ...]]
+) -> Iterable[tuple[str, tuple[str, ...] | None]]:
+    return ((key, after.get(key)) for key in dict.fromkeys((*before, *after)))
+
+
+def _in_words(figures: tuple[str, ...] | None) -> str:
+    return "absent" if figures is None else ", ".join(figures)

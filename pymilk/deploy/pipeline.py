@@ -1,0 +1,94 @@
+"""The pipeline, one visible list. Only `apply` changes the live database."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from pymilk.database.connection import Connection, connect
+from pymilk.database.embedded import scratch
+from pymilk.database.history import prepare_history, read_history
+from pymilk.database.ledger import prepare_ledger
+from pymilk.deploy import after, apply, backup, preflight, rehearsal, restore_test
+from pymilk.deploy.evidence import Evidence
+from pymilk.deploy.lock import only_deploy
+from pymilk.deploy.plan import Bench, Plan
+
+
+class Progress(Protocol):
+    """Whoever watches a pipeline run: a terminal, a log, nobody."""
+
+    def started(self, step: str) -> None:
+        """A step has begun."""
+
+    def finished(self, step: str, seconds: float, evidence: Evidence) -> None:
+        """A step has ended, with all the evidence so far."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: it takes the plan and the evidence so far, and gives more evidence."""
+
+    name: str
+    run: Callable[[Plan, Bench, Evidence], Evidence]
+
+
+PREFLIGHT = Step("preflight", preflight.run)
+BACKUP = Step("backup", backup.run)
+RESTORE_TEST = Step("restore test", restore_test.run)
+REHEARSAL = Step("rehearsal", rehearsal.run)
+AFTER = Step("after", after.run)
+
+PROOF = (PREFLIGHT, BACKUP, RESTORE_TEST, REHEARSAL)
+
+
+def deploy(plan: Plan, progress: Progress) -> Evidence:
+    """Prove, apply, look: everything that happens to deploy one migration.
+
+    Raises:
+        Problem: A step refused; says in which state the database is.
+    """
+    with ExitStack() as stack:
+        guard = stack.enter_context(
+            only_deploy(
+                plan.target,
+                f"deploy {plan.migration.argument}",
+                plan.policy.wait_for_other_deploy_seconds,
+            )
+        )
+        bench = Bench(stack.enter_context(scratch()))
+        _prepare(guard)
+        evidence = _run(PROOF, plan, bench, Evidence(), progress)
+        applying = Step("apply", lambda plan, _bench, so_far: apply.run(plan, guard, so_far))
+        return _run((applying, AFTER), plan, bench, evidence, progress)
+
+
+def rehearse(plan: Plan, progress: Progress) -> Evidence:
+    """The proof alone; the target's data are read and its ledger written, nothing else.
+
+    Raises:
+        Problem: A step refused.
+    """
+    with scratch() as server:
+        with connect(plan.target.url, purpose="ledger") as connection:
+            _prepare(connection)
+        return _run(PROOF, plan, Bench(server), Evidence(), progress)
+
+
+def _prepare(connection: Connection) -> None:
+    """Our own tables, before anything else: they are where the proof is written."""
+    prepare_ledger(connection)
+    if read_history(connection):
+        prepare_history(connection)
+
+
+def _run(
+    steps: tuple[Step, ...], plan: Plan, bench: Bench, evidence: Evidence, progress: Progress
+) -> Evidence:
+    for step in steps:
+        progress.started(step.name)
+        started = time.monotonic()
+        evidence = step.run(plan, bench, evidence)
+        progress.finished(step.name, time.monotonic() - started, evidence)
+    return evidence

@@ -1,0 +1,212 @@
+"""Step 4: the whole deploy and its rollback, on the restored copy of the live data."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pymilk.database.catalog import Catalog, project_schemas, read_catalog
+from pymilk.database.connection import Connection, connect
+from pymilk.database.contents import (
+    Contents,
+    differing_tables,
+    read_all_contents,
+    read_contents,
+    read_tables,
+)
+from pymilk.database.ledger import Event, Kind, record
+from pymilk.deploy.evidence import Evidence, Rehearsed, StatementTime
+from pymilk.deploy.figures import (
+    differing_figures,
+    new_violations,
+    read_state,
+    read_violations,
+)
+from pymilk.deploy.plan import Bench, Plan
+from pymilk.deploy.script import run_script, run_verification
+from pymilk.problem import Problem
+
+_UNCHANGED = "Nothing was changed in the target: this was the copy."
+
+
+class RehearsalFailed(Problem):
+    """The rehearsal found what would have gone wrong on the live database."""
+
+
+def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
+    """Rehearse on the bench's copy, and write what was found into the ledger.
+
+    Raises:
+        RehearsalFailed: Something did not hold.
+        ScriptFailed: A script of the migration failed.
+    """
+    rehearsed = rehearse(plan, bench)
+    with connect(plan.target.url, purpose="ledger") as connection:
+        record(
+            connection,
+            Event(
+                Kind.REHEARSAL,
+                rehearsal_facts(rehearsed),
+                version=plan.migration.version,
+                name=plan.migration.name,
+                checksum=plan.migration.up.checksum,
+            ),
+        )
+    return replace(evidence, rehearsal=rehearsed)
+
+
+def rehearse(plan: Plan, bench: Bench) -> Rehearsed:
+    """Up, verify, down, compare, up, verify, compare, on the bench's copy.
+
+    Raises:
+        RehearsalFailed: Something did not hold.
+        ScriptFailed: A script of the migration failed.
+    """
+    with connect(bench.owner_url, purpose="rehearsal") as connection:
+        before = read_catalog(connection)
+        contents = _contents(connection)
+        started = time.perf_counter()
+        statements, locks = _up(connection, plan)
+        up_seconds = time.perf_counter() - started
+        after = read_catalog(connection)
+        changed = _changed_tables(connection, contents)
+        down_seconds = None
+        if plan.migration.down is not None:
+            down_seconds = _down(connection, plan, before, contents)
+            _up(connection, plan)
+            again = after.difference(read_catalog(connection))
+            if again:
+                raise RehearsalFailed(
+                    "Deployed a second time, the schema isn't the same as the first time: "
+                    + "; ".join(again.sentences()),
+                    state=_UNCHANGED,
+                    todo="Make the migration's result independent of what was there before.",
+                )
+    return Rehearsed(before, after, up_seconds, down_seconds, statements, locks, changed)
+
+
+def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
+    """What the ledger keeps of a rehearsal."""
+    return {
+        "before": rehearsed.before.fingerprint,
+        "after": rehearsed.after.fingerprint,
+        "up_seconds": rehearsed.up_seconds,
+        "down_seconds": rehearsed.down_seconds,
+        "locks": dict(rehearsed.locks),
+        "changed_tables": rehearsed.changed_tables,
+    }
+
+
+def _up(connection: Connection, plan: Plan) -> tuple[tuple[StatementTime, ...], Mapping[str, str]]:
+    project = plan.project
+    with connection.transaction():
+        violations = read_violations(connection, project.invariants)
+        state = read_state(connection, project.state)
+        existing = _tables_by_oid(connection)
+        statements = run_script(connection, plan.migration.up)
+        locks = _locks(connection, existing)
+        if plan.migration.verify is not None:
+            run_verification(connection, plan.migration.verify)
+        broken = new_violations(violations, read_violations(connection, project.invariants))
+        if broken:
+            raise RehearsalFailed(
+                f"The migration breaks {len(broken)} invariant(s) that held before:"
+                f" {'; '.join(broken[:5])}",
+                state=_UNCHANGED,
+                todo="Mend the migration; sql/invariants says what each one means.",
+            )
+        moved = differing_figures(state, read_state(connection, project.state))
+        if moved:
+            raise RehearsalFailed(
+                f"The migration changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
+                state=_UNCHANGED,
+                todo="No deploy may change what anybody owes; mend the migration.",
+            )
+    return statements, locks
+
+
+def _down(
+    connection: Connection,
+    plan: Plan,
+    before: Catalog,
+    contents: Mapping[str, Contents],
+) -> float:
+    if plan.migration.down is None:
+        raise AssertionError("asked for only where there is a rollback")
+    started = time.perf_counter()
+    with connection.transaction():
+        run_script(connection, plan.migration.down)
+    seconds = time.perf_counter() - started
+    restored = read_catalog(connection)
+    difference = before.difference(restored)
+    if difference:
+        name = next(iter(sorted(difference.names)))
+        raise RehearsalFailed(
+            "The rollback doesn't restore the schema: "
+            + "; ".join(difference.sentences())
+            + f"\n{before.text_difference(restored, name)}",
+            state=_UNCHANGED,
+            todo=f"Mend {plan.migration.down.path.name}.",
+        )
+    tables = differing_tables(contents, _contents(connection))
+    if tables:
+        raise RehearsalFailed(
+            f"The rollback doesn't restore the rows: {'; '.join(tables[:5])}",
+            state=_UNCHANGED,
+            todo=f"Mend {plan.migration.down.path.name}.",
+        )
+    return seconds
+
+
+def _contents(connection: Connection) -> Mapping[str, Contents]:
+    return read_all_contents(connection, read_tables(connection, project_schemas(connection)))
+
+
+def _changed_tables(connection: Connection, contents: Mapping[str, Contents]) -> tuple[str, ...]:
+    """Existing tables whose rows differ; a new column alone is no change of a row."""
+    tables = read_tables(connection, project_schemas(connection))
+    return tuple(
+        table.qualified
+        for table in tables
+        if table.qualified in contents
+        and read_contents(connection, table, table.columns) != contents[table.qualified]
+    )
+
+
+def _tables_by_oid(connection: Connection) -> Mapping[int, str]:
+    rows = connection.execute(
+        "select c.oid, n.nspname || '.' || c.relname from pg_class as c"
+        " inner join pg_namespace as n on c.relnamespace = n.oid"
+        " where c.relkind in ('r', 'p', 'm') and n.nspname = any(%s)",
+        (list(project_schemas(connection)),),
+    ).fetchall()
+    return dict(rows)
+
+
+# From weak to strong; the position in it is the strength.
+_LOCK_MODES = (
+    "AccessShareLock",
+    "RowShareLock",
+    "RowExclusiveLock",
+    "ShareUpdateExclusiveLock",
+    "ShareLock",
+    "ShareRowExclusiveLock",
+    "ExclusiveLock",
+    "AccessExclusiveLock",
+)
+
+
+def _locks(connection: Connection, existing: Mapping[int, str]) -> Mapping[str, str]:
+    """The strongest lock that this transaction holds on each table that was there before."""
+    rows = connection.execute(
+        "select relation::bigint, mode from pg_locks"
+        " where pid = pg_backend_pid() and locktype = 'relation' and granted"
+    ).fetchall()
+    strongest: dict[str, str] = {}
+    for oid, mode in rows:
+        table = existing.get(oid)
+        if table is None:
+            continue
+        known = strongest.get(table)
+        if known is None or _LOCK_MODES.index(mode) > _LOCK_MODES.index(known):
+            strongest[table] = mode
+    return dict(sorted(strongest.items()))

@@ -1,0 +1,278 @@
+"""Take a migration back: quick, because it may be night, and careful, because it is live.
+
+No backup, rehearsal, window or soak; its own proof instead, inside its own transaction: the schema
+is the one recorded before the deploy, every row that was there just before is there unchanged just
+after or is kept in the archive, and nobody owes more or less than before.
+
+The transaction is repeatable read, so that what customers do meanwhile can't be mistaken for
+something that the rollback did; the tables that go are locked before its snapshot is taken, so that
+no row can slip into them unseen.
+"""
+
+import uuid
+from dataclasses import dataclass, replace
+
+from psycopg import sql
+
+from pymilk.database.catalog import Catalog, read_catalog
+from pymilk.database.connection import Connection
+from pymilk.database.history import forget_applied, lock_history, read_history
+from pymilk.database.ledger import (
+    Entry,
+    Event,
+    Kind,
+    latest,
+    read_entries,
+    read_recorded_catalog,
+    record,
+)
+from pymilk.deploy.archive import Loss, Vanishing, find_losses, find_vanishing, keep, keep_rows
+from pymilk.deploy.evidence import State
+from pymilk.deploy.figures import differing_figures, read_state
+from pymilk.deploy.lock import only_deploy
+from pymilk.deploy.plan import Plan
+from pymilk.deploy.row_proof import TouchedRows, changed_rows, watch
+from pymilk.deploy.script import ScriptFailed, run_script
+from pymilk.deploy.transaction import all_or_nothing, standing
+from pymilk.problem import Problem, TryAgainLater
+from pymilk.project.migrations import Script
+
+_ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
+
+
+class Refused(Problem):
+    """The rollback would not have been a clean one; it was not done."""
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """A finished rollback.
+
+    Attributes:
+        seconds: How long the transaction was open.
+        attempts: Which attempt got its locks.
+        objects: How many objects of the schema are now as they were before the deploy.
+        state: The project's figures, the same before and after.
+        kept: What was put into the archive.
+        drift: Objects that were changed by hand elsewhere and were left as they are.
+    """
+
+    seconds: float
+    attempts: int
+    objects: int
+    state: State
+    kept: tuple[Loss, ...]
+    drift: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """The schemas that the deploy recorded, and what goes when it is undone."""
+
+    before: Catalog
+    after: Catalog
+    vanishing: Vanishing
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The objects that the migration made or changed."""
+        return self.before.difference(self.after).names
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What one go at the rollback is to do; the next may know of more tables to compare."""
+
+    plan: Plan
+    down: Script
+    recorded: _Recorded
+    archive: bool
+    compared: tuple[str, ...] = ()
+
+
+def roll_back(plan: Plan, *, archive: bool) -> RolledBack:
+    """Undo one deployed migration.
+
+    Args:
+        plan: Which one, where.
+        archive: Whether rows that would go may be moved into the archive instead.
+
+    Raises:
+        Refused: It is not the newest, rows would be lost, the schema drifted, or the script
+            doesn't restore what was recorded.
+        ScriptFailed: A statement failed.
+        TryAgainLater: The locks were not to be had, or another deploy is running.
+    """
+    down = plan.migration.down
+    if down is None:
+        raise Refused(
+            f"{plan.migration.label} has no rollback:"
+            f" supabase/rollbacks/{plan.migration.stem}.sql is missing"
+            + (f" ({plan.migration.irreversible})." if plan.migration.irreversible else "."),
+            state="Nothing was changed.",
+            todo="Write the script that undoes it; the rehearsal proves it.",
+        )
+    purpose = f"rollback {plan.migration.argument}"
+    with only_deploy(plan.target, purpose, plan.policy.wait_for_other_deploy_seconds) as guard:
+        attempt = _Attempt(plan, down, _recorded(guard, plan), archive)
+        while True:
+            try:
+                return _in_a_transaction(guard, attempt)
+            except TouchedRows as signal:
+                tables = {*attempt.compared, *signal.tables}
+                attempt = replace(attempt, compared=tuple(sorted(tables)))
+            except (ScriptFailed, Refused) as problem:
+                problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
+                raise
+
+
+def _recorded(connection: Connection, plan: Plan) -> _Recorded:
+    """What the deploy recorded; refuses when there is nothing to go by."""
+    label, version = plan.migration.label, plan.migration.version
+    applied = [row.version for row in read_history(connection)]
+    if version not in applied:
+        raise Refused(
+            f"{label} is not applied.",
+            state="Nothing was changed.",
+            todo="'pymilk status' shows what is.",
+        )
+    newer = [found for found in applied if int(found) > int(version)]
+    if newer:
+        raise Refused(
+            f"{label} is not the newest: {', '.join(reversed(newer))} came after it.",
+            state="Nothing was changed.",
+            todo=f"Roll back the newest first: pymilk rollback {newer[-1]}",
+        )
+    entry: Entry | None = latest(read_entries(connection), Kind.DEPLOY, version=version)
+    if entry is None or entry.before is None or entry.after is None:
+        raise Refused(
+            f"{label} was not deployed by pymilk, so the schema before it was never recorded.",
+            state="Nothing was changed.",
+            todo="Undo it with a new migration, which is rehearsed like any other.",
+        )
+    before = read_recorded_catalog(connection, entry.before)
+    after = read_recorded_catalog(connection, entry.after)
+    return _Recorded(before, after, find_vanishing(connection, before, after))
+
+
+def _in_a_transaction(guard: Connection, attempt: _Attempt) -> RolledBack:
+    def work(connection: Connection, token: uuid.UUID) -> RolledBack:
+        return _undo(connection, attempt, token)
+
+    recorded = attempt.recorded
+    concerned = {name.split(" ")[1] for name in recorded.own if name.startswith("trigger ")}
+    concerned |= {table.qualified for table in recorded.vanishing.to_lock()}
+    plan = attempt.plan
+    done = all_or_nothing(guard, plan.target, plan.policy, work, concerned)
+    return replace(done.result, seconds=done.seconds, attempts=done.attempts)
+
+
+def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> RolledBack:
+    plan, recorded, version = attempt.plan, attempt.recorded, attempt.plan.migration.version
+    connection.execute("set transaction isolation level repeatable read")
+    lock_history(connection)
+    for table in recorded.vanishing.to_lock():
+        connection.execute(
+            sql.SQL("lock table only {} in share row exclusive mode").format(table.identifier)
+        )
+    # The snapshot begins here: from now on only this transaction changes what it sees.
+    _refuse_moved_history(connection, version)
+    now = read_catalog(connection)
+    expected, drift = _expected(plan, recorded, now)
+    state = read_state(connection, plan.project.state)
+    losses = find_losses(connection, recorded.vanishing)
+    _refuse_losses(attempt, losses)
+    keep(connection, version, losses)
+    before = watch(connection, attempt.compared)
+
+    run_script(connection, attempt.down)
+
+    changed = changed_rows(connection, before)
+    _refuse_losses(attempt, tuple(found.loss for found in changed))
+    for found in changed:
+        keep_rows(connection, version, found.loss, found.query)
+    restored = read_catalog(connection)
+    _refuse_other_schema(expected, restored)
+    moved = differing_figures(state, read_state(connection, plan.project.state))
+    if moved:
+        raise Refused(
+            f"The rollback changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
+            todo=f"Mend {attempt.down.path.name}: no rollback may change what anybody owes.",
+        )
+    forget_applied(connection, version)
+    kept = (*losses, *(found.loss for found in changed))
+    facts = {
+        "kept": [str(loss) for loss in kept],
+        "drift": drift,
+        "overrides": dict(plan.overrides),
+        "state": state,
+    }
+    event = Event(
+        Kind.ROLLBACK,
+        facts,
+        version=version,
+        name=plan.migration.name,
+        revision=plan.revision.commit,
+        checksum=attempt.down.checksum,
+        before=now,
+        after=restored,
+    )
+    record(connection, event, token)
+    connection.execute("notify pgrst, 'reload schema'")
+    return RolledBack(0.0, 0, len(restored.objects), state, kept, drift)
+
+
+def _refuse_moved_history(connection: Connection, version: str) -> None:
+    applied = [row.version for row in read_history(connection)]
+    if not applied or applied[-1] != version:
+        raise TryAgainLater(
+            "Somebody else applied or removed a migration meanwhile.",
+            state=_ROLLED_BACK,
+            todo="Look with 'pymilk status', then run it again.",
+        )
+
+
+def _expected(plan: Plan, recorded: _Recorded, now: Catalog) -> tuple[Catalog, tuple[str, ...]]:
+    """The schema to arrive at: the recorded one, and drift elsewhere left as it is."""
+    drift = recorded.after.difference(now)
+    if not drift:
+        return recorded.before, ()
+    told = "; ".join(drift.sentences())
+    if drift.names & recorded.own:
+        raise Refused(
+            f"What {plan.migration.label} made was changed by hand since: {told}",
+            todo="Take that change back first; the recorded definitions are in pymilk.catalogs.",
+        )
+    if "drift" not in plan.overrides:
+        raise Refused(
+            f"The schema was changed by hand elsewhere since the deploy: {told}",
+            todo="If that may stay as it is: --override drift='your reason'.",
+        )
+    objects = dict(recorded.before.objects)
+    for name in drift.names:
+        objects.pop(name, None)
+        if name in now.objects:
+            objects[name] = now.objects[name]
+    return Catalog(objects), tuple(sorted(drift.names))
+
+
+def _refuse_losses(attempt: _Attempt, losses: tuple[Loss, ...]) -> None:
+    if losses and not attempt.archive:
+        argument = attempt.plan.migration.argument
+        raise Refused(
+            "Rows would be lost: " + " | ".join(str(loss) for loss in losses),
+            todo="Keep them in the archive, from which the next deploy gives them back:"
+            f" pymilk rollback {argument} --archive",
+        )
+
+
+def _refuse_other_schema(expected: Catalog, restored: Catalog) -> None:
+    difference = expected.difference(restored)
+    if difference:
+        name = min(difference.names)
+        raise Refused(
+            "The script doesn't restore the schema recorded before the deploy: "
+            + "; ".join(difference.sentences())
+            + f"\n{expected.text_difference(restored, name)}",
+            todo="Mend the rollback script.",
+        )

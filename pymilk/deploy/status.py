@@ -1,0 +1,130 @@
+"""Where every migration stands, from the history, the ledger and the files."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from pymilk.database.connection import Connection, connect
+from pymilk.database.history import Applied, read_history
+from pymilk.database.ledger import Entry, Kind, is_held, latest, read_entries
+from pymilk.deploy.lock import other_deploy
+from pymilk.project.migrations import Migration
+from pymilk.project.project import Project
+
+
+class Standing(StrEnum):
+    """Where one migration stands."""
+
+    APPLIED = "applied"
+    EDITED = "applied, but the file was edited since"
+    PENDING = "pending"
+    HELD = "held: rolled back; naming it deploys it again"
+    UNKNOWN = "applied, but no file here"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One migration's line.
+
+    Attributes:
+        version: Its version.
+        name: Its name.
+        standing: Where it stands.
+        at: When it got there, where the ledger knows.
+        person: Who brought it there.
+    """
+
+    version: str
+    name: str
+    standing: Standing
+    at: datetime | None
+    person: str | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Every migration, what runs at this moment, and the newest proof.
+
+    Attributes:
+        rows: The migrations, oldest first.
+        running: Another deploy that is running now.
+        backup_at: When the newest backup was taken.
+        restore_tested_at: When a restore was last proven.
+        unfinished: A deploy that was proven but never applied: what came last in the ledger.
+    """
+
+    rows: tuple[Row, ...]
+    running: str | None
+    backup_at: datetime | None
+    restore_tested_at: datetime | None
+    unfinished: str | None
+
+    def find(self, version: str) -> Row:
+        """The line of one migration."""
+        return next(row for row in self.rows if row.version == version)
+
+
+def read_status(url: str, project: Project) -> Status:
+    """Read where everything stands; changes nothing.
+
+    Raises:
+        Problem: The database can't be reached.
+    """
+    with connect(url, purpose="status") as connection:
+        return status_of(connection, project)
+
+
+def status_of(connection: Connection, project: Project) -> Status:
+    """The same over an open connection."""
+    entries = read_entries(connection)
+    history = {row.version: row for row in read_history(connection)}
+    files = {migration.version: migration for migration in project.migrations}
+    rows = tuple(
+        _row(version, files.get(version), history.get(version), entries)
+        for version in sorted({*history, *files}, key=int)
+    )
+    backup, restored = latest(entries, Kind.BACKUP), latest(entries, Kind.RESTORE_TEST)
+    return Status(
+        rows,
+        other_deploy(connection),
+        backup.happened_at if backup else None,
+        restored.happened_at if restored else None,
+        _unfinished(entries),
+    )
+
+
+def _row(
+    version: str, file: Migration | None, applied: Applied | None, entries: tuple[Entry, ...]
+) -> Row:
+    entry = latest(entries, Kind.DEPLOY, Kind.ROLLBACK, Kind.ADOPT, version=version)
+    name = file.name if file else applied.name if applied else ""
+    at, person = (entry.happened_at, entry.person) if entry else (None, None)
+    return Row(version, name, _standing(version, file, applied, entries), at, person)
+
+
+def _standing(
+    version: str, file: Migration | None, applied: Applied | None, entries: tuple[Entry, ...]
+) -> Standing:
+    if applied is None:
+        return Standing.HELD if is_held(entries, version) else Standing.PENDING
+    if file is None:
+        return Standing.UNKNOWN
+    return Standing.EDITED if was_edited(file, applied, entries) else Standing.APPLIED
+
+
+def was_edited(file: Migration, applied: Applied, entries: tuple[Entry, ...]) -> bool:
+    """Whether a file no longer says what was applied.
+
+    Our own checksum covers every byte; for what others applied, the history's statements do.
+    """
+    entry = latest(entries, Kind.DEPLOY, Kind.ADOPT, version=file.version)
+    if entry is not None and entry.checksum is not None:
+        return entry.checksum != file.up.checksum
+    return applied.is_edited(file)
+
+
+def _unfinished(entries: tuple[Entry, ...]) -> str | None:
+    if not entries or entries[-1].kind not in {Kind.BACKUP, Kind.RESTORE_TEST, Kind.REHEARSAL}:
+        return None
+    last = entries[-1]
+    return f"{last.kind} at {last.happened_at:%Y-%m-%d %H:%M} UTC by {last.person}"

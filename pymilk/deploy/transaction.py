@@ -1,0 +1,163 @@
+"""One transaction against a live database: all of it or nothing, and never in the app's way.
+
+Locks are asked for with a short timeout: whoever waits for a strong lock makes every later reader
+of that table wait behind him, so it is better to give up, let them pass and come back.
+"""
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import psycopg
+
+from pymilk.database.connection import Connection, Target, connect, last_line
+from pymilk.database.history import read_history
+from pymilk.database.ledger import happened
+from pymilk.deploy.lock import only_deploy
+from pymilk.deploy.script import NOT_NOW
+from pymilk.problem import Problem, TryAgainLater
+from pymilk.project.policy import Policy
+
+T = TypeVar("T")
+
+_RECONNECT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """What a transaction came to.
+
+    Attributes:
+        result: What the work gave.
+        attempts: Which attempt it was.
+        seconds: How long that attempt's transaction was open.
+    """
+
+    result: T
+    attempts: int
+    seconds: float
+
+
+def all_or_nothing(
+    guard: Connection,
+    target: Target,
+    policy: Policy,
+    work: Callable[[Connection, uuid.UUID], T],
+    tables: Iterable[str],
+) -> Done[T]:
+    """Run `work` in a transaction that either commits whole or leaves nothing.
+
+    Args:
+        guard: The connection that holds the deploy lock.
+        target: The database, to ask again when the connection is lost.
+        policy: How long to queue for a lock, how often to try.
+        work: Does everything, and records a ledger event under the token that it is given.
+        tables: The tables that it locks, to say who is in the way.
+
+    Raises:
+        TryAgainLater: The locks were not to be had.
+        Problem: The connection was lost, and the ledger says that nothing was committed.
+    """
+    token = uuid.uuid4()
+    refused: psycopg.Error | None = None
+    for attempt in range(1, policy.lock_attempts + 1):
+        result: list[T] = []
+        started = time.monotonic()
+        try:
+            with guard.transaction():
+                guard.execute(f"set local lock_timeout = {policy.lock_timeout_ms}")
+                guard.execute("set local idle_in_transaction_session_timeout = '60s'")
+                result.append(work(guard, token))
+            return Done(result[0], attempt, time.monotonic() - started)
+        except NOT_NOW as error:
+            refused = error
+            # Apart by more than we queued, and never in step with another one that retries.
+            time.sleep(policy.lock_timeout_ms / 1000 * random.uniform(1.0, 3.0))  # noqa: S311
+        except psycopg.OperationalError as error:
+            if not guard.closed:
+                raise _server_refused(error) from error
+            if result and _committed(target, token):
+                return Done(result[0], attempt, time.monotonic() - started)
+            raise Problem(
+                f"The connection was lost: {last_line(error)}",
+                state="Nothing was changed: the ledger, read again, has no record of it.",
+                todo="Run it again.",
+            ) from error
+    raise TryAgainLater(
+        f"The locks were not to be had in {policy.lock_attempts} attempts"
+        f" ({last_line(refused) if refused else ''}); in the way: {_in_the_way(guard, tables)}.",
+        state="Nothing was changed: every attempt was rolled back.",
+        todo="Run it again when that session has ended its transaction, or end it:"
+        " select pg_terminate_backend(…).",
+    ) from refused
+
+
+def _server_refused(error: psycopg.Error) -> Problem:
+    return Problem(
+        f"Postgres stopped it: {last_line(error)}",
+        state="Nothing was changed: the transaction was rolled back.",
+        todo="Mend what it says, then run it again.",
+    )
+
+
+def _committed(target: Target, token: uuid.UUID) -> bool:
+    """Ask the ledger, once the lost session is really gone and can't commit any more.
+
+    Raises:
+        Problem: The database doesn't answer any more.
+    """
+    give_up = time.monotonic() + _RECONNECT_SECONDS
+    while True:
+        try:
+            # The lost session held the deploy lock; when we get it, that session has ended.
+            with only_deploy(target, "asking after a lost connection", _RECONNECT_SECONDS) as again:
+                return happened(again, token)
+        except Problem as problem:
+            if time.monotonic() >= give_up:
+                raise Problem(
+                    "The connection was lost at commit, and the database doesn't answer any more.",
+                    state="Either all of it was committed or nothing: the ledger will tell.",
+                    todo="When the database is back, run 'pymilk status': it reads the ledger.",
+                ) from problem
+            time.sleep(0.5)
+
+
+def _in_the_way(connection: Connection, tables: Iterable[str]) -> str:
+    rows = connection.execute(
+        """
+        select distinct a.pid, a.application_name, a.usename, a.state, a.xact_start, a.query
+        from pg_catalog.pg_locks as l
+        inner join pg_catalog.pg_stat_activity as a on l.pid = a.pid
+        inner join pg_catalog.pg_class as c on l.relation = c.oid
+        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+        where
+            l.granted and l.pid <> pg_backend_pid()
+            and n.nspname || '.' || c.relname = any(%s)
+        order by a.xact_start
+        limit 3
+        """,
+        (list(tables),),
+    ).fetchall()
+    return (
+        "; ".join(
+            f"process {pid} ({application or 'no name'}, {user}, {state},"
+            f" since {since:%H:%M:%S} UTC): {' '.join(query.split())[:80]}"
+            for pid, application, user, state, since, query in rows
+        )
+        or "nobody any more"
+    )
+
+
+def standing(target: Target, version: str) -> str:
+    """One sentence of what the database says now of a migration, read over a new connection."""
+    try:
+        with connect(target.url, purpose="status") as connection:
+            applied = any(row.version == version for row in read_history(connection))
+    except Problem as problem:
+        return f"Unknown: {problem.happened} Run 'pymilk status' when it is back."
+    if applied:
+        return f"{version} is applied, with all of its proof (read again just now)."
+    return f"{version} is not applied and nothing of it is there (read again just now)."
