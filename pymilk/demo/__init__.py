@@ -1,0 +1,1 @@
+"""A dairy that does not exist: rows to rehearse on, the same in every run."""
