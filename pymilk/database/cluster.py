@@ -12,6 +12,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -28,6 +29,7 @@ Setting = tuple[str, str]
 _PORT = 5432  # only part of the socket's name: no TCP port is opened
 _START_SECONDS = 120
 _STOP_SECONDS = 60
+_END_SECONDS = 10
 _INITDB_SECONDS = 120
 _ORPHAN_SECONDS = 15
 _LOG_BYTES = 4 * 1024 * 1024
@@ -154,13 +156,8 @@ class Cluster:
     def kill(self) -> None:
         """End the server at once, without care for its data: they are about to be removed."""
         postmaster = self._postmaster()
-        if postmaster is None:
-            return
-        # SIGQUIT is Postgres's immediate shutdown: its own children end with it.
-        os.kill(postmaster, signal.SIGQUIT)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while self._postmaster() is not None and time.monotonic() < deadline:
-            time.sleep(0.01)
+        if postmaster is not None:
+            self._end(postmaster)
 
     def remove(self) -> None:
         """Remove the place and the socket's folder; the server must have ended."""
@@ -175,9 +172,16 @@ class Cluster:
         self, program: str, arguments: Sequence[str], *, seconds: float
     ) -> subprocess.CompletedProcess[str]:
         # In the place, with relative names: pg_ctl puts its arguments through a shell.
-        return self.account.run(
-            [self.programs.path(program), *arguments], cwd=self.place, timeout=seconds
-        )
+        try:
+            return self.account.run(
+                [self.programs.path(program), *arguments], cwd=self.place, timeout=seconds
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TryAgainLater(
+                f"Postgres's {program} did not end within {seconds:.0f} s.",
+                state=f"It was ended; nothing in {self.place} was removed.",
+                todo=f"Look whether the disk is slow or full, read {self.log}, and try again.",
+            ) from error
 
     def _start_once(self, *, may_retry: bool) -> bool:
         started = self._run(
@@ -212,31 +216,47 @@ class Cluster:
         )
 
     def _postmaster(self) -> int | None:
-        """The process id of our server, from its pid file, if that process is alive and it."""
+        """The process id of our server, if it lives."""
+        pid = _number_in(self.data / "postmaster.pid")
+        return pid if pid is not None and self._is_ours(pid) else None
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether this process lives and is a server with our socket.
+
+        A number in a file proves little: after a crash of the machine, or in a copied folder, it
+        is another process's.
+        """
+        if not Path("/proc/self").exists():
+            return _lives(pid)  # a system without /proc, where the file has to do
         try:
-            pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
-            os.kill(pid, 0)
-        except (FileNotFoundError, NotADirectoryError, ValueError, ProcessLookupError):
-            return None
-        except PermissionError:
-            return None  # another user's process: not ours
-        try:
-            works_in = Path(f"/proc/{pid}/cwd").readlink()
-        except (FileNotFoundError, NotADirectoryError):
-            # Ended meanwhile; or a system without /proc, where the pid file has to do.
-            return None if Path("/proc/self").exists() else pid
-        return pid if works_in == self.data.resolve() else None
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        # Of a process that has ended and waits to be noticed the command is empty.
+        return os.fsencode(self.socket_directory) in command.split(b"\0")
 
     def _forget_another_process(self) -> None:
-        """Remove a pid file that names somebody else's process.
+        """Remove a pid file that names none of our processes: Postgres might not start for it.
 
-        After a crash of the machine, or in a copied folder, the number may be another process's
-        now, and Postgres would refuse to start. Its shared memory still protects the data from
-        children of a killed server.
+        Its shared memory still protects the data from the children of a killed server.
         """
-        pid_file = self.data / "postmaster.pid"
-        if pid_file.exists() and self._postmaster() is None:
-            pid_file.unlink()
+        if self._postmaster() is None:
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _end_server_of_removed_data(self) -> None:
+        """End a server that still holds our socket after its folder was removed by hand."""
+        pid = _number_in(self.socket_directory / f".s.PGSQL.{_PORT}.lock")
+        if pid is not None and pid != self._postmaster() and self._is_ours(pid):
+            self._end(pid)
+
+    def _end(self, pid: int) -> None:
+        # SIGQUIT is Postgres's immediate shutdown: its own children end with it.
+        for number in (signal.SIGQUIT, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+            deadline = time.monotonic() + _END_SECONDS
+            while self._is_ours(pid) and time.monotonic() < deadline:
+                time.sleep(0.005)
 
     def _make_socket_directory(self) -> None:
         folder = self.socket_directory
@@ -252,20 +272,6 @@ class Cluster:
                     todo="Find out who made it, remove it, and run the same command again.",
                 ) from None
 
-    def _end_server_of_removed_data(self) -> None:
-        """End a server that still holds our socket after its folder was removed by hand."""
-        try:
-            lock = self.socket_directory / f".s.PGSQL.{_PORT}.lock"
-            pid = int(lock.read_text().split("\n", 1)[0])
-            if str(Path(f"/proc/{pid}/cwd").readlink()) != f"{self.data} (deleted)":
-                return
-            os.kill(pid, signal.SIGQUIT)
-            deadline = time.monotonic() + _STOP_SECONDS
-            while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
-        except (FileNotFoundError, ValueError, ProcessLookupError):
-            return
-
     def _turn_log_over(self) -> None:
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
@@ -275,6 +281,22 @@ class Cluster:
             return _last_words(self.log.read_text(errors="replace"))
         except FileNotFoundError:
             return ""
+
+
+def _number_in(file: Path) -> int | None:
+    """The number on the first line of a file, if there are both."""
+    try:
+        return int(file.read_text().split("\n", 1)[0])
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False  # ended; or another user's, so not ours
+    return True
 
 
 def _last_words(text: str) -> str:

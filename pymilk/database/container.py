@@ -13,13 +13,12 @@ from urllib.parse import quote
 import docker
 import docker.errors
 import psycopg
-from psycopg import sql
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from pymilk.database import lockfile
 from pymilk.database.cluster import SUPERUSER
-from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
+from pymilk.database.lookalike import DefaultPrivileges, give_passwords, make_supabase_shaped
 from pymilk.problem import Problem
 
 _PORT = 5432
@@ -131,7 +130,7 @@ def scratch(
             server = ContainerServer(host, int(container.get_exposed_port(_PORT)), password)
             _wait_until_ready(server, container)
             make_supabase_shaped(server.url(user=SUPERUSER), privileges=privileges)
-            _give_password(server)
+            give_passwords(server.url(user=SUPERUSER), password)
             yield server
         finally:
             lock.unlink(missing_ok=True)
@@ -154,13 +153,6 @@ def _wait_until_ready(server: ContainerServer, container: DockerContainer) -> No
             time.sleep(0.05)
         else:
             return
-
-
-def _give_password(server: ContainerServer) -> None:
-    with psycopg.connect(server.url(user=SUPERUSER), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("alter role postgres password {}").format(sql.Literal(server.password))
-        )
 
 
 def _remove_leftovers() -> None:

@@ -51,6 +51,23 @@ def make_supabase_shaped(
             connection.execute(_default_privileges(creator, privileges))
 
 
+def give_passwords(superuser_url: str, password: str) -> None:
+    """Let `postgres` and PostgREST's `authenticator` log in with this password.
+
+    For servers that are reached through TCP; behind a private socket nobody needs one.
+
+    Raises:
+        psycopg.Error: the server refused.
+    """
+    with psycopg.connect(superuser_url) as connection:
+        for role in ("postgres", "authenticator"):
+            connection.execute(
+                sql.SQL("alter role {} password {}").format(
+                    sql.Identifier(role), sql.Literal(password)
+                )
+            )
+
+
 def _shape() -> bytes:
     return files("pymilk.database").joinpath("lookalike.sql").read_bytes()
 

@@ -32,8 +32,8 @@ alter role postgres
   login nosuperuser createdb createrole replication bypassrls inherit;
 alter role postgres set search_path to "$user", public, extensions;
 
--- Who requests run as. PostgREST logs in as authenticator and switches; the timeouts of the role
--- that logged in are the ones in force, so the two others matter to tools that set them likewise.
+-- Who requests run as. PostgREST logs in as authenticator, switches to one of the other three for
+-- each request, and applies that role's settings itself: SET ROLE alone does not.
 alter role anon nologin nosuperuser inherit nobypassrls;
 alter role anon set statement_timeout to '3s';
 alter role authenticated nologin nosuperuser inherit nobypassrls;
@@ -144,15 +144,15 @@ begin
     select
     from pg_catalog.pg_event_trigger_ddl_commands() as c
     where
-      (
-        c.command_tag in (
-          'CREATE SCHEMA', 'ALTER SCHEMA', 'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO',
-          'ALTER TABLE', 'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'CREATE VIEW',
-          'ALTER VIEW', 'CREATE MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW', 'CREATE FUNCTION',
-          'ALTER FUNCTION', 'CREATE TRIGGER', 'CREATE TYPE', 'ALTER TYPE', 'CREATE RULE', 'COMMENT'
-        )
-        and c.schema_name is distinct from 'pg_temp'
+      c.command_tag in (
+        'CREATE SCHEMA', 'ALTER SCHEMA', 'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO',
+        'ALTER TABLE', 'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'CREATE VIEW',
+        'ALTER VIEW', 'CREATE MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW', 'CREATE FUNCTION',
+        'ALTER FUNCTION', 'CREATE TRIGGER', 'CREATE TYPE', 'ALTER TYPE', 'CREATE RULE', 'COMMENT'
       )
+      -- Neither what is temporary (a trigger shows it in its identity alone) nor the platform's.
+      and coalesce(c.schema_name, '') not in ('pg_temp', 'auth', 'realtime', 'storage')
+      and c.object_identity not like '% on pg\_temp.%'
   ) then
     notify pgrst, 'reload schema';
   end if;
@@ -173,6 +173,8 @@ begin
         'type', 'rule'
       )
       and not d.is_temporary
+      and coalesce(d.schema_name, '') not in ('auth', 'realtime', 'storage')
+      and d.object_identity not like '% on pg\_temp.%'
   ) then
     notify pgrst, 'reload schema';
   end if;

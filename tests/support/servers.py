@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from psycopg import sql
 
 from pymilk.database import container, embedded
 from pymilk.database.cluster import SUPERUSER
-from pymilk.database.lookalike import make_supabase_shaped
+from pymilk.database.lookalike import give_passwords, make_supabase_shaped
 from pymilk.problem import Problem
 
 DEFAULT_MAJOR = 17
@@ -93,10 +92,7 @@ def _at_dsn(dsn: str) -> Server:
 
     make_supabase_shaped(url("postgres", SUPERUSER))
     if parts.password:
-        with psycopg.connect(url("postgres", SUPERUSER), autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("alter role postgres password {}").format(sql.Literal(parts.password))
-            )
+        give_passwords(url("postgres", SUPERUSER), parts.password)
     return _described("dsn", url)
 
 
