@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+SEED: Final = 20250916
 ORDERS: Final = 1464
 DELIVERIES: Final = 1398
 
@@ -55,7 +56,7 @@ def tables(seed: int) -> list[Table]:
     ]
 
 
-def load(connection: psycopg.Connection, *, scale: int = 1, seed: int = 20250916) -> dict[str, int]:
+def load(connection: psycopg.Connection, *, scale: int = 1, seed: int = SEED) -> dict[str, int]:
     """Load the demo dairy into the baseline's empty tables.
 
     The dairy itself is copied in; at a larger scale the database then multiplies what hangs on a
