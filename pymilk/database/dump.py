@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,36 +151,44 @@ def restore(backup: Backup, url: str, programs: Programs) -> None:
     """
     with connect(url, purpose="restore") as connection:
         for schema in backup.schemas:
-            # A dump of chosen schemas creates each of them, `public` included.
+            # A dump of chosen schemas creates each of them.
             connection.execute(
                 sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(schema))
             )
+        # Except that pg_dump describes the grants on `public` relative to what initdb made.
+        connection.execute("create schema public authorization pg_database_owner")
+        connection.execute("grant usage on schema public to public")
         _make_missing_roles(connection, backup.roles)
-    _run(
-        url,
-        [
-            str(programs.path("pg_restore")),
-            f"--jobs={_JOBS}",
-            "--exit-on-error",
-            str(backup.folder / "dump"),
-        ],
-        "The backup could not be restored",
-        "Nothing was changed in the database it was taken from.",
+    pg_restore = str(programs.path("pg_restore"))
+    dump = str(backup.folder / "dump")
+    run = partial(
+        _run,
+        what="The backup could not be restored",
+        state="Nothing was changed in the database it was taken from.",
+        url=url,
     )
+    with tempfile.NamedTemporaryFile("w", suffix=".list", encoding="utf-8") as chosen:
+        chosen.writelines(
+            line
+            for line in run([pg_restore, "--list", dump]).splitlines(keepends=True)
+            if " SCHEMA - public " not in line
+        )
+        chosen.flush()
+        run([pg_restore, f"--jobs={_JOBS}", "--exit-on-error", f"--use-list={chosen.name}", dump])
 
 
 def schema_text(url: str, programs: Programs, schemas: Iterable[str], *, data: bool = False) -> str:
     """pg_dump's own text of some schemas, comparable between runs: the independent oracle."""
     return _run(
-        url,
         [
             str(programs.path("pg_dump")),
             "--restrict-key=pymilk",
             *([] if data else ["--schema-only"]),
             *(f"--schema={schema}" for schema in schemas),
         ],
-        "The schema could not be dumped",
-        "Nothing was changed.",
+        what="The schema could not be dumped",
+        state="Nothing was changed.",
+        url=url,
     )
 
 
@@ -195,7 +205,6 @@ def _dump(
     url: str, programs: Programs, folder: Path, schemas: tuple[str, ...], snapshot: str
 ) -> None:
     _run(
-        url,
         [
             str(programs.path("pg_dump")),
             "--format=directory",
@@ -205,12 +214,14 @@ def _dump(
             *(f"--schema={schema}" for schema in schemas),
             f"--file={folder}",
         ],
-        "The backup failed",
-        "Nothing was changed in the database; the unfinished backup was removed.",
+        what="The backup failed",
+        state="Nothing was changed in the database; the unfinished backup was removed.",
+        url=url,
     )
 
 
-def _run(url: str, command: list[str], what: str, state: str) -> str:
+def _run(command: list[str], *, what: str, state: str, url: str) -> str:
+    """Run one of Postgres's programs against a database; gives what it printed."""
     shown, secret = without_password(url)
     done = subprocess.run(
         [*command, f"--dbname={shown}"],

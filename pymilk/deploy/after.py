@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from pymilk.database.connection import connect
 from pymilk.deploy.evidence import Evidence, Watched
 from pymilk.deploy.plan import Bench, Plan
-from pymilk.deploy.script import ScriptFailed, run_verification
+from pymilk.deploy.script import ScriptFailed
+from pymilk.deploy.verify import verify_now
 from pymilk.problem import Problem
 
 
@@ -18,8 +18,7 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
     seconds = None
     if plan.migration.verify is not None:
         try:
-            with connect(plan.target.url, purpose="canary") as connection, connection.transaction():
-                seconds = run_verification(connection, plan.migration.verify)
+            seconds = verify_now(plan.target, plan.migration)
         except ScriptFailed as problem:
             raise Problem(
                 f"{plan.migration.label} is deployed, but its verification fails now:"

@@ -8,12 +8,14 @@ from pymilk.database.catalog import Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection, connect
 from pymilk.database.contents import (
     Contents,
+    Table,
     differing_tables,
     read_all_contents,
     read_contents,
     read_tables,
 )
 from pymilk.database.ledger import Event, Kind, record
+from pymilk.deploy.archive import give_back
 from pymilk.deploy.evidence import Evidence, Rehearsed, StatementTime
 from pymilk.deploy.figures import (
     differing_figures,
@@ -63,16 +65,19 @@ def rehearse(plan: Plan, bench: Bench) -> Rehearsed:
     """
     with connect(bench.owner_url, purpose="rehearsal") as connection:
         before = read_catalog(connection)
-        contents = _contents(connection)
+        tables = read_tables(connection, project_schemas(connection))
+        contents = read_all_contents(connection, tables)
         started = time.perf_counter()
         statements, locks = _up(connection, plan)
         up_seconds = time.perf_counter() - started
         after = read_catalog(connection)
-        changed = _changed_tables(connection, contents)
+        changed = _changed_tables(connection, tables, contents)
         down_seconds = None
         if plan.migration.down is not None:
             down_seconds = _down(connection, plan, before, contents)
             _up(connection, plan)
+            with connection.transaction():
+                give_back(connection, plan.migration.version)
             again = after.difference(read_catalog(connection))
             if again:
                 raise RehearsalFailed(
@@ -161,14 +166,17 @@ def _contents(connection: Connection) -> Mapping[str, Contents]:
     return read_all_contents(connection, read_tables(connection, project_schemas(connection)))
 
 
-def _changed_tables(connection: Connection, contents: Mapping[str, Contents]) -> tuple[str, ...]:
+def _changed_tables(
+    connection: Connection, tables: tuple[Table, ...], contents: Mapping[str, Contents]
+) -> tuple[str, ...]:
     """Existing tables whose rows differ; a new column alone is no change of a row."""
-    tables = read_tables(connection, project_schemas(connection))
+    now = {table.qualified: table for table in read_tables(connection, project_schemas(connection))}
     return tuple(
         table.qualified
         for table in tables
-        if table.qualified in contents
-        and read_contents(connection, table, table.columns) != contents[table.qualified]
+        if table.qualified not in now
+        or not set(table.columns) <= set(now[table.qualified].columns)
+        or read_contents(connection, table, table.columns) != contents[table.qualified]
     )
 
 

@@ -1,0 +1,22 @@
+"""`pymilk` and `python -m pymilk`."""
+
+import sys
+
+
+def main() -> int:
+    """Run the command line; gives the exit code."""
+    try:
+        from pymilk.cli.app import run  # noqa: PLC0415 - the thin client comes without it
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich", "pydantic", "pydantic_settings"}:
+            raise
+        sys.stderr.write(
+            f"The toolkit isn't installed here ({error.name} is missing); the client is.\n"
+            "Install it: pip install 'pymilk[deploy,embedded]'\n"
+        )
+        return 2
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

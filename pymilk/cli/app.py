@@ -1,0 +1,383 @@
+"""The commands. Each parses, calls one function, and renders what it gives.
+
+What a command needs is imported when it runs, so that `--help` doesn't wait for a database driver.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pymilk.cli.options import (
+    AsJson,
+    DbUrl,
+    Name,
+    Overrides,
+    PolicyName,
+    ProjectFolder,
+    Yes,
+)
+from pymilk.cli.render import (
+    deployed_text,
+    plan_text,
+    problem_text,
+    rolled_back_text,
+    say,
+    say_json,
+    status_text,
+)
+from pymilk.problem import Problem, UsageProblem
+
+if TYPE_CHECKING:
+    from pymilk.cli.opening import Opened
+    from pymilk.database.connection import Target
+    from pymilk.project.migrations import Migration
+
+HERE = Path()
+
+app = typer.Typer(
+    name="pymilk",
+    help="The safest way to change a live Supabase database that has no staging.\n\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 75 try again later (nothing is wrong),"
+    " 130 interrupted. Every failure says in which state the database is.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+db = typer.Typer(
+    help="The embedded Postgres of this project.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(db, name="db")
+
+# The change that is under way, so that an interruption can say what became of it.
+_under_way: list["tuple[Target, Migration]"] = []
+
+
+def run() -> int:
+    """Run a command line; gives its exit code."""
+    try:
+        app(standalone_mode=False)
+    except Problem as problem:
+        sys.stdout.flush()
+        sys.stderr.write(problem_text(problem))
+        return problem.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
+    except typer.Exit as ended:
+        return ended.exit_code
+    except BrokenPipeError:  # `pymilk status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+@app.command()
+def deploy(
+    name: Name = None,
+    db_url: DbUrl = None,
+    project: ProjectFolder = HERE,
+    policy: PolicyName = None,
+    override: Overrides = None,
+    as_json: AsJson = False,
+    yes: Yes = False,
+) -> None:
+    """Deploy a migration with everything proven; without a name, the oldest pending.
+
+    Example: pymilk deploy 001
+    """
+    from pymilk.cli.opening import (
+        migration_to_deploy,
+        open_project,
+        parse_overrides,
+        plan_for,
+    )
+    from pymilk.cli.progress import LineProgress
+    from pymilk.deploy.pipeline import deploy as run_pipeline
+
+    overrides = parse_overrides(override)
+    opened = open_project(project, db_url, policy)
+    migration = migration_to_deploy(opened, name)
+    if migration is None:
+        _done(as_json, "Nothing is pending.", {"deployed": None})
+        return
+    if _already(opened, migration, as_json=as_json):
+        return
+    plan = plan_for(opened, migration, overrides)
+    if not as_json:
+        say(*plan_text(plan))
+    _agree(plan.policy.ask, yes, f"Deploy {migration.label}?")
+    _under_way.append((opened.target, migration))
+    evidence = run_pipeline(plan, LineProgress(sys.stderr if as_json else None))
+    _under_way.clear()
+    if as_json:
+        say_json({"deployed": migration.stem, "evidence": evidence})
+    else:
+        say(*deployed_text(plan, evidence))
+
+
+@app.command()
+def rollback(
+    name: Name = None,
+    archive: bool = typer.Option(
+        False, "--archive", help="Keep rows that would go; the next deploy gives them back."
+    ),
+    db_url: DbUrl = None,
+    project: ProjectFolder = HERE,
+    policy: PolicyName = None,
+    override: Overrides = None,
+    as_json: AsJson = False,
+    yes: Yes = False,
+) -> None:
+    """Undo a deployed migration without losing a row; without a name, the newest.
+
+    Example: pymilk rollback 001
+    """
+    from pymilk.cli.opening import (
+        migration_to_roll_back,
+        open_project,
+        parse_overrides,
+        plan_for,
+    )
+    from pymilk.deploy.rollback import roll_back
+    from pymilk.deploy.status import Standing, read_status
+
+    overrides = parse_overrides(override)
+    opened = open_project(project, db_url, policy)
+    migration = migration_to_roll_back(opened, name)
+    row = read_status(opened.target.url, opened.project).find(migration.version)
+    if row.standing is Standing.HELD:
+        _done(
+            as_json,
+            f"{migration.label} is rolled back already ({row.at:%Y-%m-%d %H:%M} UTC by"
+            f" {row.person}); nothing to do.",
+            {"rolled_back": migration.stem, "already": True},
+        )
+        return
+    plan = plan_for(opened, migration, overrides)
+    _agree(plan.policy.ask, yes, f"Roll back {migration.label} on {opened.target.label}?")
+    _under_way.append((opened.target, migration))
+    result = roll_back(plan, archive=archive)
+    _under_way.clear()
+    if as_json:
+        say_json({"rolled_back": migration.stem, "result": result})
+    else:
+        say(*rolled_back_text(plan, result))
+
+
+@app.command()
+def rehearse(
+    name: Name = None,
+    db_url: DbUrl = None,
+    project: ProjectFolder = HERE,
+    policy: PolicyName = None,
+    override: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Back up, restore, and rehearse a migration on the copy; the live data only get read.
+
+    Example: pymilk rehearse 001
+    """
+    from pymilk.cli.opening import (
+        migration_to_deploy,
+        open_project,
+        parse_overrides,
+        plan_for,
+    )
+    from pymilk.cli.progress import LineProgress
+    from pymilk.deploy.pipeline import rehearse as run_rehearsal
+
+    overrides = parse_overrides(override)
+    opened = open_project(project, db_url, policy)
+    migration = migration_to_deploy(opened, name)
+    if migration is None:
+        _done(as_json, "Nothing is pending, so there is nothing to rehearse.", {"rehearsed": None})
+        return
+    plan = plan_for(opened, migration, overrides)
+    if not as_json:
+        say(*plan_text(plan))
+    evidence = run_rehearsal(plan, LineProgress(sys.stderr if as_json else None))
+    if as_json:
+        say_json({"rehearsed": migration.stem, "evidence": evidence})
+    else:
+        say("", f"{migration.label} is rehearsed: pymilk deploy {migration.argument}")
+
+
+@app.command()
+def status(
+    db_url: DbUrl = None,
+    project: ProjectFolder = HERE,
+    policy: PolicyName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is applied, pending, edited or held, and what runs right now.
+
+    Example: pymilk status --json
+    """
+    from pymilk.cli.opening import open_project
+    from pymilk.deploy.status import read_status
+
+    opened = open_project(project, db_url, policy)
+    found = read_status(opened.target.url, opened.project)
+    if as_json:
+        say_json({"database": opened.target.label, "status": found})
+    else:
+        say(*status_text(opened.target.label, found))
+
+
+@app.command()
+def verify(
+    name: Name = None,
+    db_url: DbUrl = None,
+    project: ProjectFolder = HERE,
+    policy: PolicyName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a deployed migration's canary, and undo what it did; without a name, the newest's.
+
+    Example: pymilk verify 001
+    """
+    from pymilk.cli.opening import migration_to_roll_back, open_project
+    from pymilk.deploy.verify import verify_now
+
+    opened = open_project(project, db_url, policy)
+    migration = migration_to_roll_back(opened, name)
+    seconds = verify_now(opened.target, migration)
+    _done(
+        as_json,
+        f"{migration.label} is in effect: its canary passed in {seconds:.2f} s, and left nothing.",
+        {"verified": migration.stem, "seconds": seconds},
+    )
+
+
+@app.command()
+def adopt(
+    db_url: DbUrl = None,
+    project: ProjectFolder = HERE,
+    policy: PolicyName = None,
+    override: Overrides = None,
+    as_json: AsJson = False,
+    yes: Yes = False,
+) -> None:
+    """Take a database into care that has tables and no history: compare it, mark the baseline.
+
+    Example: pymilk adopt --db-url postgresql://postgres:…@db.….supabase.co:5432/postgres
+    """
+    from pymilk.cli.opening import open_project, parse_overrides
+    from pymilk.deploy.adopt import adopt as run_adopt
+
+    overrides = parse_overrides(override)
+    opened = open_project(project, db_url, policy)
+    rules = opened.project.policy(opened.target.preset)
+    _agree(rules.ask, yes, f"Mark the baseline as applied on {opened.target.label}?")
+    adopted = run_adopt(opened.project, opened.target, rules, overrides.get("drift"))
+    _done(
+        as_json,
+        f"Adopted: {adopted.objects} objects compared, {adopted.version}_{adopted.name} marked as"
+        " applied; no table was touched.",
+        {"adopted": adopted},
+    )
+
+
+@db.command("start")
+def db_start(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
+    """Start the embedded database; on its first day it gets the baseline and the demo dairy.
+
+    Example: pymilk db start
+    """
+    from pymilk.cli.opening import start_embedded
+    from pymilk.project.project import load_project
+
+    url = start_embedded(load_project(project)).url()
+    _done(as_json, f"Running: {url}", {"url": url})
+
+
+@db.command("stop")
+def db_stop(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
+    """Stop the embedded database; its data stay.
+
+    Example: pymilk db stop
+    """
+    from pymilk.cli.opening import embedded_server
+    from pymilk.project.project import load_project
+
+    embedded_server(load_project(project)).stop()
+    _done(as_json, "Stopped; its data stay.", {"stopped": True})
+
+
+@db.command("url")
+def db_url_(project: ProjectFolder = HERE) -> None:
+    """Print the embedded database's URL, for psql and others; starts it when it isn't running.
+
+    Example: psql "$(pymilk db url)"
+    """
+    from pymilk.cli.opening import start_embedded
+    from pymilk.project.project import load_project
+
+    say(start_embedded(load_project(project)).url())
+
+
+@db.command("reset")
+def db_reset(project: ProjectFolder = HERE, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Delete the embedded database and make it anew, as on the dairy's first day.
+
+    Example: pymilk db reset --yes
+    """
+    from pymilk.cli.opening import embedded_server, start_embedded
+    from pymilk.project.project import load_project
+
+    found = load_project(project)
+    _agree(True, yes, "Delete everything in the embedded database?")
+    embedded_server(found).destroy()
+    url = start_embedded(found).url()
+    _done(as_json, f"As on the first day: {url}", {"url": url})
+
+
+def _already(opened: "Opened", migration: "Migration", *, as_json: bool) -> bool:
+    """Whether it is applied already, as the file says it; then there is nothing to do."""
+    from pymilk.deploy.status import Standing, read_status
+
+    row = read_status(opened.target.url, opened.project).find(migration.version)
+    if row.standing is not Standing.APPLIED:
+        return False
+    when = f" since {row.at:%Y-%m-%d %H:%M} UTC, by {row.person}" if row.at else ""
+    _done(
+        as_json,
+        f"{migration.label} is deployed already{when}; nothing to do."
+        f" To undo it: pymilk rollback {migration.argument}",
+        {"deployed": migration.stem, "already": True},
+    )
+    return True
+
+
+def _agree(ask: bool, yes: bool, question: str) -> None:
+    if not ask or yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageProblem(
+            "There is no terminal to ask on.",
+            state="Nothing was changed.",
+            todo="Say it beforehand: --yes.",
+        )
+    typer.confirm(question, abort=True)
+
+
+def _done(as_json: bool, sentence: str, value: object) -> None:
+    if as_json:
+        say_json(value)
+    else:
+        say(sentence)
+
+
+def _interrupted() -> int:
+    state = "Nothing was changed."
+    if _under_way:
+        from pymilk.deploy.transaction import standing
+
+        target, migration = _under_way[-1]
+        state = standing(target, migration.version)
+    problem = Problem("Interrupted.", state=state, todo="Run it again when you like.")
+    sys.stderr.write("\n" + problem_text(problem))
+    return 130

@@ -1,0 +1,115 @@
+"""From what was typed to what is worked on: project, database, migration, plan."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pymilk.database.connection import Target, target_at
+from pymilk.database.embedded import EmbeddedServer
+from pymilk.database.programs import find_programs
+from pymilk.demo.first_day import prepare_first_day
+from pymilk.deploy.plan import Plan
+from pymilk.deploy.preflight import refuse_unknown_overrides
+from pymilk.deploy.status import Standing, Status, read_status
+from pymilk.problem import Problem, UsageProblem
+from pymilk.project.migrations import Migration, find_migration
+from pymilk.project.policy import Preset
+from pymilk.project.project import Project, load_project, revision
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A project and the database that a command works on."""
+
+    project: Project
+    target: Target
+
+
+def embedded_server(project: Project) -> EmbeddedServer:
+    """The project's embedded server, started or not."""
+    return EmbeddedServer(project.workspace / "embedded")
+
+
+def start_embedded(project: Project) -> EmbeddedServer:
+    """The project's embedded server, running and with something in it."""
+    server = embedded_server(project)
+    server.start()
+    prepare_first_day(server.url(), project)
+    return server
+
+
+def open_project(folder: Path, db_url: str | None, policy: str | None) -> Opened:
+    """Find the project and its database; the embedded one is started when no other is named."""
+    project = load_project(folder)
+    if db_url:
+        return Opened(project, target_at(db_url, _preset(policy) or Preset.LIVE))
+    server = start_embedded(project)
+    return Opened(project, target_at(server.url(), _preset(policy) or Preset.LOCAL))
+
+
+def parse_overrides(given: Iterable[str] | None) -> dict[str, str]:
+    """`CHECK=REASON` pairs."""
+    overrides = dict(_pair(text) for text in given or ())
+    refuse_unknown_overrides(overrides)
+    return overrides
+
+
+def plan_for(opened: Opened, migration: Migration, overrides: dict[str, str]) -> Plan:
+    """Everything a pipeline run needs to know beforehand."""
+    return Plan(
+        project=opened.project,
+        migration=migration,
+        target=opened.target,
+        policy=opened.project.policy(opened.target.preset),
+        programs=find_programs(),
+        revision=revision(opened.project),
+        overrides=overrides,
+    )
+
+
+def migration_to_deploy(opened: Opened, name: str | None) -> Migration | None:
+    """The one named, or the oldest pending; a held one only when it is named."""
+    if name is not None:
+        return find_migration(opened.project.migrations, name)
+    status = read_status(opened.target.url, opened.project)
+    return _pick(opened.project, status, Standing.PENDING)
+
+
+def migration_to_roll_back(opened: Opened, name: str | None) -> Migration:
+    """The one named, or the newest applied."""
+    if name is not None:
+        return find_migration(opened.project.migrations, name)
+    status = read_status(opened.target.url, opened.project)
+    applied = [row for row in status.rows if row.standing in {Standing.APPLIED, Standing.EDITED}]
+    if not applied:
+        raise Problem("Nothing is applied.", state="Nothing was changed.", todo="pymilk status")
+    return find_migration(opened.project.migrations, applied[-1].version)
+
+
+def _pick(project: Project, status: Status, standing: Standing) -> Migration | None:
+    version = next((row.version for row in status.rows if row.standing is standing), None)
+    return find_migration(project.migrations, version) if version else None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, reason = text.partition("=")
+    if not equals:
+        raise UsageProblem(
+            f"'{text}' is no override.",
+            state="No database was touched.",
+            todo="Write it as --override CHECK='your reason'.",
+        )
+    return name.strip(), reason.strip().strip("'\"")
+
+
+def _preset(name: str | None) -> Preset | None:
+    if name is None:
+        return None
+    try:
+        return Preset(name)
+    except ValueError as error:
+        raise UsageProblem(
+            f"There is no policy '{name}'.",
+            state="No database was touched.",
+            todo="It is 'live' or 'local'.",
+        ) from error

@@ -1,0 +1,42 @@
+"""The options that commands share, said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DbUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--db-url",
+        envvar="SUPABASE_DB_URL",
+        show_envvar=True,
+        metavar="URL",
+        help="The database; without it, the embedded one of this project.",
+    ),
+]
+ProjectFolder = Annotated[
+    Path, typer.Option("--project", metavar="DIR", help="The folder with supabase/ in it.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--override",
+        metavar="CHECK=REASON",
+        help="Go on although a check failed; the reason is written into the ledger.",
+    ),
+]
+PolicyName = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="live|local",
+        help="Which policy; by default local for the embedded database, live for any other.",
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help="A gap (001), a version, or a migration's name."),
+]

@@ -1,0 +1,137 @@
+"""Results as text for a person and as JSON for a program."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pymilk.problem import Problem
+
+if TYPE_CHECKING:
+    from pymilk.deploy.evidence import Applied, Evidence
+    from pymilk.deploy.plan import Plan
+    from pymilk.deploy.rollback import RolledBack
+    from pymilk.deploy.status import Status
+
+
+def say(*lines: str) -> None:
+    """Lines for a person."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+
+
+def say_json(value: object) -> None:
+    """One JSON document."""
+    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def plain(value: object) -> object:
+    """A value as JSON can hold it; a schema becomes its fingerprint."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return getattr(value, "fingerprint", None) or {
+            field.name: plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.repr
+        }
+    if isinstance(value, Mapping):
+        return {str(key): plain(found) for key, found in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(found) for found in value]
+    if value is None or isinstance(value, int | float | str | bool):
+        return value
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def problem_text(problem: Problem) -> str:
+    """A problem as three short lines."""
+    lines = [f"✗ {problem.happened}"]
+    if problem.state:
+        lines.append(f"  State: {problem.state}")
+    if problem.todo:
+        lines.append(f"  To do: {problem.todo}")
+    return "\n".join(lines) + "\n"
+
+
+def plan_text(plan: "Plan") -> list[str]:
+    """What a deploy is about to do."""
+    return [f"{plan.migration.label} → {plan.target.label}, policy {plan.target.preset}"]
+
+
+def deployed_text(plan: "Plan", evidence: "Evidence") -> list[str]:
+    """The end of a deploy: before and after side by side, and the way back."""
+    applied = evidence.applied
+    if applied is None:
+        return []
+    argument = plan.migration.argument
+    return [
+        "",
+        *_side_by_side(applied),
+        "",
+        f"{plan.migration.label} is deployed.",
+        f"  To undo it:  pymilk rollback {argument}"
+        + (f"   (make rollback-gap GAP={plan.migration.gap})" if plan.migration.gap else ""),
+        "  Watch:       pymilk status; refused calls in the app; what customers say of their bills",
+    ]
+
+
+def _side_by_side(applied: "Applied") -> list[str]:
+    lines = [f"  {'':<34}{'before':>14}{'after':>14}"]
+    for table in sorted({*applied.rows_before, *applied.rows_after}):
+        before, after = applied.rows_before.get(table), applied.rows_after.get(table)
+        lines.append(f"  {table:<34}{_count(before):>14}{_count(after):>14}")
+    for query, found in applied.state_after.items():
+        before_all = applied.state_before.get(query, {})
+        same = sum(before_all.get(key) == figures for key, figures in found.items())
+        if len(found) > _FEW:
+            lines.append(f"  {query}: {same:,} of {len(found):,} unchanged")
+            continue
+        lines += [
+            f"  {key:<34}{', '.join(before_all.get(key, ('-',))):>14}{', '.join(figures):>14}"
+            for key, figures in found.items()
+        ]
+    return lines
+
+
+_FEW = 20
+
+
+def _count(rows: int | None) -> str:
+    return "-" if rows is None else f"{rows:,}"
+
+
+def rolled_back_text(plan: "Plan", result: "RolledBack") -> list[str]:
+    """The end of a rollback."""
+    lines = [
+        f"{plan.migration.label} is rolled back, in {result.seconds:.2f} s.",
+        f"  The schema is the one recorded before the deploy ({result.objects} objects compared).",
+        "  Every row is there as it was; nobody owes more or less.",
+    ]
+    lines += [f"  Kept in the archive: {loss}" for loss in result.kept]
+    lines += [f"  Left as changed by hand: {name}" for name in result.drift]
+    lines += [
+        "  It is held: 'supabase db push' would apply it again; pymilk only when it is named:",
+        f"  pymilk deploy {plan.migration.argument}",
+    ]
+    return lines
+
+
+def status_text(label: str, status: "Status") -> list[str]:
+    """Every migration's line."""
+    lines = [label]
+    for row in status.rows:
+        when = f"  {row.at:%Y-%m-%d %H:%M} UTC by {row.person}" if row.at else ""
+        lines.append(f"  {row.version} {row.name:<38} {row.standing}{when}")
+    if status.running:
+        lines.append(f"  running now: {status.running}")
+    if status.unfinished:
+        lines.append(f"  proven but not applied: last came {status.unfinished}")
+    restored = status.restore_tested_at
+    lines.append(
+        f"  restore last proven: {restored:%Y-%m-%d %H:%M} UTC"
+        if restored
+        else "  restore: never proven; every deploy proves it"
+    )
+    return lines
