@@ -66,6 +66,8 @@ def run() -> int:
         return problem.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
+    except _driver_error() as error:  # evaluated only now, when it matters
+        return _lost(error)
     except typer.Exit as ended:
         return ended.exit_code
     except BrokenPipeError:  # `pymilk status | head`
@@ -372,12 +374,34 @@ def _done(as_json: bool, sentence: str, value: object) -> None:
 
 
 def _interrupted() -> int:
-    state = "Nothing was changed."
-    if _under_way:
-        from pymilk.deploy.transaction import standing
-
-        target, migration = _under_way[-1]
-        state = standing(target, migration.version)
-    problem = Problem("Interrupted.", state=state, todo="Run it again when you like.")
+    problem = Problem("Interrupted.", state=_state(), todo="Run it again when you like.")
     sys.stderr.write("\n" + problem_text(problem))
     return 130
+
+
+def _driver_error() -> type[Exception]:
+    from psycopg import Error
+
+    return Error
+
+
+def _lost(error: Exception) -> int:
+    from pymilk.database.connection import last_line
+
+    problem = Problem(
+        f"The database said: {last_line(error)}",
+        state=_state(),
+        todo="See 'pymilk status', then run it again.",
+    )
+    sys.stderr.write(problem_text(problem))
+    return problem.exit_code
+
+
+def _state() -> str:
+    """What became of the change that was under way, asked over a new connection."""
+    if not _under_way:
+        return "Nothing was changed."
+    from pymilk.deploy.transaction import standing
+
+    target, migration = _under_way[-1]
+    return standing(target, migration.version)

@@ -34,6 +34,7 @@ from pymilk.deploy.rehearsal import rehearsal_facts
 from pymilk.deploy.script import ScriptFailed, run_script, run_verification
 from pymilk.deploy.transaction import Done, all_or_nothing, standing
 from pymilk.problem import Problem, TryAgainLater
+from pymilk.project.policy import hours_since
 
 _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
 
@@ -69,6 +70,7 @@ def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
     if rehearsed is None or preflight is None or evidence.backup is None:
         raise AssertionError("nothing is applied before it was backed up and rehearsed")
     _refuse_closing_window(plan, rehearsed)
+    _refuse_old_proof(plan, evidence.backup.backup.taken_at)
 
     def work(connection: Connection, token: uuid.UUID) -> _Outcome:
         return _apply(connection, plan, evidence, rehearsed, token)
@@ -86,6 +88,18 @@ def _refuse_closing_window(plan: Plan, rehearsed: Rehearsed) -> None:
     found = window_check(plan.policy, datetime.now(UTC), seconds_needed=needed)
     if isinstance(found, Check) and "window" not in plan.overrides:
         refuse_failed((found,))
+
+
+def _refuse_old_proof(plan: Plan, taken_at: datetime) -> None:
+    """A laptop may have slept since; what was proven then says less and less about now."""
+    age = hours_since(taken_at, datetime.now(UTC))
+    if age > plan.policy.proof_max_age_hours:
+        raise TryAgainLater(
+            f"The backup and its rehearsal are {age:.1f} hours old by now; the policy allows"
+            f" {plan.policy.proof_max_age_hours:g}.",
+            state="Nothing was changed.",
+            todo="Run it again: it takes a new backup and rehearses on it.",
+        )
 
 
 def _apply(

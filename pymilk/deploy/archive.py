@@ -97,9 +97,7 @@ def find_losses(connection: Connection, vanishing: Vanishing) -> tuple[Loss, ...
 def keep(connection: Connection, version: str, losses: Iterable[Loss]) -> None:
     """Copy what is about to go into the archive, in the caller's transaction."""
     for loss in losses:
-        kept = loss.table.columns
-        if loss.kind == "column":
-            kept = (*_primary_key(connection, loss.table), *loss.columns)
+        kept = _kept_columns(connection, loss.kind, loss.table, loss.columns)
         keep_rows(
             connection,
             version,
@@ -217,11 +215,18 @@ def _loss(
         sql.SQL("select count(*) from only {} as t where {}").format(table.identifier, condition)
     ).fetchone()
     sample = connection.execute(
-        sql.SQL("select left(t::text, 160) from only {} as t where {} limit 3").format(
-            table.identifier, condition
+        sql.SQL("select left(row({})::text, 160) from only {} as t where {} limit 3").format(
+            _list(_kept_columns(connection, kind, table, columns)), table.identifier, condition
         )
     ).fetchall()
     return Loss(kind, table, columns, count[0] if count else 0, tuple(row[0] for row in sample))
+
+
+def _kept_columns(
+    connection: Connection, kind: str, table: Table, columns: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Of a column that goes, its values and the key to put them back by."""
+    return (*_primary_key(connection, table), *columns) if kind == "column" else columns
 
 
 def _any_value(connection: Connection, table: Table, columns: tuple[str, ...]) -> sql.Composable:

@@ -35,12 +35,13 @@ class Step:
 
 
 PREFLIGHT = Step("preflight", preflight.run)
+PREFLIGHT_OF_A_REHEARSAL = Step("preflight", preflight.run_for_rehearsal)
 BACKUP = Step("backup", backup.run)
 RESTORE_TEST = Step("restore test", restore_test.run)
 REHEARSAL = Step("rehearsal", rehearsal.run)
 AFTER = Step("after", after.run)
 
-PROOF = (PREFLIGHT, BACKUP, RESTORE_TEST, REHEARSAL)
+PROOF = (BACKUP, RESTORE_TEST, REHEARSAL)
 
 
 def deploy(plan: Plan, progress: Progress) -> Evidence:
@@ -59,7 +60,7 @@ def deploy(plan: Plan, progress: Progress) -> Evidence:
         )
         bench = Bench(stack.enter_context(scratch()))
         _prepare(guard)
-        evidence = _run(PROOF, plan, bench, Evidence(), progress)
+        evidence = _run((PREFLIGHT, *PROOF), plan, bench, Evidence(), progress)
         applying = Step("apply", lambda plan, _bench, so_far: apply.run(plan, guard, so_far))
         return _run((applying, AFTER), plan, bench, evidence, progress)
 
@@ -73,7 +74,8 @@ def rehearse(plan: Plan, progress: Progress) -> Evidence:
     with scratch() as server:
         with connect(plan.target.url, purpose="ledger") as connection:
             _prepare(connection)
-        return _run(PROOF, plan, Bench(server), Evidence(), progress)
+        steps = (PREFLIGHT_OF_A_REHEARSAL, *PROOF)
+        return _run(steps, plan, Bench(server), Evidence(), progress)
 
 
 def _prepare(connection: Connection) -> None:

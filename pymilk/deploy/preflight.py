@@ -1,7 +1,7 @@
 """Look before touching: every reason not to deploy now, found while nothing has been changed."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from pymilk.database.catalog import Catalog, read_catalog
@@ -44,13 +44,34 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
         ChecksFailed: A check failed and was not overridden.
         ChecksNotNow: The same, but only such as pass by themselves.
     """
+    return replace(evidence, preflight=_preflight(plan, (*_CHECKS, *_CHECKS_BEFORE_A_CHANGE)))
+
+
+def run_for_rehearsal(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
+    """The same without the checks on when a change may be made: a rehearsal makes none.
+
+    Raises:
+        ChecksFailed: A check failed and was not overridden.
+        ChecksNotNow: The same, but only such as pass by themselves.
+    """
+    return replace(evidence, preflight=_preflight(plan, _CHECKS))
+
+
+def _preflight(plan: Plan, checks: "_Checks") -> Preflight:
     with connect(plan.target.url, purpose="preflight") as connection:
-        catalog = read_catalog(connection)
-        checks = tuple(
-            _overridden(check, plan.overrides) for check in _checks(connection, plan, catalog)
+        look = _Look(
+            connection,
+            plan,
+            read_catalog(connection),
+            read_history(connection),
+            read_entries(connection),
+            datetime.now(UTC),
         )
-    refuse_failed(checks)
-    return replace(evidence, preflight=Preflight(checks, catalog))
+        found = tuple(
+            _overridden(_named(name, check(look)), plan.overrides) for name, check in checks
+        )
+    refuse_failed(found)
+    return Preflight(found, look.catalog)
 
 
 def refuse_failed(checks: tuple[Check, ...]) -> None:
@@ -80,7 +101,8 @@ def refuse_unknown_overrides(overrides: Mapping[str, str]) -> None:
     Raises:
         UsageProblem: There is such a one.
     """
-    known = sorted({*(name for name, _ in _CHECKS), "rows"} - _NEVER_OVERRIDDEN)
+    names = {name for name, _ in (*_CHECKS, *_CHECKS_BEFORE_A_CHANGE)}
+    known = sorted(names - _NEVER_OVERRIDDEN)
     for name, reason in overrides.items():
         if name not in known:
             raise UsageProblem(
@@ -103,34 +125,23 @@ def _overridden(check: Check, overrides: Mapping[str, str]) -> Check:
     return check
 
 
-def _checks(connection: Connection, plan: Plan, catalog: Catalog) -> Iterator[Check]:
-    history, entries = read_history(connection), read_entries(connection)
-    look = _Look(connection, plan, catalog, history, entries)
-    for name, check in _CHECKS:
-        found = check(look)
-        if isinstance(found, str):
-            yield Check(name, Verdict.PASSED, found)
-        else:
-            yield replace(found, name=name)
+def _named(name: str, found: Check | str) -> Check:
+    """A check gives a sentence when it passed."""
+    if isinstance(found, str):
+        return Check(name, Verdict.PASSED, found)
+    return replace(found, name=name)
 
 
+@dataclass(frozen=True)
 class _Look:
     """What the checks look at, read once."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        plan: Plan,
-        catalog: Catalog,
-        history: tuple[Applied, ...],
-        entries: tuple[Entry, ...],
-    ) -> None:
-        self.connection = connection
-        self.plan = plan
-        self.catalog = catalog
-        self.history = history
-        self.entries = entries
-        self.now = datetime.now(UTC)
+    connection: Connection
+    plan: Plan
+    catalog: Catalog
+    history: tuple[Applied, ...]
+    entries: tuple[Entry, ...]
+    now: datetime
 
     @property
     def migration(self) -> Migration:
@@ -400,7 +411,9 @@ def _soak(look: _Look) -> Check | str:
     return f"{entry.name} has been live for {passed:.0f} hours"
 
 
-_CHECKS: tuple[tuple[str, Callable[[_Look], Check | str]], ...] = (
+_Checks = tuple[tuple[str, Callable[[_Look], Check | str]], ...]
+
+_CHECKS: _Checks = (
     ("server", _server),
     ("role", _role),
     ("session", _session),
@@ -410,8 +423,10 @@ _CHECKS: tuple[tuple[str, Callable[[_Look], Check | str]], ...] = (
     ("others", _others),
     ("transactions", _transactions),
     ("extensions", _extensions),
-    ("tree", _tree),
     ("drift", _drift),
+)
+_CHECKS_BEFORE_A_CHANGE: _Checks = (
+    ("tree", _tree),
     ("window", _window),
     ("soak", _soak),
 )

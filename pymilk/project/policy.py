@@ -26,8 +26,8 @@ class Policy(BaseModel):
         window_end: When it closes; before `window_start` means the next morning.
         time_zone: The window's time zone.
         soak_hours: Hours that the previous deploy must have been live.
-        backup_max_age_hours: How old the newest backup may be for a deploy that makes none.
-        restore_test_max_age_hours: The same for the newest proven restore.
+        proof_max_age_hours: How old the backup and its proven restore may be when the change is
+            made; data written since then are in neither.
         lock_timeout_ms: Milliseconds to queue for one lock; longer would queue the app behind us.
         lock_attempts: How often to try for the locks before giving up with nothing changed.
         long_transaction_seconds: A transaction open for longer than this is in the way.
@@ -43,8 +43,7 @@ class Policy(BaseModel):
     window_end: time = time(0, 0)
     time_zone: str = "UTC"
     soak_hours: float = Field(default=24, ge=0)
-    backup_max_age_hours: float = Field(default=24, gt=0)
-    restore_test_max_age_hours: float = Field(default=24, gt=0)
+    proof_max_age_hours: float = Field(default=1, gt=0)
     lock_timeout_ms: int = Field(default=200, ge=10, le=2000)
     lock_attempts: int = Field(default=30, ge=1)
     long_transaction_seconds: float = Field(default=10, gt=0)
