@@ -1,0 +1,89 @@
+-- After any change of invoice_payments, by an RPC or directly: moves the counters of both sides and
+-- writes the change into the journal.
+--
+-- A pair whose money moved from one payment to another but not in sum still changes both payments;
+-- a row that was only annotated changes nothing. A `--data-only` restore fills the journal before
+-- the allocations: an inserted row that the journal accounts for already is not entered twice.
+--
+-- Locks: payments by id, then invoices by id, `for no key update`.
+
+create or replace function private.count_invoice_payments()
+returns trigger
+language plpgsql
+security definer -- an invoker's update that row security filters would count nothing, silently
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_payment_ids uuid[];
+  v_invoice_ids uuid[];
+  v_changes numeric[];
+begin
+  if tg_op = 'INSERT' then
+    select
+      array_agg(added.payment_id),
+      array_agg(added.invoice_id),
+      array_agg(added.amount_allocated)
+    into v_payment_ids, v_invoice_ids, v_changes
+    from new_rows as added;
+  elsif tg_op = 'DELETE' then
+    select
+      array_agg(gone.payment_id),
+      array_agg(gone.invoice_id),
+      array_agg(-gone.amount_allocated)
+    into v_payment_ids, v_invoice_ids, v_changes
+    from old_rows as gone;
+  else
+    select array_agg(net.payment_id), array_agg(net.invoice_id), array_agg(net.amount)
+    into v_payment_ids, v_invoice_ids, v_changes
+    from (
+      select change.payment_id, change.invoice_id, sum(change.amount) as amount
+      from (
+        select added.payment_id, added.invoice_id, added.amount_allocated as amount
+        from new_rows as added
+        union all
+        select gone.payment_id, gone.invoice_id, -gone.amount_allocated
+        from old_rows as gone
+      ) as change
+      group by change.payment_id, change.invoice_id
+      having sum(change.amount) <> 0
+    ) as net;
+  end if;
+
+  if v_changes is null then
+    return null;
+  end if;
+
+  -- lock, check, write: first the payments, then the invoices
+  perform private.move_amount_applied(v_payment_ids, v_changes);
+  perform private.move_amount_paid(v_payment_ids, v_invoice_ids, v_changes);
+
+  insert into private.allocation_journal (
+    recorded_by, call_id, payment_id, invoice_id, amount_change
+  )
+  select
+    private.caller(),
+    nullif(current_setting('pymilk.call_id', true), '')::uuid,
+    change.payment_id,
+    change.invoice_id,
+    change.amount
+  from unnest(v_payment_ids, v_invoice_ids, v_changes) as change (payment_id, invoice_id, amount)
+  where change.payment_id is not null
+    and change.invoice_id is not null
+    and (
+      tg_op <> 'INSERT'
+      or change.amount is distinct from (
+        select sum(entry.amount_change)
+        from private.allocation_journal as entry
+        where entry.payment_id = change.payment_id and entry.invoice_id = change.invoice_id
+      )
+    );
+
+  return null;
+end;
+$$;
+
+comment on function private.count_invoice_payments() is
+'Trigger: moves the counters of payments and invoices by what changed in invoice_payments.';
+
+revoke all on function private.count_invoice_payments()
+from public, anon, authenticated, service_role;

@@ -1,0 +1,109 @@
+-- Moves the guarded counter invoice_metadata.amount_paid by what changed in invoice_payments, and
+-- with it everything that follows from it.
+--
+-- Checks what spans rows while both sides are locked: more money goes only to an invoice of the
+-- payment's own customer that is not cancelled. The limit 0 <= amount_paid <= total_amount is a
+-- rule of the table (see refuse_row).
+--
+-- p_changes: rupees, one for each pair of payment and invoice, negative when money comes off.
+-- Locks: invoices by id, `for no key update`; the payments are held by move_amount_applied.
+
+create or replace function private.move_amount_paid(
+  p_payment_ids uuid[],
+  p_invoice_ids uuid[],
+  p_changes numeric[]
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_today date := public.business_today();
+  v_offence record;
+begin
+  -- lock
+  perform
+  from public.invoice_metadata as invoice
+  where invoice.id = any(p_invoice_ids)
+  order by invoice.id
+  for no key update;
+
+  -- check
+  select
+    change.payment_id,
+    change.invoice_id,
+    invoice.invoice_status = 'cancelled' as is_cancelled
+  into v_offence
+  from unnest(p_payment_ids, p_invoice_ids, p_changes) as change (payment_id, invoice_id, amount)
+  inner join public.payments as payment on change.payment_id = payment.id
+  inner join public.invoice_metadata as invoice on change.invoice_id = invoice.id
+  where change.amount > 0
+    and (invoice.invoice_status = 'cancelled' or invoice.customer_id <> payment.customer_id)
+  limit 1;
+
+  if v_offence.is_cancelled then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_payments',
+      constraint = 'invoice_payments_invoice_live',
+      column = 'invoice_id',
+      message = 'a cancelled invoice takes no money',
+      detail = jsonb_build_object(
+        'payment_id', v_offence.payment_id, 'invoice_id', v_offence.invoice_id
+      )::text,
+      hint = 'Allocate the payment to an invoice that is not cancelled.';
+  elsif found then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_payments',
+      constraint = 'invoice_payments_same_customer',
+      column = 'invoice_id',
+      message = 'the payment and the invoice belong to different customers',
+      detail = jsonb_build_object(
+        'payment_id', v_offence.payment_id, 'invoice_id', v_offence.invoice_id
+      )::text,
+      hint = 'Allocate the payment to an invoice of its own customer.';
+  end if;
+
+  -- write
+  update public.invoice_metadata as invoice
+  set
+    amount_paid = invoice.amount_paid + moved.amount,
+    amount_outstanding = invoice.total_amount - (invoice.amount_paid + moved.amount),
+    invoice_status = case
+      when invoice.invoice_status in ('draft', 'cancelled') then invoice.invoice_status
+      when invoice.amount_paid + moved.amount >= invoice.total_amount then 'paid'
+      when invoice.amount_paid + moved.amount > 0 then 'partially_paid'
+      when invoice.due_date < v_today then 'overdue'
+      else 'sent'
+    end,
+    last_payment_date = (
+      select max(payment.payment_date)
+      from public.invoice_payments as allocation
+      inner join public.payments as payment on allocation.payment_id = payment.id
+      where allocation.invoice_id = invoice.id
+    ),
+    -- the app's own statements set it themselves; a restore keeps what was
+    updated_at = case
+      when current_setting('pymilk.call_id', true) <> '' then now()
+      else invoice.updated_at
+    end
+  from (
+    select change.invoice_id, sum(change.amount) as amount
+    from unnest(p_invoice_ids, p_changes) as change (invoice_id, amount)
+    group by change.invoice_id
+    having sum(change.amount) <> 0
+  ) as moved
+  where invoice.id = moved.invoice_id;
+end;
+$$;
+
+comment on function private.move_amount_paid(uuid[], uuid[], numeric[]) is
+'Moves invoice_metadata.amount_paid, and what follows from it, by what changed in its allocations.';
+
+revoke all on function private.move_amount_paid(uuid[], uuid[], numeric[])
+from public, anon, authenticated, service_role;

@@ -1,0 +1,31 @@
+-- Puts what follows from the allocations into a payment that somebody inserts or updates: whatever
+-- the caller says of it is neither an error nor believed.
+--
+-- The counter only moves inside the triggers of the allocation tables, which is why this one runs
+-- at trigger depth 0 alone; the amount, which the caller may change, is taken as given.
+--
+-- Locks: none but the row's own.
+
+create or replace function private.derive_payment()
+returns trigger
+language plpgsql
+security definer -- the same for every caller, whatever that caller may execute
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  new.amount_applied := case when tg_op = 'UPDATE' then old.amount_applied else 0 end;
+  new.amount_unapplied := new.amount - new.amount_applied;
+  new.allocation_status := case
+    when new.amount_applied <= 0 then 'unapplied'
+    when new.amount_applied < new.amount then 'partially_applied'
+    else 'fully_applied'
+  end;
+
+  return new;
+end;
+$$;
+
+comment on function private.derive_payment() is
+'Trigger: puts the true amount_applied, amount_unapplied and allocation_status.';
+
+revoke all on function private.derive_payment() from public, anon, authenticated, service_role;

@@ -1,0 +1,34 @@
+-- Refuses the row that a rule's trigger found.
+--
+-- The rule itself stands in the trigger's WHEN clause, where it costs nothing while it holds. A
+-- CHECK constraint would also fire on every update of an old offending row, whatever the column;
+-- the WHEN clause compares with the old row, so the app can go on touching such rows elsewhere.
+--
+-- Trigger arguments: the rule's name, the column, the message, the hint.
+-- Locks: none.
+
+create or replace function private.refuse_row()
+returns trigger
+language plpgsql
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception using
+    errcode = 'check_violation',
+    schema = tg_table_schema,
+    table = tg_table_name,
+    constraint = tg_argv[0],
+    column = tg_argv[1],
+    message = tg_argv[2],
+    detail = jsonb_build_object(
+      'id', to_jsonb(new) -> 'id', tg_argv[1], to_jsonb(new) -> tg_argv[1]
+    )::text,
+    hint = tg_argv[3];
+end;
+$$;
+
+comment on function private.refuse_row() is
+'Trigger: refuses (23514) the row its WHEN clause found. Arguments: rule, column, message, hint.';
+
+revoke all on function private.refuse_row() from public, anon, authenticated, service_role;

@@ -1,0 +1,58 @@
+-- What a payment says of itself (applied, unapplied, status) is what its allocations say.
+-- do: before gap 001, deploy it (it corrects them); after it, restore nothing and report a defect.
+with applied as (
+  select
+    allocation.payment_id,
+    sum(allocation.amount) as amount
+  from (
+    select
+      payment_id,
+      amount_allocated as amount
+    from public.invoice_payments
+    union all
+    select
+      payment_id,
+      amount
+    from public.opening_balance_payments
+    union all
+    select
+      payment_id,
+      amount_allocated as amount
+    from public.sales_payments
+  ) as allocation
+  group by allocation.payment_id
+),
+
+truth as (
+  select
+    payment.*,
+    coalesce(applied.amount, 0) as allocated,
+    case
+      when coalesce(applied.amount, 0) <= 0 then 'unapplied'
+      when applied.amount < payment.amount then 'partially_applied'
+      else 'fully_applied'
+    end as true_status
+  from public.payments as payment
+  left join applied on payment.id = applied.payment_id
+)
+
+select
+  'payment' as entity,
+  truth.id::text as entity_id,
+  concat_ws(
+    ', ',
+    truth.allocated || ' applied',
+    truth.amount - truth.allocated || ' unapplied',
+    truth.true_status
+  ) as expected,
+  concat_ws(
+    ', ',
+    coalesce(truth.amount_applied::text, 'null') || ' applied',
+    coalesce(truth.amount_unapplied::text, 'null') || ' unapplied',
+    coalesce(truth.allocation_status, 'null')
+  ) as found
+from truth
+where
+  truth.amount_applied is distinct from truth.allocated
+  or truth.amount_unapplied is distinct from truth.amount - truth.allocated
+  or truth.allocation_status is distinct from truth.true_status;

@@ -1,0 +1,33 @@
+-- A payment without a customer is not allocated.
+-- do: take its allocations off, set its customer, allocate it again.
+with applied as (
+  select
+    allocation.payment_id,
+    sum(allocation.amount) as amount
+  from (
+    select
+      payment_id,
+      amount_allocated as amount
+    from public.invoice_payments
+    union all
+    select
+      payment_id,
+      amount
+    from public.opening_balance_payments
+    union all
+    select
+      payment_id,
+      amount_allocated as amount
+    from public.sales_payments
+  ) as allocation
+  group by allocation.payment_id
+)
+
+select
+  'payment' as entity,
+  payment.id::text as entity_id,
+  'a customer, or nothing allocated' as expected,
+  applied.amount || ' allocated' as found
+from public.payments as payment
+inner join applied on payment.id = applied.payment_id
+where payment.customer_id is null and applied.amount <> 0;
