@@ -5,18 +5,18 @@ Nothing here locks: whoever calls holds the lock of what the cluster belongs to.
 
 import hashlib
 import os
+import re
 import shutil
-import signal
 import socket
 import stat
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
+from pymilk.database import postmaster
 from pymilk.database.programs import Programs
 from pymilk.database.running_as import Account
 from pymilk.problem import Problem, TryAgainLater
@@ -29,11 +29,14 @@ Setting = tuple[str, str]
 _PORT = 5432  # only part of the socket's name: no TCP port is opened
 _START_SECONDS = 120
 _STOP_SECONDS = 60
-_END_SECONDS = 10
 _INITDB_SECONDS = 120
 _ORPHAN_SECONDS = 15
 _LOG_BYTES = 4 * 1024 * 1024
 _STATUS_LINE = 7  # of postmaster.pid, counted from 0; older lines name pid, folder, port, socket
+
+# What a server says before the telling part of a line, and the lines that tell nothing.
+_LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\d .*?\] .*?(?=[A-Z]+: )")
+_ROUTINE = re.compile("LOG: +(starting PostgreSQL|listening on|database system is shut down)")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ class Cluster:
     def data(self) -> Path:
         """Postgres's data folder."""
         return self.place / "data"
+
+    @property
+    def removed(self) -> Path:
+        """Where the data folder goes first when it is removed."""
+        return self.place / "removed"
 
     @property
     def log(self) -> Path:
@@ -78,14 +86,17 @@ class Cluster:
     def answers(self) -> bool:
         """Whether the server is up and takes connections; costs less than a millisecond."""
         try:
-            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            lines = self._pid_file.read_text().splitlines()
         except (FileNotFoundError, NotADirectoryError):
             return False
         if len(lines) <= _STATUS_LINE or lines[_STATUS_LINE].strip() != "ready":
             return False
+        # Of a server that was killed the file says so still, and its children may hold the socket
+        # for a moment.
+        if self._postmaster() is None:
+            return False
         with socket.socket(socket.AF_UNIX) as probe:
-            # A server that was killed leaves its pid file and its socket behind, but no answer.
-            return probe.connect_ex(str(self.socket_directory / f".s.PGSQL.{_PORT}")) == 0
+            return probe.connect_ex(str(self._socket)) == 0
 
     def create(self, settings: Sequence[Setting]) -> None:
         """Make the data folder; the place must exist and be the account's.
@@ -126,8 +137,13 @@ class Cluster:
             TryAgainLater: it is still recovering.
         """
         self._make_socket_directory()
-        self._forget_another_process()
+        if self._comes_up():
+            return
         self._end_server_of_removed_data()
+        # Postgres would not start for a file that names another process by now. Its shared memory
+        # still protects the data from children of a server that was killed.
+        self._pid_file.unlink(missing_ok=True)
+        self._socket_lock.unlink(missing_ok=True)
         self._turn_log_over()
         deadline = time.monotonic() + _ORPHAN_SECONDS
         while not self._start_once(may_retry=time.monotonic() < deadline):
@@ -141,6 +157,7 @@ class Cluster:
         """
         if self._postmaster() is None:
             return
+        said_before = self.log.stat().st_size if self.log.exists() else 0
         stopped = self._run(
             "pg_ctl",
             ["stop", "--pgdata=data", "--mode=fast", f"--timeout={_STOP_SECONDS}", "--silent"],
@@ -148,23 +165,23 @@ class Cluster:
         )
         if stopped.returncode != 0 and self._postmaster() is not None:
             raise Problem(
-                f"Postgres did not stop within {_STOP_SECONDS} s: {self._log_tail()}",
+                f"Postgres did not stop within {_STOP_SECONDS} s: {self._said_since(said_before)}",
                 state="It is still running; its data are whole.",
                 todo=f"Look for sessions that do not end, in {self.log}, and stop it again.",
             )
 
     def kill(self) -> None:
         """End the server at once, without care for its data: they are about to be removed."""
-        postmaster = self._postmaster()
-        if postmaster is not None:
-            self._end(postmaster)
+        pid = self._postmaster()
+        if pid is not None:
+            postmaster.end(pid, self.socket_directory)
 
     def remove(self) -> None:
         """Remove the place and the socket's folder; the server must have ended."""
         shutil.rmtree(self.socket_directory, ignore_errors=True)
         if self.data.exists():
             # At once, so that an interruption leaves no half of a data folder.
-            self.data.rename(self.place / "old")
+            self.data.rename(self.removed)
         if self.place.exists():
             shutil.rmtree(self.place)
 
@@ -184,6 +201,7 @@ class Cluster:
             ) from error
 
     def _start_once(self, *, may_retry: bool) -> bool:
+        said_before = self.log.stat().st_size if self.log.exists() else 0
         started = self._run(
             "pg_ctl",
             [
@@ -197,66 +215,55 @@ class Cluster:
             ],
             seconds=_START_SECONDS + 10,
         )
-        if started.returncode == 0:
+        # It says no too when a command that was killed had begun the same: then that one counts.
+        if started.returncode == 0 or self._comes_up():
             return True
-        tail = self._log_tail()
-        if may_retry and "still in use" in tail:
+        words = self._said_since(said_before) or _last_words(started.stderr)
+        if may_retry and "still in use" in words:
             # The server was killed; the last of its children are about to notice and go.
             return False
         if self._postmaster() is not None:
             raise TryAgainLater(
-                f"Postgres is still recovering after {_START_SECONDS} s: {tail}",
+                f"Postgres is still recovering after {_START_SECONDS} s: {words}",
                 state="Its data are being recovered; nothing is lost.",
                 todo=f"Wait, watch {self.log}, and run the same command again.",
             )
         raise Problem(
-            f"Postgres did not start: {tail or _last_words(started.stderr)}",
+            f"Postgres did not start: {words}",
             state=f"It is not running; its data in {self.data} were not touched.",
             todo=f"Mend what it names, or read {self.log}; then run the same command again.",
         )
 
+    @property
+    def _pid_file(self) -> Path:
+        return self.data / "postmaster.pid"
+
+    @property
+    def _socket(self) -> Path:
+        return self.socket_directory / f".s.PGSQL.{_PORT}"
+
+    @property
+    def _socket_lock(self) -> Path:
+        return self.socket_directory / f".s.PGSQL.{_PORT}.lock"
+
     def _postmaster(self) -> int | None:
         """The process id of our server, if it lives."""
-        pid = _number_in(self.data / "postmaster.pid")
-        return pid if pid is not None and self._is_ours(pid) else None
+        return postmaster.find(self._pid_file, self.socket_directory)
 
-    def _is_ours(self, pid: int) -> bool:
-        """Whether this process lives and is a server with our socket.
-
-        A number in a file proves little: after a crash of the machine, or in a copied folder, it
-        is another process's.
-        """
-        if not Path("/proc/self").exists():
-            return _lives(pid)  # a system without /proc, where the file has to do
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        # Of a process that has ended and waits to be noticed the command is empty.
-        return os.fsencode(self.socket_directory) in command.split(b"\0")
-
-    def _forget_another_process(self) -> None:
-        """Remove a pid file that names none of our processes: Postgres might not start for it.
-
-        Its shared memory still protects the data from the children of a killed server.
-        """
-        if self._postmaster() is None:
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+    def _comes_up(self) -> bool:
+        """Whether a server that is there already takes connections, now or when it has started."""
+        deadline = time.monotonic() + _START_SECONDS
+        while self._postmaster() is not None and time.monotonic() < deadline:
+            if self.answers():
+                return True
+            time.sleep(0.01)
+        return False
 
     def _end_server_of_removed_data(self) -> None:
         """End a server that still holds our socket after its folder was removed by hand."""
-        pid = _number_in(self.socket_directory / f".s.PGSQL.{_PORT}.lock")
-        if pid is not None and pid != self._postmaster() and self._is_ours(pid):
-            self._end(pid)
-
-    def _end(self, pid: int) -> None:
-        # SIGQUIT is Postgres's immediate shutdown: its own children end with it.
-        for number in (signal.SIGQUIT, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-            deadline = time.monotonic() + _END_SECONDS
-            while self._is_ours(pid) and time.monotonic() < deadline:
-                time.sleep(0.005)
+        pid = postmaster.find(self._socket_lock, self.socket_directory)
+        if pid is not None:
+            postmaster.end(pid, self.socket_directory)
 
     def _make_socket_directory(self) -> None:
         folder = self.socket_directory
@@ -276,31 +283,16 @@ class Cluster:
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
 
-    def _log_tail(self) -> str:
+    def _said_since(self, position: int) -> str:
         try:
-            return _last_words(self.log.read_text(errors="replace"))
+            with self.log.open(errors="replace") as log:
+                log.seek(position)
+                return _last_words(log.read())
         except FileNotFoundError:
             return ""
 
 
-def _number_in(file: Path) -> int | None:
-    """The number on the first line of a file, if there are both."""
-    try:
-        return int(file.read_text().split("\n", 1)[0])
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False  # ended; or another user's, so not ours
-    return True
-
-
 def _last_words(text: str) -> str:
     """The end of what a program said, on one line: what is wrong, if it says so."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "FATAL" in line or "PANIC" in line or "error:" in line]
-    return " / ".join((telling or lines)[-3:])
+    said = [_LOG_PREFIX.sub("", line).strip() for line in text.splitlines()]
+    return " / ".join([line for line in said if line and not _ROUTINE.match(line)][-3:])

@@ -41,6 +41,7 @@ THROW_AWAY: tuple[Setting, ...] = (
 
 _SCRATCH = "pymilk-scratch-"
 _LOCK = ".lock"
+_NEW = "new-"
 
 
 @dataclass(frozen=True)
@@ -210,10 +211,10 @@ class EmbeddedServer:
 
     def _create(self, cluster: Cluster) -> None:
         """Make the data in a place of their own, and move them here when they are complete."""
-        shutil.rmtree(cluster.place / "old", ignore_errors=True)
-        newborn = Cluster(cluster.place / "new", cluster.programs, cluster.account)
-        if newborn.place.exists():
-            _remove(newborn)  # whoever began it was killed
+        _remove_unfinished(cluster)
+        # By another name each time: of a command that was killed, initdb may still be at work.
+        place = cluster.place / f"{_NEW}{secrets.token_hex(4)}"
+        newborn = Cluster(place, cluster.programs, cluster.account)
         cluster.account.make_private(newborn.place)
         newborn.create(self.settings)
         newborn.start()
@@ -221,7 +222,7 @@ class EmbeddedServer:
         newborn.stop()
         newborn.data.rename(cluster.data)
         _make_durable(cluster.place)
-        _remove(newborn)
+        _remove_unfinished(cluster)
 
 
 def _make_durable(folder: Path) -> None:
@@ -233,11 +234,19 @@ def _make_durable(folder: Path) -> None:
 
 
 def _remove(cluster: Cluster) -> None:
-    newborn = cluster.place / "new"
-    if newborn.exists():
-        _remove(Cluster(newborn, cluster.programs, cluster.account))
+    _remove_unfinished(cluster)
     cluster.kill()
     cluster.remove()
+
+
+def _remove_unfinished(cluster: Cluster) -> None:
+    """Remove what commands that were killed have left of data that they made or removed."""
+    shutil.rmtree(cluster.removed, ignore_errors=True)
+    for place in cluster.place.glob(f"{_NEW}*"):
+        unfinished = Cluster(place, cluster.programs, cluster.account)
+        unfinished.kill()
+        with suppress(OSError):  # something is at work in it still: the next time, then
+            unfinished.remove()
 
 
 @contextmanager

@@ -1,0 +1,61 @@
+"""The server's process: found by the files that it leaves, and told from any other process.
+
+A number in a file proves little: after a crash of the machine, or in a copied folder, it is
+another process's. What proves it is the socket's folder in the process's command, which belongs
+to one data folder alone.
+"""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+_END_SECONDS = 10
+
+
+def find(file: Path, socket_directory: Path) -> int | None:
+    """The process id of the server that a pid or lock file names, if it lives.
+
+    Args:
+        file: Its first line is a process id.
+        socket_directory: The server's.
+    """
+    try:
+        pid = int(file.read_text().split("\n", 1)[0])
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return pid if _has_socket_in(pid, socket_directory) else None
+
+
+def end(pid: int, socket_directory: Path) -> None:
+    """End a server at once, and wait until it has ended. What is committed is recovered later."""
+    # SIGQUIT is Postgres's immediate shutdown: its own children end with it.
+    for number in (signal.SIGQUIT, signal.SIGKILL):
+        deadline = time.monotonic() + _END_SECONDS
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        while time.monotonic() < deadline:
+            if not _has_socket_in(pid, socket_directory):
+                return
+            time.sleep(0.005)
+
+
+def _has_socket_in(pid: int, socket_directory: Path) -> bool:
+    if not Path("/proc/self").exists():
+        return _lives(pid)  # a system without /proc, where the file has to do
+    try:
+        # Unlike what else /proc says of it, another user's command may be read without privilege.
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    # Of a process that has ended, and that nobody has noticed yet, the command is empty.
+    return os.fsencode(socket_directory) in command.split(b"\0")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False  # ended; or another user's, so not ours
+    return True
