@@ -1,0 +1,189 @@
+"""Everything that a call can end in but its result. A class's first line is its sentence."""
+
+# ruff: noqa: N818 - a name says what happened: errors.AmountInvalid
+
+import re
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pymilk.rpc.call import Json
+
+
+class PymilkError(Exception):
+    """The call did not come to a result."""
+
+    def __init__(self, *facts: str) -> None:
+        super().__init__(" ".join([_sentence(type(self)), *filter(None, facts)]))
+
+
+# What the functions refuse: raised in the database, so nothing of the call was written.
+
+
+class Refusal(PymilkError):
+    """The database refused the call; nothing was written.
+
+    Attributes:
+        reason: The stable name that the function raised, such as `allocation_exceeds_payment`.
+        detail: The facts; amounts are in rupees, exactly.
+        hint: A sentence of what to do.
+        status: What PostgREST answers for it over HTTP: 400, 403, 404, 409 or 422.
+    """
+
+    by_reason: ClassVar[dict[str, type["Refusal"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        """A refusal's reason is its name: AmountInvalid is for amount_invalid."""
+        cls.by_reason[re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()] = cls
+
+    def __init__(self, reason: str, detail: Mapping[str, Json], hint: str, status: int) -> None:
+        facts = ", ".join(f"{name} {value}" for name, value in detail.items())
+        named = "" if type(self) is not Refusal else f"Reason: {reason}."
+        super().__init__(named, f"({facts})" if facts else "", hint)
+        self.reason = reason
+        self.detail = detail
+        self.hint = hint
+        self.status = status
+
+
+class PaymentRequired(Refusal):
+    """No payment was named."""
+
+
+class AllocationsNotAList(Refusal):
+    """The allocations are not a list."""
+
+
+class AllocationsEmpty(Refusal):
+    """There is nothing to allocate."""
+
+
+class AllocationMalformed(Refusal):
+    """An allocation doesn't name an invoice and an amount."""
+
+
+class AmountInvalid(Refusal):
+    """An amount is not a sum of money: above 0, below 10,000,000,000, at most two decimals."""
+
+
+class IdempotencyKeyInvalid(Refusal):
+    """An idempotency key has 1 to 200 characters."""
+
+
+class PaymentNotFound(Refusal):
+    """There is no such payment."""
+
+
+class InvoiceNotFound(Refusal):
+    """There is no such invoice."""
+
+
+class AllocationExceedsPayment(Refusal):
+    """The allocations come to more than is left of the payment."""
+
+
+class AllocationExceedsInvoice(Refusal):
+    """An allocation is more than is outstanding on its invoice."""
+
+
+class InvoiceCancelled(Refusal):
+    """The invoice is cancelled and takes no money."""
+
+
+class IdempotencyKeyReused(Refusal):
+    """The idempotency key belongs to a call with other arguments."""
+
+
+class RequestUndone(Refusal):
+    """The call with this idempotency key was undone and can't be made any more."""
+
+
+class InvoiceNamedTwice(Refusal):
+    """An invoice is named twice in one call."""
+
+
+class CustomerMismatch(Refusal):
+    """The payment and the invoice belong to different customers."""
+
+
+class PaymentWithoutCustomer(Refusal):
+    """A payment without a customer can't be allocated."""
+
+
+# What the database says by itself. Nothing of the call was written in any of them.
+
+
+class DatabaseError(PymilkError):
+    """The database reported an error; nothing of this call was written.
+
+    Attributes:
+        sqlstate: Postgres's five characters for it.
+    """
+
+    def __init__(self, sqlstate: str, said: str) -> None:
+        super().__init__(said)
+        self.sqlstate = sqlstate
+
+
+class NotAllowed(DatabaseError):
+    """This role may not do that; nothing was written."""
+
+
+class FunctionMissing(DatabaseError):
+    """The database has no such function: its gap isn't deployed, or was rolled back."""
+
+
+class ConstraintBroken(DatabaseError):
+    """A constraint of the database refused the call; nothing was written."""
+
+
+class Transient(DatabaseError):
+    """The call met another one and lost; nothing was written. The same call can be made again."""
+
+
+class Deadlock(Transient):
+    """Two calls waited for each other and this one was ended; nothing was written. Repeat it."""
+
+
+class WriteConflict(Transient):
+    """Another transaction changed the same rows first; nothing was written. Repeat it."""
+
+
+class LockTimeout(Transient):
+    """Another session held a lock for too long; nothing was written. Repeat it."""
+
+
+class TimedOut(Transient):
+    """The call ran out of time or was cancelled; nothing was written. It can be repeated."""
+
+
+# What becomes of the connection.
+
+
+class NotConnected(PymilkError):
+    """The database can't be reached; nothing was sent."""
+
+
+class ConnectionLost(PymilkError):
+    """The connection was lost before anything could be committed; nothing was written."""
+
+
+class OutcomeUnknown(ConnectionLost):
+    """The connection was lost during commit: the call may have been written, or not.
+
+    Ask `rpc.request_outcome` with the call's idempotency key, or make the same call again with the
+    same key. Without a key, look at the payment before anything else.
+    """
+
+
+class UnexpectedAnswer(PymilkError):
+    """The function's answer isn't what this client knows: one of the two is too old.
+
+    The call itself was made, and stays when its transaction is committed.
+    """
+
+    def __init__(self, expected: str, found: object) -> None:
+        super().__init__(f"Expected {expected}, found {found!r}.")
+
+
+def _sentence(kind: type[PymilkError]) -> str:
+    return (kind.__doc__ or "").partition("\n")[0]
