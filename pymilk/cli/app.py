@@ -114,7 +114,9 @@ def deploy(
     _under_way.append((opened.target, migration))
     evidence = run_pipeline(plan, LineProgress(sys.stderr if as_json else None))
     _under_way.clear()
-    if as_json:
+    if evidence is None:
+        _already(opened, migration, as_json=as_json)
+    elif as_json:
         say_json({"deployed": migration.stem, "evidence": evidence})
     else:
         say(*deployed_text(plan, evidence))

@@ -30,8 +30,12 @@ def say_json(value: object) -> None:
 
 def plain(value: object) -> object:
     """A value as JSON can hold it; a schema becomes its fingerprint."""
+    from pymilk.database.catalog import Catalog  # noqa: PLC0415 - --help must stay quick
+
+    if isinstance(value, Catalog):
+        return value.fingerprint
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return getattr(value, "fingerprint", None) or {
+        return {
             field.name: plain(getattr(value, field.name))
             for field in dataclasses.fields(value)
             if field.repr

@@ -1,5 +1,6 @@
 """Step 2: our own backup, taken now, of what is about to be changed."""
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
     Raises:
         Problem: It could not be taken; nothing was changed.
     """
+    _remove_unfinished(plan.backups)
     previous = newest_backup(plan.backups)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     backup = take_backup(plan.target.url, plan.programs, plan.backups / stamp)
@@ -25,6 +27,12 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
         record(connection, Event(Kind.BACKUP, backup_facts(backup)))
     taken = BackupTaken(backup, previous.taken_at if previous else None)
     return replace(evidence, backup=taken)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """What a killed run left; we hold the deploy lock, so nobody is writing one now."""
+    for partial in folder.glob("*.partial"):
+        shutil.rmtree(partial)
 
 
 def newest_backup(folder: Path) -> Backup | None:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
-from pymilk.database.connection import Connection, connect
+from pymilk.database.connection import Connection
 from pymilk.database.embedded import scratch
 from pymilk.database.history import prepare_history, read_history
 from pymilk.database.ledger import prepare_ledger
@@ -14,6 +14,7 @@ from pymilk.deploy import after, apply, backup, preflight, rehearsal, restore_te
 from pymilk.deploy.evidence import Evidence
 from pymilk.deploy.lock import only_deploy
 from pymilk.deploy.plan import Bench, Plan
+from pymilk.deploy.status import Standing, status_of
 
 
 class Progress(Protocol):
@@ -44,8 +45,12 @@ AFTER = Step("after", after.run)
 PROOF = (BACKUP, RESTORE_TEST, REHEARSAL)
 
 
-def deploy(plan: Plan, progress: Progress) -> Evidence:
+def deploy(plan: Plan, progress: Progress) -> Evidence | None:
     """Prove, apply, look: everything that happens to deploy one migration.
+
+    Returns:
+        The evidence; none when it is deployed already, perhaps by another deploy that this one
+        had to wait for.
 
     Raises:
         Problem: A step refused; says in which state the database is.
@@ -58,6 +63,8 @@ def deploy(plan: Plan, progress: Progress) -> Evidence:
                 plan.policy.wait_for_other_deploy_seconds,
             )
         )
+        if _is_deployed(guard, plan):
+            return None
         bench = Bench(stack.enter_context(scratch()))
         _prepare(guard)
         evidence = _run((PREFLIGHT, *PROOF), plan, bench, Evidence(), progress)
@@ -71,11 +78,19 @@ def rehearse(plan: Plan, progress: Progress) -> Evidence:
     Raises:
         Problem: A step refused.
     """
-    with scratch() as server:
-        with connect(plan.target.url, purpose="ledger") as connection:
-            _prepare(connection)
+    purpose, wait = (
+        f"rehearse {plan.migration.argument}",
+        plan.policy.wait_for_other_deploy_seconds,
+    )
+    with only_deploy(plan.target, purpose, wait) as guard, scratch() as server:
+        _prepare(guard)
         steps = (PREFLIGHT_OF_A_REHEARSAL, *PROOF)
         return _run(steps, plan, Bench(server), Evidence(), progress)
+
+
+def _is_deployed(connection: Connection, plan: Plan) -> bool:
+    row = status_of(connection, plan.project).find(plan.migration.version)
+    return row.standing is Standing.APPLIED
 
 
 def _prepare(connection: Connection) -> None:
