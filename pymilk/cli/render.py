@@ -115,6 +115,7 @@ def rolled_back_text(plan: "Plan", result: "RolledBack") -> list[str]:
     ]
     lines += [f"  Kept in the archive: {loss}" for loss in result.kept]
     lines += [f"  Left as changed by hand: {name}" for name in result.drift]
+    lines += [f"  Gone, the app must not call it: {name}" for name in result.functions_gone]
     lines += [
         "  It is held: 'supabase db push' would apply it again; pymilk only when it is named:",
         f"  pymilk deploy {plan.migration.argument}",

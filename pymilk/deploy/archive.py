@@ -24,14 +24,14 @@ class Loss:
         table: Which table.
         columns: The columns concerned.
         rows: How many rows.
-        sample: A few of them, for a person.
+        sample: The beginning of one of them, for a person.
     """
 
     kind: str
     table: Table
     columns: tuple[str, ...]
     rows: int
-    sample: tuple[str, ...]
+    sample: str
 
     def __str__(self) -> str:
         what = {
@@ -39,7 +39,7 @@ class Loss:
             "column": f"column {self.table.qualified}.{', '.join(self.columns)}",
             "changed": f"changed in {self.table.qualified}",
         }[self.kind]
-        return f"{what}: {self.rows:,} row(s), e.g. {'; '.join(self.sample)}"
+        return f"{what}: {self.rows:,} row(s), like {self.sample}…"
 
 
 @dataclass(frozen=True)
@@ -215,11 +215,11 @@ def _loss(
         sql.SQL("select count(*) from only {} as t where {}").format(table.identifier, condition)
     ).fetchone()
     sample = connection.execute(
-        sql.SQL("select left(row({})::text, 160) from only {} as t where {} limit 3").format(
+        sql.SQL("select left(row({})::text, 72) from only {} as t where {} limit 1").format(
             _list(_kept_columns(connection, kind, table, columns)), table.identifier, condition
         )
-    ).fetchall()
-    return Loss(kind, table, columns, count[0] if count else 0, tuple(row[0] for row in sample))
+    ).fetchone()
+    return Loss(kind, table, columns, count[0] if count else 0, sample[0] if sample else "")
 
 
 def _kept_columns(

@@ -55,6 +55,7 @@ class RolledBack:
         state: The project's figures, the same before and after.
         kept: What was put into the archive.
         drift: Objects that were changed by hand elsewhere and were left as they are.
+        functions_gone: Functions that the app can't call any more.
     """
 
     seconds: float
@@ -63,6 +64,7 @@ class RolledBack:
     state: State
     kept: tuple[Loss, ...]
     drift: tuple[str, ...]
+    functions_gone: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,9 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     )
     record(connection, event, token)
     connection.execute("notify pgrst, 'reload schema'")
-    return RolledBack(0.0, 0, len(restored.objects), state, kept, drift)
+    gone = now.difference(restored).vanished
+    functions = tuple(name.removeprefix("function ") for name in gone if "function public." in name)
+    return RolledBack(0.0, 0, len(restored.objects), state, kept, drift, functions)
 
 
 def _refuse_moved_history(connection: Connection, version: str) -> None:
@@ -260,7 +264,7 @@ def _refuse_losses(attempt: _Attempt, losses: tuple[Loss, ...]) -> None:
     if losses and not attempt.archive:
         argument = attempt.plan.migration.argument
         raise Refused(
-            "Rows would be lost: " + " | ".join(str(loss) for loss in losses),
+            "Rows would be lost:" + "".join(f"\n    {loss}" for loss in losses),
             todo="Keep them in the archive, from which the next deploy gives them back:"
             f" pymilk rollback {argument} --archive",
         )

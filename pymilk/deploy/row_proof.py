@@ -79,11 +79,11 @@ def changed_rows(connection: Connection, before: Watch) -> tuple[Changed, ...]:
             "select {columns} from {copy} except all select {columns} from only {table}"
         ).format(columns=columns, copy=before.copies[old], table=table.identifier)
         rows = connection.execute(
-            sql.SQL("select left(x::text, 160) from ({}) as x").format(query)
+            sql.SQL("select left(x::text, 72) from ({}) as x").format(query)
         ).fetchall()
         if rows:
-            sample = tuple(row[0] for row in rows[:3])
-            changed.append(Changed(Loss("changed", table, common, len(rows), sample), query))
+            loss = Loss("changed", table, common, len(rows), rows[0][0])
+            changed.append(Changed(loss, query))
     return tuple(changed)
 
 
