@@ -1,9 +1,9 @@
 -- Moves the guarded counter invoice_metadata.amount_paid by what changed in invoice_payments, and
 -- with it everything that follows from it.
 --
--- Checks what spans rows while both sides are locked: more money goes only to an invoice of the
--- payment's own customer that is not cancelled. The limit 0 <= amount_paid <= total_amount is a
--- rule of the table (see refuse_row).
+-- Checks what spans rows while both sides are locked: more money comes only from payments of the
+-- invoice's own customer. 0 <= amount_paid <= total_amount, and that a cancelled invoice takes
+-- nothing, are rules of the table (see refuse_row).
 --
 -- p_changes: rupees, one for each pair of payment and invoice, negative when money comes off.
 -- Locks: invoices by id, `for no key update`; the payments are held by move_amount_applied.
@@ -31,31 +31,14 @@ begin
   for no key update;
 
   -- check
-  select
-    change.payment_id,
-    change.invoice_id,
-    invoice.invoice_status = 'cancelled' as is_cancelled
-  into v_offence
+  select change.payment_id, change.invoice_id into v_offence
   from unnest(p_payment_ids, p_invoice_ids, p_changes) as change (payment_id, invoice_id, amount)
   inner join public.payments as payment on change.payment_id = payment.id
   inner join public.invoice_metadata as invoice on change.invoice_id = invoice.id
-  where change.amount > 0
-    and (invoice.invoice_status = 'cancelled' or invoice.customer_id <> payment.customer_id)
+  where change.amount > 0 and invoice.customer_id <> payment.customer_id
   limit 1;
 
-  if v_offence.is_cancelled then
-    raise exception using
-      errcode = 'check_violation',
-      schema = 'public',
-      table = 'invoice_payments',
-      constraint = 'invoice_payments_invoice_live',
-      column = 'invoice_id',
-      message = 'a cancelled invoice takes no money',
-      detail = jsonb_build_object(
-        'payment_id', v_offence.payment_id, 'invoice_id', v_offence.invoice_id
-      )::text,
-      hint = 'Allocate the payment to an invoice that is not cancelled.';
-  elsif found then
+  if found then
     raise exception using
       errcode = 'check_violation',
       schema = 'public',

@@ -1,8 +1,9 @@
 -- Moves the guarded counter payments.amount_applied by what changed in the allocation tables, and
 -- with it everything that follows from it.
 --
--- The limit 0 <= amount_applied <= amount is a rule of the table (see refuse_row): two writers
--- queue on the row, and the second one's move is measured against the first one's.
+-- Checks nothing: 0 <= amount_applied <= amount, and a customer for whatever takes more, are rules of
+-- the table (see refuse_row). Two writers queue on the row, and the second one's move is measured
+-- against the first one's.
 --
 -- p_changes: rupees, one for each payment id, negative when money comes off; ids may repeat.
 -- Locks: payments by id, `for no key update`, before any invoice or sale.
@@ -17,8 +18,6 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_stranger uuid;
 begin
   -- lock
   perform
@@ -26,27 +25,6 @@ begin
   where payment.id = any(p_payment_ids)
   order by payment.id
   for no key update;
-
-  -- check
-  select payment.id into v_stranger
-  from unnest(p_payment_ids, p_changes) as change (payment_id, amount)
-  inner join public.payments as payment on change.payment_id = payment.id
-  where payment.customer_id is null
-  group by payment.id
-  having sum(change.amount) > 0
-  limit 1;
-
-  if found then
-    raise exception using
-      errcode = 'check_violation',
-      schema = 'public',
-      table = 'payments',
-      constraint = 'payments_customer_known',
-      column = 'customer_id',
-      message = 'a payment without a customer takes no allocation',
-      detail = jsonb_build_object('payment_id', v_stranger)::text,
-      hint = 'Set the customer of the payment first.';
-  end if;
 
   -- write
   update public.payments as payment

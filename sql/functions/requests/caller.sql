@@ -6,16 +6,18 @@
 
 create or replace function private.caller()
 returns text
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(
+begin
+  return coalesce(
     nullif(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''),
     nullif(nullif(current_setting('role', true), ''), 'none'),
     session_user::text
-  )
+  );
+end;
 $$;
 
 comment on function private.caller() is

@@ -11,16 +11,21 @@ create or replace function private.finish_request(
   p_answer jsonb
 )
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+  if p_key is null then
+    return;
+  end if;
+
+  -- write
   insert into private.request_keys as request (
     caller, function_name, key, arguments, call_id, answer
   )
-  select private.caller(), p_function_name, p_key, p_arguments, p_call_id, p_answer
-  where p_key is not null
+  values (private.caller(), p_function_name, p_key, p_arguments, p_call_id, p_answer)
   on conflict (caller, function_name, key) do update
   set
     arguments = excluded.arguments,
@@ -28,7 +33,8 @@ as $$
     answer = excluded.answer,
     undone_at = null,
     recorded_at = excluded.recorded_at
-  where request.recorded_at <= now() - interval '30 days'
+  where request.recorded_at <= now() - interval '30 days';
+end;
 $$;
 
 comment on function private.finish_request(text, text, jsonb, uuid, jsonb) is

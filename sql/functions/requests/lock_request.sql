@@ -8,14 +8,16 @@
 
 create or replace function private.lock_request(p_caller text, p_key text)
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select pg_advisory_xact_lock(
+begin
+  perform pg_advisory_xact_lock(
     hashtextextended(jsonb_build_array('pymilk request', p_caller, p_key)::text, 0)
-  )
+  );
+end;
 $$;
 
 comment on function private.lock_request(text, text) is

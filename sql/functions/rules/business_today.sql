@@ -7,12 +7,14 @@
 
 create or replace function public.business_today()
 returns date
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select (now() at time zone 'Asia/Kolkata')::date
+begin
+  return (now() at time zone 'Asia/Kolkata')::date;
+end;
 $$;
 
 comment on function public.business_today() is
