@@ -12,6 +12,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -169,6 +170,8 @@ class Cluster:
                 state="It is still running; its data are whole.",
                 todo=f"Look for sessions that do not end, in {self.log}, and stop it again.",
             )
+        with suppress(OSError):
+            self.socket_directory.rmdir()
 
     def kill(self) -> None:
         """End the server at once, without care for its data: they are about to be removed."""

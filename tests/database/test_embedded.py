@@ -286,10 +286,11 @@ def test_a_socket_folder_of_somebody_else_is_not_trusted(server: EmbeddedServer)
     server.start()
     socket = Path(_setting(server, "unix_socket_directories"))
     server.stop()
+    socket.mkdir()
     socket.chmod(0o777)
     with pytest.raises(Problem, match="not a private one of ours"):
         server.start()
-    socket.chmod(0o700)
+    socket.rmdir()
     server.start()
 
 
