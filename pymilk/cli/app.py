@@ -5,12 +5,14 @@ What a command needs is imported when it runs, so that `--help` doesn't wait for
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from pymilk.cli.answers import agree, done
+from pymilk.cli.embedded_commands import db
 from pymilk.cli.options import (
+    HERE,
     AsJson,
     DbUrl,
     Name,
@@ -28,14 +30,12 @@ from pymilk.cli.render import (
     say_json,
     status_text,
 )
-from pymilk.problem import Problem, UsageProblem
+from pymilk.problem import Problem
 
 if TYPE_CHECKING:
     from pymilk.cli.opening import Opened
     from pymilk.database.connection import Target
     from pymilk.project.migrations import Migration
-
-HERE = Path()
 
 app = typer.Typer(
     name="pymilk",
@@ -46,9 +46,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-)
-db = typer.Typer(
-    help="The embedded Postgres of this project.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(db, name="db")
 
@@ -103,14 +100,14 @@ def deploy(
     opened = open_project(project, db_url, policy)
     migration = migration_to_deploy(opened, name)
     if migration is None:
-        _done(as_json, "Nothing is pending.", {"deployed": None})
+        done(as_json, "Nothing is pending.", {"deployed": None})
         return
     if _already(opened, migration, as_json=as_json):
         return
     plan = plan_for(opened, migration, overrides)
     if not as_json:
         say(*plan_text(plan))
-    _agree(plan.policy.ask, yes, f"Deploy {migration.label}?")
+    agree(plan.policy.ask, yes, f"Deploy {migration.label}?")
     _under_way.append((opened.target, migration))
     evidence = run_pipeline(plan, LineProgress(sys.stderr if as_json else None))
     _under_way.clear()
@@ -127,6 +124,9 @@ def rollback(
     name: Name = None,
     archive: bool = typer.Option(
         False, "--archive", help="Keep rows that would go; the next deploy gives them back."
+    ),
+    mended: bool = typer.Option(
+        False, "--mended", help="Use the file as it is now, not the text rehearsed at the deploy."
     ),
     db_url: DbUrl = None,
     project: ProjectFolder = HERE,
@@ -153,7 +153,7 @@ def rollback(
     migration = migration_to_roll_back(opened, name)
     row = read_status(opened.target.url, opened.project).find(migration.version)
     if row.standing is Standing.HELD:
-        _done(
+        done(
             as_json,
             f"{migration.label} is rolled back already ({row.at:%Y-%m-%d %H:%M} UTC by"
             f" {row.person}); nothing to do.",
@@ -161,9 +161,9 @@ def rollback(
         )
         return
     plan = plan_for(opened, migration, overrides)
-    _agree(plan.policy.ask, yes, f"Roll back {migration.label} on {opened.target.label}?")
+    agree(plan.policy.ask, yes, f"Roll back {migration.label} on {opened.target.label}?")
     _under_way.append((opened.target, migration))
-    result = roll_back(plan, archive=archive)
+    result = roll_back(plan, archive=archive, mended=mended)
     _under_way.clear()
     if as_json:
         say_json({"rolled_back": migration.stem, "result": result})
@@ -197,7 +197,7 @@ def rehearse(
     opened = open_project(project, db_url, policy)
     migration = migration_to_deploy(opened, name)
     if migration is None:
-        _done(as_json, "Nothing is pending, so there is nothing to rehearse.", {"rehearsed": None})
+        done(as_json, "Nothing is pending, so there is nothing to rehearse.", {"rehearsed": None})
         return
     plan = plan_for(opened, migration, overrides)
     if not as_json:
@@ -249,7 +249,7 @@ def verify(
     opened = open_project(project, db_url, policy)
     migration = migration_to_roll_back(opened, name)
     seconds = verify_now(opened.target, migration)
-    _done(
+    done(
         as_json,
         f"{migration.label} is in effect: its canary passed in {seconds:.2f} s, and left nothing.",
         {"verified": migration.stem, "seconds": seconds},
@@ -275,68 +275,14 @@ def adopt(
     overrides = parse_overrides(override)
     opened = open_project(project, db_url, policy)
     rules = opened.project.policy(opened.target.preset)
-    _agree(rules.ask, yes, f"Mark the baseline as applied on {opened.target.label}?")
+    agree(rules.ask, yes, f"Mark the baseline as applied on {opened.target.label}?")
     adopted = run_adopt(opened.project, opened.target, rules, overrides.get("drift"))
-    _done(
+    done(
         as_json,
         f"Adopted: {adopted.objects} objects compared, {adopted.version}_{adopted.name} marked as"
         " applied; no table was touched.",
         {"adopted": adopted},
     )
-
-
-@db.command("start")
-def db_start(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
-    """Start the embedded database; on its first day it gets the baseline and the demo dairy.
-
-    Example: pymilk db start
-    """
-    from pymilk.cli.opening import start_embedded
-    from pymilk.project.project import load_project
-
-    url = start_embedded(load_project(project)).url()
-    _done(as_json, f"Running: {url}", {"url": url})
-
-
-@db.command("stop")
-def db_stop(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
-    """Stop the embedded database; its data stay.
-
-    Example: pymilk db stop
-    """
-    from pymilk.cli.opening import embedded_server
-    from pymilk.project.project import load_project
-
-    embedded_server(load_project(project)).stop()
-    _done(as_json, "Stopped; its data stay.", {"stopped": True})
-
-
-@db.command("url")
-def db_url_(project: ProjectFolder = HERE) -> None:
-    """Print the embedded database's URL, for psql and others; starts it when it isn't running.
-
-    Example: psql "$(pymilk db url)"
-    """
-    from pymilk.cli.opening import start_embedded
-    from pymilk.project.project import load_project
-
-    say(start_embedded(load_project(project)).url())
-
-
-@db.command("reset")
-def db_reset(project: ProjectFolder = HERE, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Delete the embedded database and make it anew, as on the dairy's first day.
-
-    Example: pymilk db reset --yes
-    """
-    from pymilk.cli.opening import embedded_server, start_embedded
-    from pymilk.project.project import load_project
-
-    found = load_project(project)
-    _agree(True, yes, "Delete everything in the embedded database?")
-    embedded_server(found).destroy()
-    url = start_embedded(found).url()
-    _done(as_json, f"As on the first day: {url}", {"url": url})
 
 
 def _already(opened: "Opened", migration: "Migration", *, as_json: bool) -> bool:
@@ -347,32 +293,13 @@ def _already(opened: "Opened", migration: "Migration", *, as_json: bool) -> bool
     if row.standing is not Standing.APPLIED:
         return False
     when = f" since {row.at:%Y-%m-%d %H:%M} UTC, by {row.person}" if row.at else ""
-    _done(
+    done(
         as_json,
         f"{migration.label} is deployed already{when}; nothing to do."
         f" To undo it: pymilk rollback {migration.argument}",
         {"deployed": migration.stem, "already": True},
     )
     return True
-
-
-def _agree(ask: bool, yes: bool, question: str) -> None:
-    if not ask or yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageProblem(
-            "There is no terminal to ask on.",
-            state="Nothing was changed.",
-            todo="Say it beforehand: --yes.",
-        )
-    typer.confirm(question, abort=True)
-
-
-def _done(as_json: bool, sentence: str, value: object) -> None:
-    if as_json:
-        say_json(value)
-    else:
-        say(sentence)
 
 
 def _interrupted() -> int:

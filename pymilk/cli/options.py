@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+HERE = Path()
+
 DbUrl = Annotated[
     str | None,
     typer.Option(

@@ -30,7 +30,7 @@ def say_json(value: object) -> None:
 
 def plain(value: object) -> object:
     """A value as JSON can hold it; a schema becomes its fingerprint."""
-    from pymilk.database.catalog import Catalog  # noqa: PLC0415 - --help must stay quick
+    from pymilk.database.catalog import Catalog
 
     if isinstance(value, Catalog):
         return value.fingerprint

@@ -12,6 +12,7 @@ from pymilk.database.history import lock_history, read_history, record_applied
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.deploy.archive import give_back
 from pymilk.deploy.backup import backup_facts
+from pymilk.deploy.checks import window_check
 from pymilk.deploy.evidence import (
     Applied,
     Check,
@@ -29,7 +30,7 @@ from pymilk.deploy.figures import (
     read_violations,
 )
 from pymilk.deploy.plan import Plan
-from pymilk.deploy.preflight import refuse_failed, window_check
+from pymilk.deploy.preflight import refuse_failed
 from pymilk.deploy.rehearsal import rehearsal_facts
 from pymilk.deploy.script import ScriptFailed, run_script, run_verification
 from pymilk.deploy.transaction import Done, all_or_nothing, standing
@@ -227,6 +228,8 @@ def _facts(plan: Plan, evidence: Evidence, rehearsed: Rehearsed) -> dict[str, ob
         "checks": {check.name: f"{check.verdict}: {check.found}" for check in preflight.checks},
         "backup": backup_facts(evidence.backup.backup) if evidence.backup else {},
         "rehearsal": rehearsal_facts(rehearsed),
+        # The text that was rehearsed with this deploy is the one that undoes it.
+        "rollback_script": plan.migration.down.text if plan.migration.down else None,
         "uncommitted": plan.revision.uncommitted,
     }
 

@@ -37,6 +37,10 @@ from pymilk.deploy.transaction import all_or_nothing, standing
 from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.migrations import Script
 
+_MEND = (
+    " This is the script as rehearsed with the deploy; when the file is mended:"
+    " pymilk rollback {} --mended."
+)
 _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
 
 
@@ -69,11 +73,12 @@ class RolledBack:
 
 @dataclass(frozen=True)
 class _Recorded:
-    """The schemas that the deploy recorded, and what goes when it is undone."""
+    """What the deploy recorded: both schemas, what goes when it is undone, and the script."""
 
     before: Catalog
     after: Catalog
     vanishing: Vanishing
+    script: str | None
 
     @property
     def own(self) -> frozenset[str]:
@@ -92,12 +97,13 @@ class _Attempt:
     compared: tuple[str, ...] = ()
 
 
-def roll_back(plan: Plan, *, archive: bool) -> RolledBack:
-    """Undo one deployed migration.
+def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
+    """Undo one deployed migration, with the script that was rehearsed when it was deployed.
 
     Args:
         plan: Which one, where.
         archive: Whether rows that would go may be moved into the archive instead.
+        mended: Whether to use the project's file as it is now instead.
 
     Raises:
         Refused: It is not the newest, rows would be lost, the schema drifted, or the script
@@ -105,18 +111,11 @@ def roll_back(plan: Plan, *, archive: bool) -> RolledBack:
         ScriptFailed: A statement failed.
         TryAgainLater: The locks were not to be had, or another deploy is running.
     """
-    down = plan.migration.down
-    if down is None:
-        raise Refused(
-            f"{plan.migration.label} has no rollback:"
-            f" supabase/rollbacks/{plan.migration.stem}.sql is missing"
-            + (f" ({plan.migration.irreversible})." if plan.migration.irreversible else "."),
-            state="Nothing was changed.",
-            todo="Write the script that undoes it; the rehearsal proves it.",
-        )
     purpose = f"rollback {plan.migration.argument}"
     with only_deploy(plan.target, purpose, plan.policy.wait_for_other_deploy_seconds) as guard:
-        attempt = _Attempt(plan, down, _recorded(guard, plan), archive)
+        recorded = _recorded(guard, plan)
+        down = _script(plan, recorded, mended=mended)
+        attempt = _Attempt(plan, down, recorded, archive)
         while True:
             try:
                 return _in_a_transaction(guard, attempt)
@@ -125,6 +124,8 @@ def roll_back(plan: Plan, *, archive: bool) -> RolledBack:
                 attempt = replace(attempt, compared=tuple(sorted(tables)))
             except (ScriptFailed, Refused) as problem:
                 problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
+                if isinstance(problem, ScriptFailed):
+                    problem.todo += _MEND.format(plan.migration.argument)
                 raise
 
 
@@ -154,7 +155,25 @@ def _recorded(connection: Connection, plan: Plan) -> _Recorded:
         )
     before = read_recorded_catalog(connection, entry.before)
     after = read_recorded_catalog(connection, entry.after)
-    return _Recorded(before, after, find_vanishing(connection, before, after))
+    vanishing = find_vanishing(connection, before, after)
+    return _Recorded(before, after, vanishing, entry.evidence.get("rollback_script"))
+
+
+def _script(plan: Plan, recorded: _Recorded, *, mended: bool) -> Script:
+    """The rollback to run: what was rehearsed, unless the file was mended since."""
+    migration = plan.migration
+    if recorded.script is not None and not mended:
+        path = plan.project.root / "supabase" / "rollbacks" / f"{migration.stem}.sql"
+        return Script(path, recorded.script)
+    if migration.down is not None:
+        return migration.down
+    why = f" ({migration.irreversible})." if migration.irreversible else "."
+    raise Refused(
+        f"{migration.label} has no rollback: supabase/rollbacks/{migration.stem}.sql is missing"
+        + why,
+        state="Nothing was changed.",
+        todo="Write the script that undoes it; the rehearsal proves it.",
+    )
 
 
 def _in_a_transaction(guard: Connection, attempt: _Attempt) -> RolledBack:
@@ -222,7 +241,11 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     record(connection, event, token)
     connection.execute("notify pgrst, 'reload schema'")
     gone = now.difference(restored).vanished
-    functions = tuple(name.removeprefix("function ") for name in gone if "function public." in name)
+    functions = tuple(
+        name.removeprefix("function ").partition("(")[0]
+        for name in gone
+        if name.startswith("function public.")
+    )
     return RolledBack(0.0, 0, len(restored.objects), state, kept, drift, functions)
 
 
@@ -278,5 +301,5 @@ def _refuse_other_schema(expected: Catalog, restored: Catalog) -> None:
             "The script doesn't restore the schema recorded before the deploy: "
             + "; ".join(difference.sentences())
             + f"\n{expected.text_difference(restored, name)}",
-            todo="Mend the rollback script.",
+            todo="Mend the rollback script; then: pymilk rollback … --mended.",
         )

@@ -1,0 +1,323 @@
+"""The checks themselves, one function each; it gives a sentence when all is well."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pymilk.database.catalog import Catalog
+from pymilk.database.connection import Connection, connect
+from pymilk.database.history import Applied
+from pymilk.database.ledger import (
+    Entry,
+    Kind,
+    latest,
+    read_recorded_catalog,
+)
+from pymilk.deploy.evidence import Check, Verdict
+from pymilk.deploy.plan import Plan
+from pymilk.deploy.status import was_edited
+from pymilk.problem import UsageProblem
+from pymilk.project.migrations import Migration, refuse_what_cannot_be_one_transaction
+from pymilk.project.policy import Policy, hours_since
+
+_OLDEST_MAJOR, _NEWEST_MAJOR = 15, 18
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the checks look at, read once."""
+
+    connection: Connection
+    plan: Plan
+    catalog: Catalog
+    history: tuple[Applied, ...]
+    entries: tuple[Entry, ...]
+    now: datetime
+
+    @property
+    def migration(self) -> Migration:
+        return self.plan.migration
+
+
+def _failed(found: str, todo: str) -> Check:
+    return Check("", Verdict.FAILED, found, todo)
+
+
+def _noted(found: str) -> Check:
+    return Check("", Verdict.NOTED, found)
+
+
+def _server(look: Look) -> Check | str:
+    major = look.connection.info.server_version // 10000
+    if not _OLDEST_MAJOR <= major <= _NEWEST_MAJOR:
+        return _failed(
+            f"the server is Postgres {major}.",
+            f"pymilk is proven on {_OLDEST_MAJOR} to {_NEWEST_MAJOR} only.",
+        )
+    copy = look.plan.programs.major
+    if major != copy:
+        return _noted(f"Postgres {major}; the rehearsal runs on {copy}")
+    return f"Postgres {major}, as the rehearsal's"
+
+
+def _role(look: Look) -> Check | str:
+    row = look.connection.execute(
+        "select r.rolname, r.rolsuper, d.datdba = r.oid or pg_has_role(r.oid, d.datdba, 'usage')"
+        " from pg_roles as r, pg_database as d"
+        " where r.rolname = current_user and d.datname = current_database()"
+    ).fetchone()
+    name, superuser, owner = row or ("", False, False)
+    if superuser:
+        return _failed(
+            f"{name} is a superuser: what it makes would not belong to the project's owner.",
+            "Connect as postgres, the owner, which on Supabase is no superuser.",
+        )
+    if not owner:
+        return _failed(
+            f"{name} doesn't own the database.", "Connect as its owner, postgres on Supabase."
+        )
+    return f"{name}, the owner, no superuser"
+
+
+def _session(look: Look) -> Check | str:
+    """Two open connections must be two server sessions; through a transaction pooler they aren't.
+
+    A pooler in transaction mode hands the server session that one client has just left to the
+    next that begins a transaction.
+    """
+    mine = look.connection.info.backend_pid
+    pid = _backend(look.connection)
+    with connect(look.plan.target.url, purpose="preflight") as other, other.transaction():
+        if pid == _backend(other) or _backend(look.connection) != pid:
+            return _failed(
+                "this is a transaction pooler: sessions are shared between connections.",
+                "Use the direct connection or the session pooler (port 5432).",
+            )
+    return "one connection, one session" if mine == pid else "a session pooler"
+
+
+def _backend(connection: Connection) -> int:
+    row = connection.execute("select pg_backend_pid()").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _history(look: Look) -> Check | str:
+    migrations = look.plan.project.migrations
+    applied = {row.version for row in look.history}
+    known = {migration.version for migration in migrations}
+    unknown = sorted(applied - known)
+    if unknown:
+        return _failed(
+            f"the database has applied {', '.join(unknown)}, which is no file here.",
+            "Fetch the newest files (git pull), or write the missing one; never delete the row.",
+        )
+    if not applied:
+        return _failed(
+            "the database has no migration history.",
+            "Run 'pymilk adopt' first: it compares the tables with the baseline and marks it.",
+        )
+    if look.migration.version in applied:
+        return _failed(
+            f"{look.migration.label} is applied already.",
+            f"Nothing to do; to undo it: pymilk rollback {look.migration.argument}.",
+        )
+    newest = max(applied, key=int)
+    if int(look.migration.version) < int(newest):
+        return _failed(
+            f"{look.migration.version} is older than the newest applied one, {newest}.",
+            "Give the file a later version: history only grows at its end.",
+        )
+    first = [
+        migration
+        for migration in migrations
+        if migration.version not in applied and int(migration.version) < int(look.migration.version)
+    ]
+    if first:
+        return _failed(
+            f"{', '.join(migration.label for migration in first)} comes first.",
+            f"Run: pymilk deploy {first[0].argument}",
+        )
+    return f"{len(applied)} applied, {look.migration.label} is next"
+
+
+def _files(look: Look) -> Check | str:
+    migration = look.migration
+    for script in (migration.up, migration.down, migration.verify):
+        if script is not None:
+            try:
+                refuse_what_cannot_be_one_transaction(script)
+            except UsageProblem as problem:
+                return _failed(problem.happened, problem.todo)
+    if migration.down is None and migration.irreversible is None:
+        return _failed(
+            f"there is no rollback: supabase/rollbacks/{migration.stem}.sql.",
+            "Write what undoes it, or say why nothing can: a line '-- irreversible: …' in it.",
+        )
+    if migration.verify is None:
+        return _failed(
+            f"there is no verification: supabase/verify/{migration.stem}.sql.",
+            "Write what shows that it is in effect: a script that raises unless it is.",
+        )
+    return (
+        "migration, rollback, verification"
+        if migration.down
+        else f"irreversible: {migration.irreversible}"
+    )
+
+
+def _edited(look: Look) -> Check | str:
+    by_version = {migration.version: migration for migration in look.plan.project.migrations}
+    edited = [
+        by_version[row.version].stem
+        for row in look.history
+        if row.version in by_version and was_edited(by_version[row.version], row, look.entries)
+    ]
+    if edited:
+        return _failed(
+            f"applied files were edited afterwards: {', '.join(edited)}.",
+            "Take the edit back (git checkout) and put the change into a new migration.",
+        )
+    return "no applied file was edited"
+
+
+def _others(look: Look) -> Check | str:
+    dumps = look.connection.execute(
+        "select application_name, pid, backend_start from pg_stat_activity"
+        " where datname = current_database() and application_name like 'pg\\_dump%'"
+    ).fetchall()
+    if dumps:
+        name, pid, since = dumps[0]
+        return _failed(
+            f"{name} is running (process {pid}, since {since:%H:%M:%S} UTC); it holds a lock on"
+            " every table until it ends.",
+            "Wait until it has ended.",
+        )
+    return "no dump is running"
+
+
+def _transactions(look: Look) -> Check | str:
+    rows = look.connection.execute(
+        """
+        select a.pid, a.application_name, a.usename, a.state, a.xact_start, left(a.query, 60)
+        from pg_catalog.pg_stat_activity as a
+        where
+            a.datname = current_database() and a.pid <> pg_backend_pid()
+            and a.backend_type = 'client backend'
+            and a.xact_start < clock_timestamp() - make_interval(secs => %s)
+            and exists (
+                select from pg_catalog.pg_locks as l
+                inner join pg_catalog.pg_class as c on l.relation = c.oid
+                inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+                where l.pid = a.pid and l.granted and n.nspname !~ '^pg_'
+            )
+        order by a.xact_start
+        """,
+        (look.plan.policy.long_transaction_seconds,),
+    ).fetchall()
+    if rows:
+        pid, application, user, state, since, query = rows[0]
+        return _failed(
+            f"a transaction has been open since {since:%H:%M:%S} UTC: process {pid}"
+            f" ({application or 'no name'}, {user}, {state}): {query}",
+            f"Wait until it has ended, or end it: select pg_terminate_backend({pid}).",
+        )
+    return "no long transaction on the tables"
+
+
+def _extensions(look: Look) -> Check | str:
+    rows = look.connection.execute(
+        "select extname from pg_extension where extname <> 'plpgsql' order by 1"
+    ).fetchall()
+    if not rows:
+        return "none needed"
+    return _noted(f"the copy does without: {', '.join(row[0] for row in rows)}")
+
+
+def _tree(look: Look) -> Check | str:
+    revision = look.plan.revision
+    if revision.commit is None:
+        found = "the project isn't in git"
+    elif revision.uncommitted:
+        found = f"not committed: {', '.join(revision.uncommitted[:4])}"
+    else:
+        return f"committed, at {revision.commit[:10]}"
+    if look.plan.policy.clean_tree:
+        return _failed(f"{found}.", "Commit first, so that the ledger can say what was deployed.")
+    return _noted(found)
+
+
+def _drift(look: Look) -> Check | str:
+    entry = latest(look.entries, Kind.DEPLOY, Kind.ROLLBACK, Kind.ADOPT)
+    if entry is None or entry.after is None:
+        return _noted("no recorded schema yet; this deploy records one")
+    recorded = read_recorded_catalog(look.connection, entry.after)
+    difference = recorded.difference(look.catalog)
+    if difference:
+        return _failed(
+            f"the schema was changed by hand since {entry.happened_at:%Y-%m-%d %H:%M} UTC:"
+            f" {'; '.join(difference.sentences(6))}.",
+            "Put the change into a migration, or take it back.",
+        )
+    return "the schema is the one recorded last"
+
+
+def _window(look: Look) -> Check | str:
+    return window_check(look.plan.policy, look.now, seconds_needed=0)
+
+
+def window_check(policy: Policy, now: datetime, *, seconds_needed: float) -> Check | str:
+    """Whether the deployment window is open, and for long enough."""
+    window = policy.window_at(now)
+    following = f"{policy.next_window(now):%a %Y-%m-%d %H:%M} {policy.time_zone}"
+    if window is None:
+        return Check(
+            "window", Verdict.FAILED, "outside the deployment window.", f"Next: {following}."
+        )
+    left = window[1] - now
+    if left < timedelta(seconds=seconds_needed):
+        return Check(
+            "window",
+            Verdict.FAILED,
+            f"the window closes in {left.total_seconds():.0f} s and {seconds_needed:.0f} s are"
+            " needed, as rehearsed.",
+            f"Next: {following}.",
+        )
+    if window[0].time() == window[1].time():
+        return "always open here"
+    return f"open until {window[1]:%H:%M} {policy.time_zone}"
+
+
+def _soak(look: Look) -> Check | str:
+    entry = latest(look.entries, Kind.DEPLOY)
+    policy = look.plan.policy
+    if entry is None or policy.soak_hours == 0:
+        return "nothing has to soak"
+    passed = hours_since(entry.happened_at, look.now)
+    if passed < policy.soak_hours:
+        until = entry.happened_at + timedelta(hours=policy.soak_hours)
+        return _failed(
+            f"{entry.name} has been live for {passed:.1f} of {policy.soak_hours:g} hours.",
+            f"Wait until {until:%Y-%m-%d %H:%M} UTC.",
+        )
+    return f"{entry.name} has been live for {passed:.0f} hours"
+
+
+Checks = tuple[tuple[str, Callable[[Look], Check | str]], ...]
+
+CHECKS: Checks = (
+    ("server", _server),
+    ("role", _role),
+    ("session", _session),
+    ("history", _history),
+    ("files", _files),
+    ("edited", _edited),
+    ("others", _others),
+    ("transactions", _transactions),
+    ("extensions", _extensions),
+    ("drift", _drift),
+)
+CHECKS_BEFORE_A_CHANGE: Checks = (
+    ("tree", _tree),
+    ("window", _window),
+    ("soak", _soak),
+)
