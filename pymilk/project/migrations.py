@@ -24,6 +24,8 @@ _OUTSIDE_TRANSACTIONS = (
     ("create", "tablespace"),
     ("drop", "tablespace"),
 )
+# Of all that can be done concurrently, this alone may stand in a transaction.
+_CONCURRENTLY_IN_A_TRANSACTION = ("refresh", "materialized", "view")
 
 
 @dataclass(frozen=True)
@@ -111,27 +113,27 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
             state="No database was touched.",
             todo="Run this in a project that has supabase/migrations, or name it with --project.",
         )
-    migrations: dict[str, Migration] = {}
+    migrations: dict[int, Migration] = {}
     for path in sorted(folder.glob("*.sql")):
         found = _FILE_NAME.match(path.name)
         if not found:
             continue  # the Supabase CLI skips it as well
         version, name = found.groups()
-        if version in migrations:
-            first = migrations[version].stem
+        if int(version) in migrations:
+            first = migrations[int(version)].stem
             raise UsageProblem(
                 f"Two migrations have version {version}: {first} and {path.stem}.",
                 state="No database was touched.",
                 todo="Give one of them a later version; an applied one keeps its own.",
             )
-        migrations[version] = Migration(
+        migrations[int(version)] = Migration(
             version,
             name,
             _script(path),
             _optional_script(supabase / "rollbacks" / path.name),
             _optional_script(supabase / "verify" / path.name),
         )
-    return tuple(sorted(migrations.values(), key=lambda migration: int(migration.version)))
+    return tuple(migration for _, migration in sorted(migrations.items()))
 
 
 def find_migration(migrations: tuple[Migration, ...], asked: str) -> Migration:
@@ -185,9 +187,9 @@ def refuse_what_cannot_be_one_transaction(script: Script) -> None:
         )
         if words[:1] and words[0] in _TRANSACTION_CONTROL:
             what = f"'{words[0]}' controls the transaction itself"
-        elif words[:2] == ("start", "transaction"):
-            what = "'start transaction' controls the transaction itself"
-        elif "concurrently" in words:
+        elif words[:2] in {("start", "transaction"), ("prepare", "transaction")}:
+            what = f"'{' '.join(words[:2])}' controls the transaction itself"
+        elif "concurrently" in words and words[:3] != _CONCURRENTLY_IN_A_TRANSACTION:
             what = "'concurrently' can't run in a transaction"
         elif inside:
             what = f"'{inside}' can't run in a transaction"

@@ -23,6 +23,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+# As many as it takes to reach the last word of `alter table a.b detach partition c.d concurrently`.
+_WORDS = 10
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -78,7 +80,7 @@ def _statements(sql: str) -> Iterator[Statement]:
 
 def _statement(sql: str, start: int, end: int, first_word: int, words: list[str]) -> Statement:
     line = sql.count("\n", 0, first_word) + 1
-    return Statement(sql[start:end].strip(), line, tuple(words[:6]))
+    return Statement(sql[start:end].strip(), line, tuple(words[:_WORDS]))
 
 
 def _atomic_depth(atomic: int, word: str, words: list[str]) -> int:
