@@ -54,9 +54,21 @@ class Project:
         """
         asked = self.settings.get("policy", {})
         own = asked.get(preset.value, {}) if isinstance(asked, Mapping) else asked
+        unknown = sorted(set(asked) - set(Preset)) if isinstance(asked, Mapping) else []
+        if unknown:
+            # A misspelt one would leave the live database with rules that nobody chose.
+            raise UsageProblem(
+                f"pyproject.toml, [tool.pymilk.policy.{unknown[0]}]: there is no such policy.",
+                state="No database was touched.",
+                todo=f"There are: {', '.join(Preset)}.",
+            )
         try:
             if not isinstance(own, Mapping):
-                raise UsageProblem(f"[tool.pymilk.policy.{preset}] is not a table.")
+                raise UsageProblem(
+                    f"pyproject.toml, [tool.pymilk.policy.{preset}] is not a table.",
+                    state="No database was touched.",
+                    todo="Mend that line; docs/policy.md lists what can be set.",
+                )
             return Policy.model_validate({**PRESETS[preset], **own})
         except ValidationError as error:
             first = error.errors()[0]
@@ -102,7 +114,7 @@ def _settings(path: Path) -> Mapping[str, object]:
             state="No database was touched.",
             todo="Mend that line.",
         ) from error
-    settings = tool.get("pymilk", {})
+    settings = tool.get("pymilk", {}) if isinstance(tool, Mapping) else {}
     return settings if isinstance(settings, Mapping) else {}
 
 
@@ -122,8 +134,10 @@ class Revision:
 def revision(project: Project) -> Revision:
     """What git says of the project's SQL."""
     commit = _git(project.root, "rev-parse", "HEAD")
-    changes = _git(project.root, "status", "--porcelain", "--", "supabase", "sql")
-    return Revision(commit, tuple(line[3:] for line in (changes or "").splitlines()))
+    # Ended by NUL, names stand as they are; otherwise git quotes those with blanks and accents.
+    asked = ("status", "--porcelain", "-z", "--no-renames", "--", "supabase", "sql")
+    changes = (_git(project.root, *asked) or "").split("\0")
+    return Revision(commit, tuple(change[3:] for change in changes if change))
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -1,0 +1,108 @@
+"""Where a project is, and what git says of it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pymilk.problem import UsageProblem
+from pymilk.project.project import load_project, revision
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "supabase" / "migrations").mkdir(parents=True)
+    (tmp_path / "supabase" / "migrations" / "1_a.sql").write_text("select 1;")
+    return tmp_path
+
+
+def git(root: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    subprocess.run(
+        ["git", *identity, "-C", str(root), *arguments],  # noqa: S607 - the user's own git
+        check=True,
+        capture_output=True,
+    )
+
+
+@pytest.fixture
+def committed(root: Path) -> Path:
+    git(root, "init", "--quiet")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "first")
+    return root
+
+
+def test_the_project_is_the_nearest_folder_above(root: Path) -> None:
+    inner = root / "app" / "src"
+    inner.mkdir(parents=True)
+    assert load_project(inner).root == root.resolve()
+    assert load_project(root / "supabase" / "migrations").root == root.resolve()
+
+
+def test_where_no_project_is(tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match="No project here") as refused:
+        load_project(tmp_path)
+    assert "--project" in refused.value.todo
+
+
+def test_a_folder_that_does_not_exist_is_no_project(tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match="No project here"):
+        load_project(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", ["[tool.pymilk", "a = \x00", "tool = 3\n[tool.pymilk]\na = 1"])
+def test_a_pyproject_that_is_no_toml_is_named(root: Path, text: str) -> None:
+    (root / "pyproject.toml").write_text(text)
+    with pytest.raises(UsageProblem, match=r"pyproject\.toml can't be read"):
+        load_project(root)
+
+
+@pytest.mark.parametrize("text", ["", "tool = 3", "[tool]\npymilk = 3", "[tool.other]\na = 1"])
+def test_a_pyproject_without_settings_gives_none(root: Path, text: str) -> None:
+    (root / "pyproject.toml").write_text(text)
+    assert load_project(root).settings == {}
+
+
+def test_queries_are_read_from_the_folders_that_are_set(root: Path) -> None:
+    (root / "pyproject.toml").write_text('[tool.pymilk]\ninvariants = "checks"\n')
+    (root / "checks").mkdir()
+    (root / "checks" / "b.sql").write_text("select 2;")
+    (root / "checks" / "a.sql").write_text("select 1;")
+    found = load_project(root)
+    assert [query.path.stem for query in found.invariants] == ["a", "b"]
+    assert found.state == ()
+
+
+def test_outside_git_there_is_no_revision(root: Path) -> None:
+    found = revision(load_project(root))
+    assert (found.commit, found.uncommitted) == (None, ())
+
+
+def test_a_committed_project_has_its_commit(committed: Path) -> None:
+    found = revision(load_project(committed))
+    assert found.commit is not None
+    assert len(found.commit) == 40
+    assert found.uncommitted == ()
+
+
+def test_uncommitted_sql_is_listed_and_nothing_else(committed: Path) -> None:
+    (committed / "supabase" / "migrations" / "1_a.sql").write_text("select 2;")
+    (committed / "supabase" / "migrations" / "2_neu ä.sql").write_text("select 3;")
+    (committed / "sql" / "state").mkdir(parents=True)
+    (committed / "sql" / "state" / "s.sql").write_text("select 1;")
+    (committed / "README.md").write_text("new")
+    assert revision(load_project(committed)).uncommitted == (
+        "supabase/migrations/1_a.sql",
+        "sql/",
+        "supabase/migrations/2_neu ä.sql",
+    )
+
+
+def test_a_project_inside_a_bigger_repository(committed: Path) -> None:
+    inner = committed / "backend"
+    (inner / "supabase" / "migrations").mkdir(parents=True)
+    git(committed, "add", ".")
+    assert revision(load_project(inner)).uncommitted == ()
+    (inner / "supabase" / "migrations" / "1_b.sql").write_text("select 1;")
+    assert revision(load_project(inner)).uncommitted == ("backend/supabase/",)
