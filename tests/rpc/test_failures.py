@@ -1,0 +1,200 @@
+"""What a call ends in when the database, another call or the connection is in its way."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from pymilk import Client, errors, rpc
+from support.databases import Database
+from support.sessions import wait_until_blocked
+from support.till import Connection, Till
+
+Answer = rpc.AllocatePaymentAtomicResult
+
+
+def allocate(till: Till, amount: int = 300) -> rpc.Call[Answer]:
+    return rpc.allocate_payment_atomic(
+        payment_id=till.payment, allocations=[rpc.Allocation(till.invoices[0], amount)]
+    )
+
+
+def lock_payment(connection: Connection, till: Till) -> None:
+    connection.execute("select from public.payments where id = %s for update", [till.payment])
+
+
+def session_of(client: Client, till: Till) -> int:
+    """The process id of a client that has a connection of its own."""
+    client.call(rpc.business_today())
+    row = (
+        till.database.connect(user="supabase_admin")
+        .execute("""
+          select pid from pg_stat_activity
+          where datname = current_database() and application_name = 'pymilk'
+        """)
+        .fetchone()
+    )
+    assert row is not None
+    return int(row[0])
+
+
+def end_session(till: Till, pid: int) -> None:
+    superuser = till.database.connect(user="supabase_admin", autocommit=True)
+    superuser.execute("select pg_terminate_backend(%s, 10000)", [pid])
+
+
+def test_a_role_that_may_not_is_told_so(till: Till) -> None:
+    client = Client.postgres(till.database.connect(role="anon"))
+    with pytest.raises(errors.NotAllowed) as refused:
+        client.call(allocate(till))
+    assert refused.value.sqlstate == "42501"
+    assert "allocate_payment_atomic" in str(refused.value)
+
+
+def test_a_missing_function_is_told(dairy: Database) -> None:
+    client = Client.postgres(dairy.connect())
+    with pytest.raises(errors.FunctionMissing, match="business_today"):
+        client.call(rpc.business_today())
+
+
+def test_a_lock_held_too_long_is_transient(
+    client: Client, connection: Connection, till: Till
+) -> None:
+    lock_payment(till.database.connect(), till)
+    connection.execute("set lock_timeout = '50ms'")
+    with pytest.raises(errors.LockTimeout) as refused:
+        client.call(allocate(till))
+    assert isinstance(refused.value, errors.Transient)
+    assert refused.value.sqlstate == "55P03"
+
+
+def test_a_call_out_of_time_is_transient(
+    client: Client, connection: Connection, till: Till
+) -> None:
+    lock_payment(till.database.connect(), till)
+    connection.execute("set statement_timeout = '50ms'")
+    with pytest.raises(errors.TimedOut) as refused:
+        client.call(allocate(till))
+    assert isinstance(refused.value, errors.Transient)
+
+
+def test_a_deadlock_is_transient(till: Till) -> None:
+    # Only the superuser sets how soon a session looks for a deadlock; who looks is ended.
+    mine = till.database.connect(user="supabase_admin")
+    other = till.database.connect(user="supabase_admin")
+    mine.execute("set deadlock_timeout = '10ms'")
+    other.execute("set deadlock_timeout = '60s'")
+    mine.execute("select from public.routes for update")
+    lock_payment(other, till)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(other.execute, "select from public.routes for update")
+        wait_until_blocked(till.database.connect(), other.info.backend_pid)
+        with pytest.raises(errors.Deadlock):
+            Client.postgres(mine).call(allocate(till))
+        mine.rollback()
+        waiting.result()
+
+
+def test_a_write_conflict_is_transient(till: Till) -> None:
+    connection = till.database.connect(autocommit=True)
+    connection.execute("set default_transaction_isolation = 'repeatable read'")
+    with connection.transaction():
+        connection.execute("select from public.payments")
+        with Client.postgres(till.database.url) as client:
+            client.call(allocate(till))
+        with pytest.raises(errors.WriteConflict):
+            Client.postgres(connection).call(allocate(till))
+
+
+def test_a_broken_constraint_is_told(client: Client, connection: Connection, till: Till) -> None:
+    connection.execute("alter table public.invoice_payments add check (amount_allocated > 1)")
+    with pytest.raises(errors.ConstraintBroken, match="violates check constraint"):
+        client.call(allocate(till, 1))
+
+
+def test_anything_else_keeps_its_code(client: Client, connection: Connection) -> None:
+    connection.execute("create function public.broken() returns int language sql as 'select 1 / 0'")
+    with pytest.raises(errors.DatabaseError, match="division by zero") as told:
+        client.call(rpc.Call("broken", (), lambda rows: rows))
+    assert type(told.value) is errors.DatabaseError
+    assert told.value.sqlstate == "22012"
+
+
+def test_an_answer_of_another_shape_is_told(client: Client, connection: Connection) -> None:
+    connection.execute("drop function public.business_today cascade")
+    connection.execute(
+        "create function public.business_today() returns text language sql as $$ select 'soon' $$"
+    )
+    with pytest.raises(errors.UnexpectedAnswer, match="found 'soon'"):
+        client.call(rpc.business_today())
+
+
+def test_a_database_that_is_not_there_is_told(till: Till) -> None:
+    client = Client.postgres(f"{till.database.url}&dbname=nowhere")
+    with pytest.raises(errors.NotConnected, match="nowhere"):
+        client.call(rpc.business_today())
+
+
+def test_a_connection_lost_during_a_call_has_written_nothing(till: Till) -> None:
+    client, blocker = Client.postgres(till.database.url), till.database.connect()
+    pid = session_of(client, till)
+    lock_payment(blocker, till)
+    with ThreadPoolExecutor(1) as threads:
+        call = _call(threads, client, till)
+        wait_until_blocked(till.database.connect(), pid)
+        end_session(till, pid)
+        with pytest.raises(errors.ConnectionLost) as lost:
+            call.result()
+    assert type(lost.value) is errors.ConnectionLost
+    blocker.rollback()
+    # The client opens another connection, and the call can be made again.
+    assert client.call(rpc.request_outcome(key="till-3/0042")).outcome == "unknown"
+    assert client.call(allocate(till), idempotency_key="till-3/0042").total_allocated == 300
+    client.close()
+
+
+def test_a_connection_lost_during_commit_leaves_the_outcome_unknown(till: Till) -> None:
+    owner = till.database.connect(autocommit=True)
+    owner.execute("""
+      create function public.wait_at_commit() returns trigger language plpgsql as $$
+      begin
+        perform pg_advisory_xact_lock(42);
+        return null;
+      end $$
+    """)
+    owner.execute("""
+      create constraint trigger wait_at_commit after insert on public.invoice_payments
+      deferrable initially deferred for each row execute function public.wait_at_commit()
+    """)
+    owner.execute("select pg_advisory_lock(42)")
+    client = Client.postgres(till.database.url)
+    pid = session_of(client, till)
+    with ThreadPoolExecutor(1) as threads:
+        call = _call(threads, client, till)
+        wait_until_blocked(owner, pid)
+        end_session(till, pid)
+        with pytest.raises(errors.OutcomeUnknown, match="may have been written, or not"):
+            call.result()
+    owner.execute("select pg_advisory_unlock(42)")
+    assert client.call(rpc.request_outcome(key="till-3/0042")).outcome == "unknown"
+    client.close()
+
+
+def test_a_borrowed_connection_that_is_lost_has_committed_nothing(
+    client: Client, connection: Connection, till: Till
+) -> None:
+    client.call(allocate(till, 100))
+    end_session(till, connection.info.backend_pid)
+    with pytest.raises(errors.ConnectionLost) as lost:
+        client.call(allocate(till, 100))
+    assert type(lost.value) is errors.ConnectionLost
+
+
+def test_every_error_keeps_its_cause(client: Client, till: Till) -> None:
+    with pytest.raises(errors.PymilkError) as refused:
+        client.call(allocate(till, 900))
+    assert refused.value.__cause__ is not None
+    assert getattr(refused.value.__cause__, "sqlstate", None) == "PT409"
+
+
+def _call(threads: ThreadPoolExecutor, client: Client, till: Till) -> Future[Answer]:
+    return threads.submit(client.call, allocate(till), idempotency_key="till-3/0042")

@@ -1,0 +1,203 @@
+"""Whose transaction a call is in, and that an idempotency key ends with its call."""
+
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import pytest
+from psycopg.types.numeric import FloatLoader
+from psycopg.types.string import TextLoader
+
+from pymilk import Client, errors, rpc
+from support.sessions import wait_until_blocked
+from support.till import Connection, Till
+
+KEY = "select current_setting('pymilk.idempotency_key', true)"
+
+
+def allocate(till: Till, amount: int) -> rpc.Call[rpc.AllocatePaymentAtomicResult]:
+    return rpc.allocate_payment_atomic(
+        payment_id=till.payment, allocations=[rpc.Allocation(till.invoices[1], amount)]
+    )
+
+
+def allocated(till: Till) -> Decimal:
+    """What others see as allocated of the till's payment."""
+    row = (
+        till.database.connect()
+        .execute("select amount_applied from public.payments where id = %s", [till.payment])
+        .fetchone()
+    )
+    assert row is not None
+    assert isinstance(row[0], Decimal)
+    return row[0]
+
+
+def key_left_on(connection: Connection) -> object:
+    row = connection.execute(KEY).fetchone()
+    assert row is not None
+    return row[0] or None
+
+
+def test_on_a_dsn_each_call_is_committed(till: Till) -> None:
+    with Client.postgres(till.database.url) as client:
+        client.call(allocate(till, 300))
+        assert allocated(till) == 300
+        with pytest.raises(errors.AllocationExceedsPayment):
+            client.call(allocate(till, 501))
+        client.call(allocate(till, 500))
+    assert allocated(till) == 800
+
+
+def test_on_a_connection_the_owner_commits(
+    client: Client, connection: Connection, till: Till
+) -> None:
+    client.call(allocate(till, 300))
+    client.close()
+    assert allocated(till) == 0
+    connection.commit()
+    assert allocated(till) == 300
+
+
+def test_on_a_connection_the_owner_rolls_back(
+    client: Client, connection: Connection, till: Till
+) -> None:
+    client.call(allocate(till, 300))
+    connection.rollback()
+    connection.commit()
+    assert allocated(till) == 0
+
+
+def test_a_refused_call_leaves_the_owners_transaction_usable(
+    client: Client, connection: Connection, till: Till
+) -> None:
+    connection.execute("update public.routes set description = 'Changed before'")
+    with pytest.raises(errors.AllocationExceedsPayment):
+        client.call(allocate(till, 801))
+    client.call(allocate(till, 800))
+    connection.commit()
+    assert allocated(till) == 800
+    changed = connection.execute("select distinct description from public.routes").fetchall()
+    assert changed == [("Changed before",)]
+
+
+def test_in_autocommit_mode_a_call_commits_as_a_statement_does(till: Till) -> None:
+    connection = till.database.connect(autocommit=True)
+    Client.postgres(connection).call(allocate(till, 300))
+    assert allocated(till) == 300
+
+
+def test_in_autocommit_mode_a_block_of_the_owner_is_left_to_the_owner(till: Till) -> None:
+    connection = till.database.connect(autocommit=True)
+    client = Client.postgres(connection)
+    with connection.transaction(force_rollback=True):
+        client.call(allocate(till, 300))
+        assert allocated(till) == 0
+    assert allocated(till) == 0
+
+
+def test_the_same_key_gives_the_first_answer_again(till: Till) -> None:
+    with Client.postgres(till.database.url) as client:
+        first = client.call(allocate(till, 300), idempotency_key="till-3/0042")
+        again = client.call(allocate(till, 300), idempotency_key="till-3/0042")
+    assert again == first
+    assert allocated(till) == 300
+
+
+def test_the_same_key_at_the_same_time_allocates_once(till: Till) -> None:
+    slow, watcher = till.database.connect(), till.database.connect()
+    first = Client.postgres(slow).call(allocate(till, 300), idempotency_key="till-3/0042")
+
+    second = till.database.connect(autocommit=True)
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(
+            Client.postgres(second).call, allocate(till, 300), idempotency_key="till-3/0042"
+        )
+        wait_until_blocked(watcher, second.info.backend_pid)
+        slow.commit()
+        assert call.result() == first
+    assert allocated(till) == 300
+
+
+def test_a_key_does_not_outlive_its_call(
+    client: Client, connection: Connection, till: Till
+) -> None:
+    client.call(allocate(till, 300), idempotency_key="till-3/0042")
+    assert key_left_on(connection) is None
+    # Neither on the client's next call, which would be refused for its other arguments.
+    client.call(allocate(till, 200))
+    connection.commit()
+    assert allocated(till) == 500
+
+
+def test_a_key_does_not_outlive_a_refused_call(
+    client: Client, connection: Connection, till: Till
+) -> None:
+    with pytest.raises(errors.AllocationExceedsPayment):
+        client.call(allocate(till, 801), idempotency_key="till-3/0042")
+    assert key_left_on(connection) is None
+    client.call(allocate(till, 300))
+    client.call(allocate(till, 300), idempotency_key="till-3/0042")
+    connection.commit()
+    assert allocated(till) == 600
+
+
+@pytest.mark.parametrize("amount", [300, 801])
+def test_a_key_does_not_stay_on_an_autocommit_connection(till: Till, amount: int) -> None:
+    connection = till.database.connect(autocommit=True)
+    client = Client.postgres(connection)
+    try:
+        client.call(allocate(till, amount), idempotency_key="till-3/0042")
+    except errors.AllocationExceedsPayment:
+        assert amount == 801
+    assert key_left_on(connection) is None
+
+
+def test_a_key_that_is_on_the_connection_is_not_taken(
+    client: Client, connection: Connection, till: Till
+) -> None:
+    connection.execute("set pymilk.idempotency_key = 'somebody else''s'")
+    client.call(allocate(till, 300))
+    client.call(allocate(till, 200))
+    assert client.call(rpc.request_outcome(key="somebody else's")).outcome == "unknown"
+
+
+def test_an_empty_key_is_no_key(client: Client, till: Till) -> None:
+    with pytest.raises(ValueError, match="can't be empty"):
+        client.call(allocate(till, 300), idempotency_key="")
+
+
+def test_threads_take_turns_on_a_client(till: Till) -> None:
+    with Client.postgres(till.database.url) as client, ThreadPoolExecutor(8) as threads:
+        calls = [
+            threads.submit(client.call, allocate(till, 10), idempotency_key=f"till-3/{number}")
+            for number in range(40)
+        ]
+        totals = sorted(call.result().total_allocated for call in calls)
+    assert totals == [Decimal(10 * number) for number in range(1, 41)]
+    assert allocated(till) == 400
+
+
+def test_a_closed_client_gives_its_connection_back(till: Till) -> None:
+    sessions = """
+      select count(*) from pg_stat_activity
+      where datname = current_database() and application_name = 'pymilk'
+    """
+    watcher = till.database.connect(user="supabase_admin", autocommit=True)
+    with Client.postgres(till.database.url) as client:
+        client.call(rpc.business_today())
+        assert watcher.execute(sessions).fetchone() == (1,)
+    for _ in range(1000):
+        if watcher.execute(sessions).fetchone() == (0,):
+            break
+    else:
+        pytest.fail("the session is still there")
+
+
+def test_the_owners_type_adapters_do_not_matter(
+    client: Client, connection: Connection, till: Till
+) -> None:
+    connection.adapters.register_loader("numeric", FloatLoader)
+    connection.adapters.register_loader("uuid", TextLoader)
+    answer = client.call(allocate(till, 300))
+    assert type(answer.allocated_amount) is Decimal
+    assert answer.applied[0].invoice_id == till.invoices[1]

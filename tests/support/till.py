@@ -1,0 +1,76 @@
+"""A till: one customer's payment with the invoices that it can pay, on the demo dairy."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from support.databases import Database
+
+Connection = psycopg.Connection[TupleRow]
+
+
+@dataclass(frozen=True)
+class Till:
+    """What a payment needs around it.
+
+    Attributes:
+        database: Where it is.
+        payment: A payment of 800 rupees, unapplied.
+        invoices: Two invoices of its customer, of 500 and of 1,000 rupees.
+        stranger: An invoice of 400 rupees of another customer.
+        nobody: A payment of 100 rupees without a customer.
+    """
+
+    database: Database
+    payment: UUID
+    invoices: tuple[UUID, UUID]
+    stranger: UUID
+    nobody: UUID
+
+
+def open_till(database: Database) -> Till:
+    """Put them into a database in which gap 001 is fixed; committed."""
+    connection = database.connect(autocommit=True)
+    customers = connection.execute("select id from public.customers order by id limit 2").fetchall()
+    (customer,), (other,) = customers
+    return Till(
+        database=database,
+        payment=_payment(connection, customer, 800),
+        invoices=(_invoice(connection, customer, 500), _invoice(connection, customer, 1000)),
+        stranger=_invoice(connection, other, 400),
+        nobody=_payment(connection, None, 100),
+    )
+
+
+def _payment(connection: Connection, customer: UUID | None, amount: int) -> UUID:
+    return _id(
+        connection,
+        """
+        insert into public.payments (customer_id, amount, payment_date)
+        values (%s, %s, date '2025-09-16') returning id
+        """,
+        [customer, amount],
+    )
+
+
+def _invoice(connection: Connection, customer: UUID, amount: int) -> UUID:
+    return _id(
+        connection,
+        """
+        insert into public.invoice_metadata (
+          customer_id, invoice_date, period_start, period_end, total_amount, invoice_status
+        )
+        values (%s, date '2025-09-01', date '2025-08-01', date '2025-08-31', %s, 'sent')
+        returning id
+        """,
+        [customer, amount],
+    )
+
+
+def _id(connection: Connection, statement: str, values: list[object]) -> UUID:
+    row = connection.execute(statement.encode(), values).fetchone()
+    assert row is not None
+    assert isinstance(row[0], UUID)
+    return row[0]
