@@ -7,6 +7,9 @@ def main() -> int:
     """Run the command line; gives the exit code."""
     try:
         from pymilk.cli.app import run  # noqa: PLC0415 - the thin client comes without it
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted before anything was begun; nothing was changed.\n")
+        return 130
     except ModuleNotFoundError as error:
         if error.name not in {"typer", "rich", "pydantic", "pydantic_settings"}:
             raise

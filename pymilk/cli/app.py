@@ -30,7 +30,7 @@ from pymilk.cli.render import (
     say_json,
     status_text,
 )
-from pymilk.problem import Problem
+from pymilk.problem import Problem, UsageProblem
 
 if TYPE_CHECKING:
     from pymilk.cli.opening import Opened
@@ -49,6 +49,8 @@ app = typer.Typer(
 )
 app.add_typer(db, name="db")
 
+_INTERRUPTED = 130
+
 # The change that is under way, so that an interruption can say what became of it.
 _under_way: list["tuple[Target, Migration]"] = []
 
@@ -56,21 +58,29 @@ _under_way: list["tuple[Target, Migration]"] = []
 def run() -> int:
     """Run a command line; gives its exit code."""
     try:
-        app(standalone_mode=False)
+        # Typer turns Ctrl-C into this exit code, and gives it back instead of raising it.
+        code = app(standalone_mode=False)
+        return _interrupted() if code == _INTERRUPTED else int(code or 0)
+    except typer.TyperException as error:
+        problem = UsageProblem(
+            f"{error.format_message().rstrip('.')}.",
+            state="No database was touched.",
+            todo="--help, after any command, shows what it takes, with an example.",
+        )
+        sys.stderr.write(problem_text(problem))
+        return problem.exit_code
     except Problem as problem:
         sys.stdout.flush()
         sys.stderr.write(problem_text(problem))
         return problem.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
+    except typer.Abort:  # a person said no
+        sys.stderr.write(problem_text(Problem("Not done.", state="Nothing was changed.")))
+        return 1
     except _driver_error() as error:  # evaluated only now, when it matters
         return _lost(error)
-    except typer.Exit as ended:
-        return ended.exit_code
     except BrokenPipeError:  # `pymilk status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
 
 
 @app.command()
@@ -305,7 +315,7 @@ def _already(opened: "Opened", migration: "Migration", *, as_json: bool) -> bool
 def _interrupted() -> int:
     problem = Problem("Interrupted.", state=_state(), todo="Run it again when you like.")
     sys.stderr.write("\n" + problem_text(problem))
-    return 130
+    return _INTERRUPTED
 
 
 def _driver_error() -> type[Exception]:

@@ -23,6 +23,13 @@ class LineProgress:
             self._stream.write(f"  … {step}")
             self._stream.flush()
 
+    def stopped(self, step: str) -> None:
+        """Mark the step that ended the run."""
+        if self._terminal:
+            self._stream.write("\r\x1b[2K")
+        self._stream.write(f"  ✗ {step}\n")
+        self._stream.flush()
+
     def finished(self, step: str, seconds: float, evidence: Evidence) -> None:
         """Write what the step found."""
         if self._terminal:

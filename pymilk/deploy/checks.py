@@ -36,6 +36,7 @@ class Look:
 
     @property
     def migration(self) -> Migration:
+        """The migration to be deployed."""
         return self.plan.migration
 
 

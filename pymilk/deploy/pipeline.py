@@ -23,6 +23,9 @@ class Progress(Protocol):
     def started(self, step: str) -> None:
         """A step has begun."""
 
+    def stopped(self, step: str) -> None:
+        """A step has refused, failed, or was interrupted; what it says follows as an error."""
+
     def finished(self, step: str, seconds: float, evidence: Evidence) -> None:
         """A step has ended, with all the evidence so far."""
 
@@ -106,6 +109,10 @@ def _run(
     for step in steps:
         progress.started(step.name)
         started = time.monotonic()
-        evidence = step.run(plan, bench, evidence)
+        try:
+            evidence = step.run(plan, bench, evidence)
+        except BaseException:
+            progress.stopped(step.name)
+            raise
         progress.finished(step.name, time.monotonic() - started, evidence)
     return evidence

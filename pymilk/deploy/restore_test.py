@@ -22,13 +22,13 @@ def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
     """
     if evidence.backup is None:
         raise AssertionError("the restore test comes after the backup")
-    tested = test_restore(read_backup(evidence.backup.backup.folder), bench, plan.programs)
+    tested = prove_restore(read_backup(evidence.backup.backup.folder), bench, plan.programs)
     with connect(plan.target.url, purpose="ledger") as connection:
         record(connection, Event(Kind.RESTORE_TEST, asdict(tested)))
     return replace(evidence, restore_test=tested)
 
 
-def test_restore(backup: Backup, bench: Bench, programs: Programs) -> RestoreTested:
+def prove_restore(backup: Backup, bench: Bench, programs: Programs) -> RestoreTested:
     """Restore a backup and prove that everything in it came back.
 
     Raises:
