@@ -11,7 +11,7 @@ def main() -> int:
         sys.stderr.write("Interrupted before anything was begun; nothing was changed.\n")
         return 130
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich", "pydantic", "pydantic_settings"}:
+        if error.name not in {"typer", "rich", "pydantic"}:
             raise
         sys.stderr.write(
             f"The toolkit isn't installed here ({error.name} is missing); the client is.\n"

@@ -40,5 +40,5 @@ PolicyName = Annotated[
 ]
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", help="A gap (001), a version, or a migration's name."),
+    typer.Argument(metavar="NAME", help="A gap (001), a version, or a migration's name."),
 ]

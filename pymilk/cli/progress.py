@@ -4,6 +4,10 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
+from rich.console import Console
+from rich.status import Status
+from rich.text import Text
+
 from pymilk.deploy.evidence import Evidence, Verdict
 
 
@@ -14,31 +18,33 @@ class LineProgress:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
-        self._terminal = self._stream.isatty()
+        self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+        self._running: Status | None = None
 
     def started(self, step: str) -> None:
         """Show the step that is running; only a terminal can take the line back."""
-        if self._terminal:
-            self._stream.write(f"  … {step}")
-            self._stream.flush()
+        if self._console.is_terminal:
+            self._running = self._console.status(step)
+            self._running.start()
 
     def stopped(self, step: str) -> None:
         """Mark the step that ended the run."""
-        if self._terminal:
-            self._stream.write("\r\x1b[2K")
-        self._stream.write(f"  ✗ {step}\n")
-        self._stream.flush()
+        self._end()
+        self._console.print(Text.assemble("  ", ("✗", "red"), f" {step}"))
 
     def finished(self, step: str, seconds: float, evidence: Evidence) -> None:
         """Write what the step found."""
-        if self._terminal:
-            self._stream.write("\r\x1b[2K")
-        lines = _TOLD[step](evidence)
-        self._stream.write(f"  ✓ {step:<13} {lines[0]} ({seconds:.1f} s)\n")
-        for line in lines[1:]:
-            self._stream.write(f"    {'':<13} {line}\n")
-        self._stream.flush()
+        self._end()
+        first, *others = _TOLD[step](evidence)
+        head = Text.assemble("  ", ("✓", "green"), f" {step:<13} {first} ")
+        self._console.print(head.append(f"({seconds:.1f} s)", "dim"))
+        for line in others:
+            self._console.print(Text(f"{'':<17} {line}"))
+
+    def _end(self) -> None:
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
 
 
 def _preflight(evidence: Evidence) -> list[str]:
