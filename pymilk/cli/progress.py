@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
-from rich.status import Status
 from rich.text import Text
 
 from pymilk.deploy.evidence import Evidence, Verdict
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 
 class LineProgress:
@@ -19,7 +21,7 @@ class LineProgress:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
-        self._running: Status | None = None
+        self._running: "Status | None" = None
 
     def started(self, step: str) -> None:
         """Show the step that is running; only a terminal can take the line back."""
