@@ -21,7 +21,7 @@ class LineProgress:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
-        self._running: "Status | None" = None
+        self._running: Status | None = None
 
     def started(self, step: str) -> None:
         """Show the step that is running; only a terminal can take the line back."""
