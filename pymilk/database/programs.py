@@ -1,6 +1,7 @@
 """Where Postgres's own programs are: the server and the client tools of one installation."""
 
 import importlib.util
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,3 +57,24 @@ def find_programs() -> Programs:
             todo="Install it: pip install 'pymilk[embedded]'",
         )
     return Programs(Path(found.origin).parent / _INSTALLATION / "bin", _MAJOR)
+
+
+def copy_programs(programs: Programs, folder: Path) -> Programs:
+    """Copy these programs for everybody's use, with the libraries that they need.
+
+    Args:
+        programs: As found by `find_programs`.
+        folder: A new folder; the programs find their libraries by the way from one to the other,
+            so that it gets the wheel's layout.
+
+    Raises:
+        OSError: they can't be copied.
+    """
+    installation = programs.directory.parent
+    site = installation.parent.parent
+    needed = [installation / name for name in ("bin", "lib", "share")]
+    for part in (*needed, site / f"{_WHEEL}.libs"):
+        shutil.copytree(part, folder / part.relative_to(site))
+    for item in (folder, *folder.rglob("*")):
+        item.chmod(0o755 if item.is_dir() or item.parent.name == "bin" else 0o644)
+    return Programs(folder / programs.directory.relative_to(site), programs.major)

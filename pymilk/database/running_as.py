@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pymilk.database.programs import Programs
+from pymilk.database.programs import Programs, copy_programs
 from pymilk.problem import Problem
 
 # Where root keeps what an unprivileged Postgres can't reach in a private folder.
@@ -137,21 +137,15 @@ def programs_reached_by(account: Account, programs: Programs) -> Programs:
     build = server.stat()
     copy = own_place(f"postgres-{programs.major}-{build.st_size}-{build.st_mtime_ns}")
     if not copy.is_dir():
-        _copy_for_everybody(programs.directory.parent, copy)
-    return Programs(copy / "bin", programs.major)
-
-
-def _copy_for_everybody(installation: Path, copy: Path) -> None:
-    unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
-    try:
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(installation / part, unfinished / part)
-        for item in (unfinished, *unfinished.rglob("*")):
-            item.chmod(0o755 if item.is_dir() or item.parent.name == "bin" else 0o644)
-        unfinished.rename(copy)
-    except OSError:
-        # Another process may have finished the same copy meanwhile.
-        if not copy.is_dir():
-            raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
+        try:
+            copy_programs(programs, unfinished)
+            unfinished.rename(copy)
+        except OSError:
+            # Another process may have finished the same copy meanwhile.
+            if not copy.is_dir():
+                raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    site = programs.directory.parents[2]
+    return Programs(copy / programs.directory.relative_to(site), programs.major)
