@@ -103,6 +103,14 @@ with
                     from pg_inherits as i where i.inhrelid = c.oid and c.relispartition
                 ),
                 'partition by ' || pg_get_partkeydef(c.oid),
+                'inherits ' || nullif(
+                    array(
+                        select i.inhparent::regclass::text from pg_inherits as i
+                        where i.inhrelid = c.oid and not c.relispartition
+                        order by i.inhseqno
+                    )::text,
+                    '{}'
+                ),
                 case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end,
                 g.text,
                 'comment ' || k.description
@@ -136,6 +144,7 @@ with
                 'storage ' || nullif(t.attstorage, y.typstorage)::text,
                 'compression ' || nullif(t.attcompression::text, ''),
                 'statistics ' || nullif(t.attstattarget, -1)::text,
+                'options ' || array(select unnest(t.attoptions) order by 1)::text,
                 g.text,
                 'comment ' || k.description
             )
@@ -398,6 +407,53 @@ with
         inner join pg_publication as b on r.prpubid = b.oid
         inner join pg_class as c on r.prrelid = c.oid
         inner join spaces as n on c.relnamespace = n.oid
+
+        union all
+
+        -- What else lives in a schema: operators, collations, statistics, text search.
+        select
+            i.type,
+            i.identity,
+            concat_ws(
+                e'\n',
+                case
+                    when d.classid = 'pg_statistic_ext'::regclass
+                        then pg_get_statisticsobjdef(d.objid)
+                end,
+                (
+                    select row(
+                        o.oprcode, o.oprcom::regoperator, o.oprnegate::regoperator,
+                        o.oprrest, o.oprjoin, o.oprcanhash, o.oprcanmerge
+                    )::text
+                    from pg_operator as o
+                    where d.classid = 'pg_operator'::regclass and o.oid = d.objid
+                ),
+                (
+                    select row(
+                        l.collprovider, l.collisdeterministic, l.collcollate, l.collctype
+                    )::text
+                    from pg_collation as l
+                    where d.classid = 'pg_collation'::regclass and l.oid = d.objid
+                ),
+                'comment ' || k.description
+            )
+        from pg_depend as d
+        inner join spaces as n on d.refobjid = n.oid
+        cross join lateral pg_identify_object(d.classid, d.objid, 0) as i
+        left join comments as k
+            on d.classid = k.classoid and d.objid = k.objoid and k.objsubid = 0
+        where
+            d.refclassid = 'pg_namespace'::regclass
+            and d.classid in (
+                'pg_operator'::regclass, 'pg_opclass'::regclass, 'pg_opfamily'::regclass,
+                'pg_collation'::regclass, 'pg_conversion'::regclass, 'pg_statistic_ext'::regclass,
+                'pg_ts_config'::regclass, 'pg_ts_dict'::regclass, 'pg_ts_parser'::regclass,
+                'pg_ts_template'::regclass
+            )
+            and not exists (
+                select from extension_members as e
+                where e.classid = d.classid and e.objid = d.objid
+            )
     )
 
 select o.kind, o.name, coalesce(o.definition, '') as definition from objects as o
