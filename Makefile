@@ -50,10 +50,10 @@ db-reset: $(READY) ## the embedded database back to the dairy's first day
 	@$(BIN)/pymilk db reset --yes
 
 test: $(READY) ## the suite, on real Postgres
-	@$(BIN)/pytest -m "not long" $(ARGS)
+	@$(BIN)/pytest -n 2 -m "not long" $(ARGS)
 
 test-long: $(READY) ## the long proofs: hundreds of rounds, kills
-	@$(BIN)/pytest -m long $(ARGS)
+	@$(BIN)/pytest -n 2 -m long $(ARGS)
 
 check: $(READY) ## format, lint and types: Python and SQL
 	@$(BIN)/ruff format --check .
