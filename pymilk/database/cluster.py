@@ -156,19 +156,14 @@ class Cluster:
         Raises:
             Problem: it did not stop.
         """
-        if self._postmaster() is None:
+        pid = self._postmaster()
+        if pid is None:
             return
-        said_before = self.log.stat().st_size if self.log.exists() else 0
-        stopped = self._run(
-            "pg_ctl",
-            ["stop", "--pgdata=data", "--mode=fast", f"--timeout={_STOP_SECONDS}", "--silent"],
-            seconds=_STOP_SECONDS + 10,
-        )
-        if stopped.returncode != 0 and self._postmaster() is not None:
+        if not postmaster.stop(pid, self.socket_directory, seconds=_STOP_SECONDS):
             raise Problem(
-                f"Postgres did not stop within {_STOP_SECONDS} s: {self._said_since(said_before)}",
-                state="It is still running; its data are whole.",
-                todo=f"Look for sessions that do not end, in {self.log}, and stop it again.",
+                f"Postgres did not stop within {_STOP_SECONDS} s.",
+                state="It has been told to stop and is about to; its data are whole.",
+                todo=f"Read {self.log} for what holds it up, and run the same command again.",
             )
         with suppress(OSError):
             self.socket_directory.rmdir()
@@ -177,7 +172,7 @@ class Cluster:
         """End the server at once, without care for its data: they are about to be removed."""
         pid = self._postmaster()
         if pid is not None:
-            postmaster.end(pid, self.socket_directory)
+            postmaster.kill(pid, self.socket_directory)
 
     def remove(self) -> None:
         """Remove the place and the socket's folder; the server must have ended."""
@@ -266,7 +261,7 @@ class Cluster:
         """End a server that still holds our socket after its folder was removed by hand."""
         pid = postmaster.find(self._socket_lock, self.socket_directory)
         if pid is not None:
-            postmaster.end(pid, self.socket_directory)
+            postmaster.kill(pid, self.socket_directory)
 
     def _make_socket_directory(self) -> None:
         folder = self.socket_directory

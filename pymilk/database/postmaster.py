@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-_END_SECONDS = 10
+_KILL_SECONDS = 10
 
 
 def find(file: Path, socket_directory: Path) -> int | None:
@@ -28,17 +28,36 @@ def find(file: Path, socket_directory: Path) -> int | None:
     return pid if _has_socket_in(pid, socket_directory) else None
 
 
-def end(pid: int, socket_directory: Path) -> None:
-    """End a server at once, and wait until it has ended. What is committed is recovered later."""
+def stop(pid: int, socket_directory: Path, *, seconds: float) -> bool:
+    """Stop a server in order: its sessions are ended, and all is written.
+
+    Args:
+        pid: Of the server.
+        socket_directory: The server's.
+        seconds: How long to wait for it.
+
+    Returns:
+        Whether it has ended.
+    """
+    return _ends(pid, socket_directory, signal.SIGINT, seconds)
+
+
+def kill(pid: int, socket_directory: Path) -> None:
+    """End a server at once. What is committed, and was written, is recovered at its next start."""
     # SIGQUIT is Postgres's immediate shutdown: its own children end with it.
-    for number in (signal.SIGQUIT, signal.SIGKILL):
-        deadline = time.monotonic() + _END_SECONDS
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-        while time.monotonic() < deadline:
-            if not _has_socket_in(pid, socket_directory):
-                return
-            time.sleep(0.005)
+    if not _ends(pid, socket_directory, signal.SIGQUIT, _KILL_SECONDS):
+        _ends(pid, socket_directory, signal.SIGKILL, _KILL_SECONDS)
+
+
+def _ends(pid: int, socket_directory: Path, number: signal.Signals, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+    while _has_socket_in(pid, socket_directory):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def _has_socket_in(pid: int, socket_directory: Path) -> bool:
