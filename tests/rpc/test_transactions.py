@@ -152,13 +152,20 @@ def test_a_key_does_not_stay_on_an_autocommit_connection(till: Till, amount: int
     assert key_left_on(connection) is None
 
 
-def test_a_key_that_is_on_the_connection_is_not_taken(
-    client: Client, connection: Connection, till: Till
-) -> None:
-    connection.execute("set pymilk.idempotency_key = 'somebody else''s'")
+@pytest.mark.parametrize("autocommit", [False, True])
+def test_a_key_that_is_on_the_connection_stays_its_owners(till: Till, *, autocommit: bool) -> None:
+    connection = till.database.connect(autocommit=autocommit)
+    connection.execute("set pymilk.idempotency_key = 'the owner''s'")
+    connection.commit()
+    client = Client.postgres(connection)
+
     client.call(allocate(till, 300))
-    client.call(allocate(till, 200))
-    assert client.call(rpc.request_outcome(key="somebody else's")).outcome == "unknown"
+    client.call(allocate(till, 200), idempotency_key="till-3/0042")
+
+    assert client.call(rpc.request_outcome(key="the owner's")).outcome == "unknown"
+    assert client.call(rpc.request_outcome(key="till-3/0042")).outcome == "done"
+    connection.commit()
+    assert key_left_on(connection) == "the owner's"
 
 
 def test_an_empty_key_is_no_key(client: Client, till: Till) -> None:
