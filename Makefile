@@ -8,7 +8,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+# What deploying needs, and what testing and checking need on top of it.
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deploy-gap rollback-gap status rehearse db-start db-stop db-reset test test-long \
@@ -18,14 +21,19 @@ help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' \
 	  $(MAKEFILE_LIST)
 
-setup: $(READY) ## create .venv with everything in it (the other targets do this themselves)
+setup: $(TOOLS) ## create .venv with everything in it (the other targets do this themselves)
 
 $(READY): pyproject.toml constraints.txt
-	@echo "setting up $(VENV) (once; about half a minute)"
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "pymilk needs Python 3.11 or newer; set PYTHON=")'
+	@echo "setting up $(VENV) (once; less than a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "pymilk needs Python 3.11 or newer; name it: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-	  $(BIN)/python -m pip install --quiet --editable '.[deploy,embedded,dev]'
+	@$(PIP) --editable '.[deploy,embedded]'
+	@touch $@
+
+$(TOOLS): $(READY)
+	@echo "adding the tools for tests and checks (once)"
+	@$(PIP) --editable '.[deploy,embedded,dev]'
 	@touch $@
 
 deploy-gap: $(READY) ## deploy one gap with everything proven:  make deploy-gap GAP=001
@@ -49,20 +57,20 @@ db-stop: $(READY) ## stop the embedded database (its data stay)
 db-reset: $(READY) ## the embedded database back to the dairy's first day
 	@$(BIN)/pymilk db reset --yes
 
-test: $(READY) ## the suite, on real Postgres
+test: $(TOOLS) ## the suite, on real Postgres
 	@$(BIN)/pytest -n 2 -m "not long" $(ARGS)
 
-test-long: $(READY) ## the long proofs: hundreds of rounds, kills
+test-long: $(TOOLS) ## the long proofs: hundreds of rounds, kills
 	@$(BIN)/pytest -n 2 -m long $(ARGS)
 
-check: $(READY) ## format, lint and types: Python and SQL
+check: $(TOOLS) ## format, lint and types: Python and SQL
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --processes 2 supabase sql
 	@$(BIN)/squawk --config .squawk.toml supabase/migrations/*.sql
 
-fmt: $(READY) ## format Python and SQL
+fmt: $(TOOLS) ## format Python and SQL
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix --exit-zero .
 	@$(BIN)/sqlfluff format --processes 2 supabase sql
