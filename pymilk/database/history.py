@@ -34,7 +34,18 @@ class Applied:
 
 
 def prepare_history(connection: Connection) -> None:
-    """Make the history table where there is none, with the column for rollbacks."""
+    """Make the history table where there is none, with the column for rollbacks.
+
+    Where it is complete this only reads: even an `alter table` that finds nothing to do waits for
+    every reader, and makes the next ones wait behind it.
+    """
+    complete = connection.execute(
+        "select exists (select from pg_catalog.pg_attribute where attrelid = to_regclass(%s)"
+        " and attname = 'rollback' and not attisdropped)",
+        (TABLE,),
+    ).fetchone()
+    if complete and complete[0]:
+        return
     connection.execute("create schema if not exists supabase_migrations")
     connection.execute(
         f"create table if not exists {TABLE}"
