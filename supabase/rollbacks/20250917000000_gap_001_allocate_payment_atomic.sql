@@ -26,6 +26,7 @@ drop trigger refuse_cancellation on public.invoice_metadata;
 drop trigger refuse_customer_change on public.invoice_metadata;
 drop trigger derive_invoice_on_insert on public.invoice_metadata;
 drop trigger derive_invoice_on_update on public.invoice_metadata;
+drop trigger settle_sales on public.invoice_metadata;
 
 drop trigger lock_payment on public.invoice_payments;
 drop trigger refuse_amount_on_insert on public.invoice_payments;
@@ -106,6 +107,7 @@ drop function private.idempotency_key();
 drop function private.lock_request(text, text);
 drop function private.refuse_row();
 drop function private.refuse_statement();
+drop function private.settle_sales();
 
 drop table private.cached_total_corrections;
 drop table private.allocation_journal;

@@ -1,0 +1,57 @@
+-- After an invoice became paid: its Credit sales are Completed. After it stopped being paid: they
+-- are Billed again, but for those that were paid by themselves.
+--
+-- The app's update_invoice_status_with_sales_completion did this on the change that it made itself;
+-- now the status changes with the allocation, in its transaction, and the sales with it.
+--
+-- Locks: the invoice is held by the update itself; then its sales by id, `for no key update`.
+
+create or replace function private.settle_sales()
+returns trigger
+language plpgsql
+security definer -- an invoker's update that row security filters would change nothing, silently
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sale_ids uuid[];
+begin
+  -- lock
+  select array_agg(locked.id) into v_sale_ids
+  from (
+    select sale.id
+    from public.sales as sale
+    where sale.sale_type = 'Credit'
+      and sale.id in (
+        select line.sale_id
+        from public.invoice_line_items as line
+        where line.invoice_id = new.id
+      )
+    order by sale.id
+    for no key update
+  ) as locked;
+
+  -- write
+  if new.invoice_status = 'paid' then
+    update public.sales as sale
+    set payment_status = 'Completed', updated_at = now()
+    where sale.id = any(v_sale_ids) and sale.payment_status = 'Billed';
+  else
+    update public.sales as sale
+    set payment_status = 'Billed', updated_at = now()
+    where sale.id = any(v_sale_ids)
+      and sale.payment_status = 'Completed'
+      and not exists (
+        select
+        from public.sales_payments as allocation
+        where allocation.sales_id = sale.id
+      );
+  end if;
+
+  return null;
+end;
+$$;
+
+comment on function private.settle_sales() is
+'Trigger: completes the Credit sales of an invoice that became paid, and bills them again after.';
+
+revoke all on function private.settle_sales() from public, anon, authenticated, service_role;
