@@ -18,7 +18,7 @@ TOOLS := $(VENV)/.tools
         check fmt clean
 
 help: ## list the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' \
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
 	  $(MAKEFILE_LIST)
 
 setup: $(TOOLS) ## create .venv with everything in it (the other targets do this themselves)
