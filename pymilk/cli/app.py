@@ -325,10 +325,10 @@ def _driver_error() -> type[Exception]:
 
 
 def _lost(error: Exception) -> int:
-    from pymilk.database.connection import last_line
+    from pymilk.database.connection import first_line
 
     problem = Problem(
-        f"The database said: {last_line(error)}",
+        f"The database said: {first_line(error)}",
         state=_state(),
         todo="See 'pymilk status', then run it again.",
     )

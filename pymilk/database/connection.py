@@ -56,7 +56,8 @@ def target_at(url: str, preset: Preset) -> Target:
             state="No database was touched.",
             todo="It should look like postgresql://USER:PASSWORD@HOST:5432/postgres.",
         ) from error
-    if str(parts.get("port", "")) == _TRANSACTION_POOLER_PORT:
+    ports = str(parts.get("port") or os.environ.get("PGPORT", ""))
+    if _TRANSACTION_POOLER_PORT in ports.split(","):
         raise UsageProblem(
             "Port 6543 is Supabase's transaction pooler: locks and settings don't stay with a"
             " session there, so nothing could be proven through it.",
@@ -84,7 +85,7 @@ def connect(url: str, *, purpose: str, autocommit: bool = True) -> Connection:
     except psycopg.OperationalError as error:
         label = Target(url, Preset.LIVE).label
         raise Problem(
-            f"Can't connect to {label}: {last_line(error)}",
+            f"Can't connect to {label}: {first_line(error)}",
             state="Nothing was changed: there was no connection.",
             todo="Check the URL, the password, and whether the project is paused; then try again.",
         ) from error
@@ -108,10 +109,10 @@ def without_password(url: str) -> tuple[str, dict[str, str]]:
     )
 
 
-def last_line(error: BaseException) -> str:
-    """The sentence that matters of a driver's error, which may run over several lines."""
+def first_line(error: BaseException) -> str:
+    """The sentence that matters of a driver's error; guesses and pointers come after it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[0] if lines else type(error).__name__
 
 
 def environment_url() -> str | None:

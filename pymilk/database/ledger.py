@@ -75,6 +75,8 @@ def prepare_ledger(connection: Connection) -> None:
     """Make the ledger where there is none; does nothing, and locks nothing, where it is."""
     if not ledger_exists(connection):
         with connection.transaction():
+            # Two at once: the second waits here, and then finds everything there.
+            connection.execute("select pg_advisory_xact_lock(hashtext('pymilk ledger'))")
             connection.execute(_DDL)
 
 

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import psycopg
 
-from pymilk.database.connection import Connection, Target, connect, last_line
+from pymilk.database.connection import Connection, Target, connect, first_line
 from pymilk.database.history import read_history
 from pymilk.database.ledger import happened
 from pymilk.deploy.lock import only_deploy
@@ -82,13 +82,13 @@ def all_or_nothing(
             if result and _committed(target, token):
                 return Done(result[0], attempt, time.monotonic() - started)
             raise Problem(
-                f"The connection was lost: {last_line(error)}",
+                f"The connection was lost: {first_line(error)}",
                 state="Nothing was changed: the ledger, read again, has no record of it.",
                 todo="Run it again.",
             ) from error
     raise TryAgainLater(
         f"The locks were not to be had in {policy.lock_attempts} attempts"
-        f" ({last_line(refused) if refused else ''}); in the way: {_in_the_way(guard, tables)}.",
+        f" ({first_line(refused) if refused else ''}); in the way: {_in_the_way(guard, tables)}.",
         state="Nothing was changed: every attempt was rolled back.",
         todo="Run it again when that session has ended its transaction, or end it:"
         " select pg_terminate_backend(…).",
@@ -97,7 +97,7 @@ def all_or_nothing(
 
 def _server_refused(error: psycopg.Error) -> Problem:
     return Problem(
-        f"Postgres stopped it: {last_line(error)}",
+        f"Postgres stopped it: {first_line(error)}",
         state="Nothing was changed: the transaction was rolled back.",
         todo="Mend what it says, then run it again.",
     )

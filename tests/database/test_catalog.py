@@ -235,9 +235,15 @@ def world(_world: Connection) -> Iterator[Connection]:
         yield _world
 
 
+@pytest.fixture(scope="module")
+def before(_world: Connection) -> Catalog:
+    """What there is when nothing was changed yet."""
+    with _world.transaction(force_rollback=True):
+        return read_catalog(_world)
+
+
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_seen_and_named(world: Connection, change: str) -> None:
-    before = read_catalog(world)
+def test_a_change_is_seen_and_named(world: Connection, before: Catalog, change: str) -> None:
     if "leakproof" in change or "supabase_admin" in change:
         world.execute("reset role")
     world.execute(change)

@@ -1,0 +1,112 @@
+"""Which databases are worked on, what is shown of them, and what a lost one says."""
+
+import socket
+
+import pytest
+
+from pymilk.database.connection import Target, connect, first_line, target_at, without_password
+from pymilk.problem import Problem, UsageProblem
+from pymilk.project.policy import Preset
+from support.databases import Database
+
+SECRET = "p%40ss%2Fw%3Ard"  # noqa: S105 - a made-up one, with everything that has to be escaped
+URL = f"postgresql://postgres.abc:{SECRET}@db.abc.supabase.co:5432/postgres?sslmode=require"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres:x@aws-0-ap-south-1.pooler.supabase.com:6543/postgres",
+        "host=pooler.supabase.com port=6543 user=postgres dbname=postgres",
+        "postgresql://postgres@/postgres?host=pooler&port=6543",
+        "postgresql://a@one:5432,two:6543/postgres",
+    ],
+)
+def test_the_transaction_pooler_is_refused(url: str) -> None:
+    with pytest.raises(UsageProblem, match="6543") as refused:
+        target_at(url, Preset.LIVE)
+    assert "5432" in refused.value.todo
+
+
+def test_the_transaction_pooler_is_refused_from_the_environment_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGPORT", "6543")
+    with pytest.raises(UsageProblem, match="6543"):
+        target_at("postgresql://postgres@pooler.supabase.com/postgres", Preset.LIVE)
+
+
+@pytest.mark.parametrize("url", ["not a url", "postgresql://[", "mysql://a@b/c", "host"])
+def test_what_is_no_postgres_url_is_refused(url: str) -> None:
+    with pytest.raises(UsageProblem, match="can't be read") as refused:
+        target_at(url, Preset.LIVE)
+    assert "postgresql://" in refused.value.todo
+
+
+def test_a_target_shows_everything_but_the_password() -> None:
+    target = target_at(URL, Preset.LIVE)
+    assert target.label == "postgres.abc@db.abc.supabase.co:5432/postgres"
+    assert target.folder_name == "postgres.abc_db.abc.supabase.co_5432_postgres"
+    for shown in (target.label, target.folder_name, repr(target)):
+        assert "p@ss" not in shown
+        assert SECRET not in shown
+    assert Target("postgresql://postgres@/x?host=/tmp/s", Preset.LOCAL).label == "x (embedded)"
+
+
+def test_two_databases_never_share_a_folder_for_their_backups() -> None:
+    names = {
+        Target(url, Preset.LIVE).folder_name
+        for url in (
+            "postgresql://postgres@one:5432/postgres",
+            "postgresql://postgres@one:5433/postgres",
+            "postgresql://postgres@two:5432/postgres",
+            "postgresql://other@one:5432/postgres",
+            "postgresql://postgres@one:5432/other",
+        )
+    }
+    assert len(names) == 5
+
+
+def test_a_password_goes_into_the_environment_whole() -> None:
+    shown, secret = without_password(URL)
+    assert secret == {"PGPASSWORD": "p@ss/w:rd"}
+    assert "p@ss" not in shown
+    assert "sslmode=require" in shown
+    assert without_password("postgresql://a@b/c")[1] == {}
+
+
+def test_a_database_that_does_not_answer_is_a_problem_with_its_state() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        with pytest.raises(Problem, match="Can't connect") as failed:
+            connect(f"postgresql://postgres:geheim@127.0.0.1:{port}/postgres", purpose="test")
+    assert "Connection refused" in failed.value.happened
+    assert "geheim" not in str(failed.value)
+    assert failed.value.state.startswith("Nothing was changed")
+    assert failed.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://postgres@127.0.0.1:notaport/postgres", "postgresql://a@b:99999/c"]
+)
+def test_a_port_that_is_none_is_a_problem(url: str) -> None:
+    with pytest.raises(Problem):
+        connect(target_at(url, Preset.LIVE).url, purpose="test")
+
+
+def test_an_unknown_database_is_a_problem(empty_database: Database) -> None:
+    url = empty_database.server.url("no_such_database", "postgres")
+    with pytest.raises(Problem, match="does not exist"):
+        connect(url, purpose="test")
+
+
+def test_a_session_says_what_it_is_for(empty_database: Database) -> None:
+    with connect(empty_database.url, purpose="deploy 001") as connection:
+        shown = connection.execute("select current_setting('application_name')").fetchone()
+    assert shown == ("pymilk deploy 001",)
+
+
+def test_the_sentence_that_matters_of_an_error() -> None:
+    assert first_line(ValueError("one\n  two\n\n")) == "one"
+    assert first_line(ValueError()) == "ValueError"

@@ -1,0 +1,45 @@
+"""Databases with the toy project in them: adopted, and deployed."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.databases import Database, Templates
+from support.projects import Toy, bench, copy_of, deploy_toy, mark_baseline, toy, write_toy
+
+__all__ = ["bench", "toy"]
+
+
+@pytest.fixture(scope="session")
+def _toy_adopted(
+    templates: Templates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    with templates.clone("empty") as database:
+        mark_baseline(database.url, write_toy(tmp_path_factory.mktemp("adopted")))
+        yield database
+
+
+@pytest.fixture(scope="session")
+def _toy_deployed(
+    _toy_adopted: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    with copy_of(_toy_adopted) as database:
+        deploy_toy(write_toy(tmp_path_factory.mktemp("deployed")).plan(database))
+        yield database
+
+
+@pytest.fixture
+def shop(_toy_adopted: Database) -> Iterator[Database]:
+    """The toy's database before its gap."""
+    with copy_of(_toy_adopted) as database:
+        yield database
+
+
+@pytest.fixture
+def shop_001(_toy_deployed: Database) -> Iterator[Database]:
+    """The toy's database after its gap, deployed by the real pipeline."""
+    with copy_of(_toy_deployed) as database:
+        yield database
+
+
+__all__ += ["Toy"]
