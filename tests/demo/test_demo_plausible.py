@@ -1,11 +1,15 @@
 """What a dairy's owner would find odd in the demo; each query returns what is odd."""
 
+from pathlib import Path
+
 import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
 from pymilk.demo import dairy as demo
 from support.databases import Database
+
+SEED = Path(__file__).resolve().parents[2] / "supabase" / "seed.sql"
 
 ODD = {
     "an order that isn't quantity times price": """
@@ -222,6 +226,36 @@ def loaded(baseline: Database, request: pytest.FixtureRequest) -> psycopg.Connec
 def test_nothing_in_it_is_odd(loaded: psycopg.Connection[TupleRow]) -> None:
     found = {name: loaded.execute(query.encode()).fetchall()[:3] for name, query in ODD.items()}
     assert {name: rows for name, rows in found.items() if rows} == {}
+
+
+def test_the_seed_loads_on_the_baseline_and_nothing_in_it_is_odd(baseline: Database) -> None:
+    connection = baseline.connect()
+    connection.execute(SEED.read_bytes())
+    # Its week is another one than the demo's twelve days, and its rows are as new as they are.
+    other_days = {
+        "a change before the row was there, or in the future",
+        "a subscribed day without its order",
+        "an order of a past day that nobody took care of",
+    }
+    found = {
+        name: connection.execute(query.encode()).fetchall()
+        for name, query in ODD.items()
+        if name not in other_days
+    }
+    assert {name: rows for name, rows in found.items() if rows} == {}
+
+
+def test_the_seed_is_small_and_complete(baseline: Database) -> None:
+    connection = baseline.connect()
+    connection.execute(SEED.read_bytes())
+    rows = connection.execute("""
+      select
+        (select count(*) from public.routes), (select count(*) from public.products),
+        (select count(*) from public.customers), (select count(*) from public.base_subscriptions),
+        (select count(*) from public.modifications), (select count(*) from public.daily_orders),
+        (select count(*) from public.deliveries), (select count(*) from public.sales)
+    """).fetchone()
+    assert rows == (2, 9, 12, 12, 2, 68, 57, 6)
 
 
 def test_there_is_something_of_everything(dairy: Database) -> None:

@@ -51,32 +51,44 @@ def test_every_call_is_known_to_these_tests() -> None:
     assert made == CALLS.keys()
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_arguments_and_columns_are_the_databases(dairy_001: Database, name: str) -> None:
-    rows = (
-        dairy_001.connect()
-        .execute(
-            """
-            select
-              argument.name, argument.mode::text, format_type(argument.type, null),
-              function.proretset, format_type(function.prorettype, null)
-            from pg_proc as function
-            left join lateral unnest(
-              function.proargnames,
-              coalesce(function.proallargtypes, function.proargtypes::oid[]),
-              coalesce(function.proargmodes, array_fill('i'::"char", array[function.pronargs]))
-            ) as argument (name, type, mode) on true
-            where function.pronamespace = 'public'::regnamespace and function.proname = %s
-            """,
-            [name],
-        )
-        .fetchall()
+def test_arguments_and_columns_are_the_databases(dairy_001: Database) -> None:
+    declared = dairy_001.connect().execute(
+        """
+        select function.proname, argument.name, format_type(argument.type, null), argument.mode
+        from pg_proc as function
+        cross join lateral (
+          select name, type, mode, position
+          from unnest(
+            function.proargnames,
+            coalesce(function.proallargtypes, function.proargtypes::oid[]),
+            coalesce(function.proargmodes, array_fill('i'::"char", array[function.pronargs]))
+          ) with ordinality as named (name, type, mode, position)
+        ) as argument
+        where function.pronamespace = 'public'::regnamespace and function.proname = any (%s)
+        order by function.proname, argument.position
+        """,
+        [list(CALLS)],
     )
-    call = CALLS[name]
-    arguments = [(argument, kind) for argument, mode, kind, _, _ in rows if mode == "i"]
-    columns = [column for column, mode, _, _, _ in rows if mode in ("o", "t")]
-    assert arguments == [(each.name, each.type) for each in call.arguments]
-    assert columns == _fields(name)
+    rows = declared.fetchall()
+    arguments = [row[:3] for row in rows if row[3] == "i"]
+    columns = [row[:2] for row in rows if row[3] in ("o", "t")]
+    calls_by_name = sorted(CALLS.items())
+    assert arguments == [
+        (name, each.name, each.type) for name, call in calls_by_name for each in call.arguments
+    ]
+    assert columns == [(name, each) for name, _ in calls_by_name for each in _fields(name)]
+
+
+def test_each_function_is_there_once(dairy_001: Database) -> None:
+    # An overload would break PostgREST's choice by argument names.
+    found = dairy_001.connect().execute(
+        """
+        select proname from pg_proc
+        where pronamespace = 'public'::regnamespace and proname = any (%s) order by proname
+        """,
+        [list(CALLS)],
+    )
+    assert [name for (name,) in found] == sorted(CALLS)
 
 
 @pytest.mark.parametrize("name", CALLS)
