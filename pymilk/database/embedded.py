@@ -37,6 +37,9 @@ THROW_AWAY: tuple[Setting, ...] = (
     ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
     ("max_wal_size", "4GB"),
+    ("checkpoint_flush_after", "0"),
+    ("bgwriter_flush_after", "0"),
+    ("wal_writer_flush_after", "0"),
 )
 
 _SCRATCH = "pymilk-scratch-"
