@@ -1,14 +1,9 @@
--- Everything received is either allocated or unapplied, to the paisa.
+-- Everything received is either allocated or unapplied, to the paisa (payments of NaN aside).
 -- do: find the payments behind it with payment_totals_true.
-with received as (
+with applied as (
   select
-    sum(amount) as amount,
-    sum(coalesce(amount_unapplied, 0)) as unapplied
-  from public.payments
-),
-
-allocated as (
-  select coalesce(sum(allocation.amount), 0) as amount
+    allocation.payment_id,
+    sum(allocation.amount) as amount
   from (
     select
       payment_id,
@@ -25,14 +20,23 @@ allocated as (
       amount_allocated as amount
     from public.sales_payments
   ) as allocation
-  where allocation.payment_id is not null
+  group by allocation.payment_id
+),
+
+total as (
+  select
+    sum(payment.amount) as received,
+    sum(coalesce(applied.amount, 0)) as allocated,
+    sum(coalesce(payment.amount_unapplied, 0)) as unapplied
+  from public.payments as payment
+  left join applied on payment.id = applied.payment_id
+  where payment.amount < 'Infinity'
 )
 
 select
   'dairy' as entity,
   null as entity_id,
-  received.amount || ' received' as expected,
-  allocated.amount || ' allocated, ' || received.unapplied || ' unapplied' as found
-from received
-cross join allocated
-where received.amount <> allocated.amount + received.unapplied;
+  total.received || ' received' as expected,
+  total.allocated || ' allocated, ' || total.unapplied || ' unapplied' as found
+from total
+where total.received <> total.allocated + total.unapplied;

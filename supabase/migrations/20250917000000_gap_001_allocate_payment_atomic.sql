@@ -8,7 +8,7 @@
 -- Locks on the five tables that exist: `create trigger` takes share row exclusive, so reads go on
 -- and writes wait from the section "triggers" to the commit. Nothing here takes access exclusive.
 -- The totals are corrected under these locks (an allocation written in between would be missed),
--- before the triggers exist that would put them back.
+-- before the triggers exist that would put them back or refuse them.
 --
 -- Lock order of everything that runs later: idempotency key, customers, payments, invoices, sales,
 -- each by id, `for no key update`.
@@ -959,7 +959,7 @@ grant execute on function public.allocate_payment_atomic(uuid, jsonb, boolean)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/check_payment_invariants.sql sha256:541419e3d2a7e7db958458aed56b4129d0915f5a0e773fb0d7ce0f3705d0b4ae
+-- >>> sql/functions/payments/check_payment_invariants.sql sha256:b529b6151922ad2bfef1dd94a310ef2b630947bd2857af1bfe16fae07922403c
 -- Every broken invariant of payments, invoices and their allocations, one row each; none when all
 -- is well. The same questions as sql/invariants asks from outside, by the same names, and one more
 -- that only the database's own books can answer.
@@ -1153,6 +1153,7 @@ as $$
     sum(payment.amount) || ' received',
     sum(payment.allocated) || ' allocated, ' || sum(payment.amount_unapplied) || ' unapplied'
   from payment_truth as payment
+  where payment.amount < 'Infinity' -- which NaN is not either
   having sum(payment.amount)
     is distinct from sum(payment.allocated) + sum(coalesce(payment.amount_unapplied, 0))
   union all
@@ -1780,8 +1781,10 @@ for each statement execute function private.refuse_statement(
   'Correct the allocation itself; the journal follows.'
 );
 
--- The rules. Each compares with the row as it was, so that a row that already offended can be
--- touched in other columns, and can get better.
+-- The rules stand in WHEN clauses. Those for updates compare with the row as it was, so that a row
+-- that already offended can be touched in other columns, and can get better.
+
+-- New payments and invoices; with these both tables are locked.
 
 create trigger refuse_amount_on_insert
 before insert on public.payments
@@ -1798,65 +1801,15 @@ execute function private.refuse_row(
   'Record the amount in rupees and whole paise.'
 );
 
-create trigger refuse_amount_on_update
-before update on public.payments
+create trigger derive_payment_on_insert
+before insert on public.payments
 for each row
 when (
-  new.amount is distinct from old.amount
-  and not (
-    new.amount > 0 and new.amount < 10000000000 and new.amount = round(new.amount, 2)
-  )
+  new.amount_applied is distinct from 0
+  or new.amount_unapplied is distinct from new.amount
+  or new.allocation_status is distinct from 'unapplied'
 )
-execute function private.refuse_row(
-  'payments_amount_valid',
-  'amount',
-  'the amount of a payment is above 0, below 10,000,000,000 and has at most two decimals',
-  'Record the amount in rupees and whole paise.'
-);
-
-create trigger refuse_overallocation
-before update on public.payments
-for each row
-when (
-  not (
-    new.amount_applied >= 0
-    and new.amount_applied <= new.amount
-    and new.amount < 10000000000
-  )
-  and (
-    new.amount_applied > old.amount_applied
-    or new.amount < old.amount
-    or new.amount_applied < 0
-  )
-)
-execute function private.refuse_row(
-  'payments_applied_within_amount',
-  'amount_applied',
-  'a payment cannot be allocated beyond its amount',
-  'Allocate no more than what is left of the payment, or take allocations off first.'
-);
-
-create trigger refuse_allocation_of_nobodys
-before update on public.payments
-for each row
-when (new.customer_id is null and new.amount_applied > old.amount_applied)
-execute function private.refuse_row(
-  'payments_allocated_have_customer',
-  'customer_id',
-  'a payment without a customer takes no allocation',
-  'Set the customer of the payment first.'
-);
-
-create trigger refuse_customer_change
-before update on public.payments
-for each row
-when (new.customer_id is distinct from old.customer_id and old.amount_applied <> 0)
-execute function private.refuse_row(
-  'payments_customer_fixed',
-  'customer_id',
-  'a payment that is allocated keeps its customer',
-  'Take its allocations off first.'
-);
+execute function private.derive_payment();
 
 create trigger refuse_total_on_insert
 before insert on public.invoice_metadata
@@ -1875,82 +1828,12 @@ execute function private.refuse_row(
   'Round the lines of the invoice to whole paise, then sum them.'
 );
 
-create trigger refuse_total_on_update
-before update on public.invoice_metadata
+create trigger derive_invoice_on_insert
+before insert on public.invoice_metadata
 for each row
-when (
-  new.total_amount is distinct from old.total_amount
-  and not (
-    new.total_amount >= 0
-    and new.total_amount < 10000000000
-    and new.total_amount = round(new.total_amount, 2)
-  )
-)
-execute function private.refuse_row(
-  'invoice_metadata_total_valid',
-  'total_amount',
-  'the total of an invoice is 0 or more, below 10,000,000,000 and has at most two decimals',
-  'Round the lines of the invoice to whole paise, then sum them.'
-);
+execute function private.derive_invoice();
 
-create trigger refuse_overpayment
-before update on public.invoice_metadata
-for each row
-when (
-  not (
-    new.amount_paid >= 0
-    and new.amount_paid <= new.total_amount
-    and new.total_amount < 10000000000
-  )
-  and (
-    new.amount_paid > old.amount_paid
-    or new.total_amount < old.total_amount
-    or new.amount_paid < 0
-  )
-)
-execute function private.refuse_row(
-  'invoice_metadata_paid_within_total',
-  'amount_paid',
-  'an invoice cannot be paid beyond its total',
-  'Allocate no more than what is outstanding, or take allocations off first.'
-);
-
-create trigger refuse_payment_of_cancelled
-before update on public.invoice_metadata
-for each row
-when (new.invoice_status = 'cancelled' and new.amount_paid > old.amount_paid)
-execute function private.refuse_row(
-  'invoice_metadata_cancelled_holds_nothing',
-  'amount_paid',
-  'a cancelled invoice takes no money',
-  'Allocate the payment to an invoice that is not cancelled.'
-);
-
-create trigger refuse_cancellation
-before update on public.invoice_metadata
-for each row
-when (
-  new.invoice_status = 'cancelled'
-  and old.invoice_status is distinct from 'cancelled'
-  and old.amount_paid <> 0
-)
-execute function private.refuse_row(
-  'invoice_metadata_cancelled_holds_nothing',
-  'invoice_status',
-  'an invoice that holds money cannot be cancelled',
-  'Take its allocations off first.'
-);
-
-create trigger refuse_customer_change
-before update on public.invoice_metadata
-for each row
-when (new.customer_id is distinct from old.customer_id and old.amount_paid <> 0)
-execute function private.refuse_row(
-  'invoice_metadata_customer_fixed',
-  'customer_id',
-  'an invoice that holds money keeps its customer',
-  'Take its allocations off first.'
-);
+-- Allocations.
 
 create trigger lock_payment
 before insert or update of payment_id, invoice_id, amount_allocated on public.invoice_payments
@@ -2219,7 +2102,7 @@ after delete on public.sales_payments
 referencing old table as old_rows
 for each statement execute function private.count_sales_payments();
 
--- what is there already ---------------------------------------------------------------------------
+-- what is there already: after the locks, before the rules that would refuse to say how it is -----
 
 -- The journal starts with the allocations that exist, as old as they are.
 insert into private.allocation_journal (at, recorded_by, payment_id, invoice_id, amount_change)
@@ -2389,17 +2272,7 @@ begin
 end;
 $$;
 
--- last: from here on nobody else moves a counter ------------------------------------------------
-
-create trigger derive_payment_on_insert
-before insert on public.payments
-for each row
-when (
-  new.amount_applied is distinct from 0
-  or new.amount_unapplied is distinct from new.amount
-  or new.allocation_status is distinct from 'unapplied'
-)
-execute function private.derive_payment();
+-- edits of payments and invoices, by the counters' triggers or by anybody --------------------------
 
 create trigger derive_payment_on_update
 before update of amount, amount_applied, amount_unapplied, allocation_status on public.payments
@@ -2407,10 +2280,71 @@ for each row
 when (pg_trigger_depth() = 0)
 execute function private.derive_payment();
 
-create trigger derive_invoice_on_insert
-before insert on public.invoice_metadata
+create trigger refuse_amount_on_update
+before update on public.payments
 for each row
-execute function private.derive_invoice();
+when (
+  new.amount is distinct from old.amount
+  and not (
+    new.amount > 0 and new.amount < 10000000000 and new.amount = round(new.amount, 2)
+  )
+)
+execute function private.refuse_row(
+  'payments_amount_valid',
+  'amount',
+  'the amount of a payment is above 0, below 10,000,000,000 and has at most two decimals',
+  'Record the amount in rupees and whole paise.'
+);
+
+create trigger refuse_overallocation
+before update on public.payments
+for each row
+when (
+  not (
+    new.amount_applied >= 0
+    and new.amount_applied <= new.amount
+    and new.amount < 10000000000
+  )
+  and (
+    new.amount_applied > old.amount_applied
+    or new.amount < old.amount
+    or new.amount_applied < 0
+  )
+)
+execute function private.refuse_row(
+  'payments_applied_within_amount',
+  'amount_applied',
+  'a payment cannot be allocated beyond its amount',
+  'Allocate no more than what is left of the payment, or take allocations off first.'
+);
+
+create trigger refuse_allocation_of_nobodys
+before update on public.payments
+for each row
+when (new.customer_id is null and new.amount_applied > old.amount_applied)
+execute function private.refuse_row(
+  'payments_allocated_have_customer',
+  'customer_id',
+  'a payment without a customer takes no allocation',
+  'Set the customer of the payment first.'
+);
+
+create trigger refuse_customer_change
+before update on public.payments
+for each row
+when (new.customer_id is distinct from old.customer_id and old.amount_applied <> 0)
+execute function private.refuse_row(
+  'payments_customer_fixed',
+  'customer_id',
+  'a payment that is allocated keeps its customer',
+  'Take its allocations off first.'
+);
+
+create trigger refresh_last_payment_date
+after update on public.payments
+for each row
+when (new.payment_date is distinct from old.payment_date and new.amount_applied <> 0)
+execute function private.refresh_last_payment_date();
 
 create trigger derive_invoice_on_update
 before update of total_amount, amount_paid, amount_outstanding, last_payment_date, due_date,
@@ -2419,14 +2353,85 @@ for each row
 when (pg_trigger_depth() = 0)
 execute function private.derive_invoice();
 
+create trigger refuse_total_on_update
+before update on public.invoice_metadata
+for each row
+when (
+  new.total_amount is distinct from old.total_amount
+  and not (
+    new.total_amount >= 0
+    and new.total_amount < 10000000000
+    and new.total_amount = round(new.total_amount, 2)
+  )
+)
+execute function private.refuse_row(
+  'invoice_metadata_total_valid',
+  'total_amount',
+  'the total of an invoice is 0 or more, below 10,000,000,000 and has at most two decimals',
+  'Round the lines of the invoice to whole paise, then sum them.'
+);
+
+create trigger refuse_overpayment
+before update on public.invoice_metadata
+for each row
+when (
+  not (
+    new.amount_paid >= 0
+    and new.amount_paid <= new.total_amount
+    and new.total_amount < 10000000000
+  )
+  and (
+    new.amount_paid > old.amount_paid
+    or new.total_amount < old.total_amount
+    or new.amount_paid < 0
+  )
+)
+execute function private.refuse_row(
+  'invoice_metadata_paid_within_total',
+  'amount_paid',
+  'an invoice cannot be paid beyond its total',
+  'Allocate no more than what is outstanding, or take allocations off first.'
+);
+
+create trigger refuse_payment_of_cancelled
+before update on public.invoice_metadata
+for each row
+when (new.invoice_status = 'cancelled' and new.amount_paid > old.amount_paid)
+execute function private.refuse_row(
+  'invoice_metadata_cancelled_holds_nothing',
+  'amount_paid',
+  'a cancelled invoice takes no money',
+  'Allocate the payment to an invoice that is not cancelled.'
+);
+
+create trigger refuse_cancellation
+before update on public.invoice_metadata
+for each row
+when (
+  new.invoice_status = 'cancelled'
+  and old.invoice_status is distinct from 'cancelled'
+  and old.amount_paid <> 0
+)
+execute function private.refuse_row(
+  'invoice_metadata_cancelled_holds_nothing',
+  'invoice_status',
+  'an invoice that holds money cannot be cancelled',
+  'Take its allocations off first.'
+);
+
+create trigger refuse_customer_change
+before update on public.invoice_metadata
+for each row
+when (new.customer_id is distinct from old.customer_id and old.amount_paid <> 0)
+execute function private.refuse_row(
+  'invoice_metadata_customer_fixed',
+  'customer_id',
+  'an invoice that holds money keeps its customer',
+  'Take its allocations off first.'
+);
+
 create trigger settle_sales
 after update on public.invoice_metadata
 for each row
 when ((new.invoice_status = 'paid') is distinct from (old.invoice_status = 'paid'))
 execute function private.settle_sales();
-
-create trigger refresh_last_payment_date
-after update on public.payments
-for each row
-when (new.payment_date is distinct from old.payment_date and new.amount_applied <> 0)
-execute function private.refresh_last_payment_date();

@@ -10,22 +10,22 @@
 -- Locks: `drop trigger` takes access exclusive on the five tables, from here to the commit.
 
 drop trigger refuse_amount_on_insert on public.payments;
+drop trigger derive_payment_on_insert on public.payments;
+drop trigger derive_payment_on_update on public.payments;
 drop trigger refuse_amount_on_update on public.payments;
 drop trigger refuse_overallocation on public.payments;
 drop trigger refuse_allocation_of_nobodys on public.payments;
 drop trigger refuse_customer_change on public.payments;
-drop trigger derive_payment_on_insert on public.payments;
-drop trigger derive_payment_on_update on public.payments;
 drop trigger refresh_last_payment_date on public.payments;
 
 drop trigger refuse_total_on_insert on public.invoice_metadata;
+drop trigger derive_invoice_on_insert on public.invoice_metadata;
+drop trigger derive_invoice_on_update on public.invoice_metadata;
 drop trigger refuse_total_on_update on public.invoice_metadata;
 drop trigger refuse_overpayment on public.invoice_metadata;
 drop trigger refuse_payment_of_cancelled on public.invoice_metadata;
 drop trigger refuse_cancellation on public.invoice_metadata;
 drop trigger refuse_customer_change on public.invoice_metadata;
-drop trigger derive_invoice_on_insert on public.invoice_metadata;
-drop trigger derive_invoice_on_update on public.invoice_metadata;
 drop trigger settle_sales on public.invoice_metadata;
 
 drop trigger lock_payment on public.invoice_payments;

@@ -1,9 +1,17 @@
 """The books of the demo dairy, before gap 001 and after."""
 
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
 import pytest
+from psycopg import sql
 
 from dairy.books import Books
+from pymilk.database.cluster import SUPERUSER
+from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from support.databases import Database
+from support.servers import Server
 
 
 @pytest.fixture
@@ -16,3 +24,20 @@ def books(dairy_001: Database) -> Books:
 def old_books(dairy: Database) -> Books:
     """The books before any gap is fixed, kept by the owner; every statement commits."""
     return Books(dairy.connect(autocommit=True))
+
+
+@pytest.fixture(params=list(DefaultPrivileges), ids=lambda each: each.name.lower())
+def either_privileges(server: Server, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A Supabase-shaped database, once with each variant of default privileges."""
+    database = Database(f"privileges_{uuid4().hex}", server)
+    name = sql.Identifier(database.name)
+    with psycopg.connect(server.url("postgres", SUPERUSER), autocommit=True) as session:
+        session.execute(
+            sql.SQL("create database {} template template0 owner postgres").format(name)
+        )
+        try:
+            make_supabase_shaped(database.superuser_url, privileges=request.param)
+            with database._opened:  # noqa: SLF001 - what it opened ends with it
+                yield database
+        finally:
+            session.execute(sql.SQL("drop database {} with (force)").format(name))

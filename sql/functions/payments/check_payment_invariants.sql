@@ -191,6 +191,7 @@ as $$
     sum(payment.amount) || ' received',
     sum(payment.allocated) || ' allocated, ' || sum(payment.amount_unapplied) || ' unapplied'
   from payment_truth as payment
+  where payment.amount < 'Infinity' -- which NaN is not either
   having sum(payment.amount)
     is distinct from sum(payment.allocated) + sum(coalesce(payment.amount_unapplied, 0))
   union all
