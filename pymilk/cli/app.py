@@ -99,6 +99,7 @@ def deploy(
     """
     from pymilk.cli.opening import (
         migration_to_deploy,
+        nothing_pending,
         open_project,
         parse_overrides,
         plan_for,
@@ -110,7 +111,7 @@ def deploy(
     opened = open_project(project, db_url, policy)
     migration = migration_to_deploy(opened, name)
     if migration is None:
-        done(as_json, "Nothing is pending.", {"deployed": None})
+        done(as_json, nothing_pending(opened), {"deployed": None})
         return
     if _already(opened, migration, as_json=as_json):
         return
@@ -196,6 +197,7 @@ def rehearse(
     """
     from pymilk.cli.opening import (
         migration_to_deploy,
+        nothing_pending,
         open_project,
         parse_overrides,
         plan_for,
@@ -207,7 +209,7 @@ def rehearse(
     opened = open_project(project, db_url, policy)
     migration = migration_to_deploy(opened, name)
     if migration is None:
-        done(as_json, "Nothing is pending, so there is nothing to rehearse.", {"rehearsed": None})
+        done(as_json, nothing_pending(opened), {"rehearsed": None})
         return
     plan = plan_for(opened, migration, overrides)
     if not as_json:

@@ -75,6 +75,21 @@ def migration_to_deploy(opened: Opened, name: str | None) -> Migration | None:
     return _pick(opened.project, status, Standing.PENDING)
 
 
+def nothing_pending(opened: Opened) -> str:
+    """The sentence for when there is nothing to do; what is held is named, for it could be meant."""
+    status = read_status(opened.target.url, opened.project)
+    held = [
+        find_migration(opened.project.migrations, row.version)
+        for row in status.rows
+        if row.standing is Standing.HELD
+    ]
+    return "Nothing is pending." + "".join(
+        f" {migration.label} is held, since it was rolled back; to deploy it again, name it:"
+        f" pymilk deploy {migration.argument}"
+        for migration in held
+    )
+
+
 def migration_to_roll_back(opened: Opened, name: str | None) -> Migration:
     """The one named, or the newest applied."""
     if name is not None:

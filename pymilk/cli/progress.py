@@ -71,7 +71,9 @@ def _backup(evidence: Evidence) -> list[str]:
     return [
         f"{rows:,} rows in {len(backup.contents)} tables, {backup.bytes / 1e6:.1f} MB",
         str(backup.folder),
-        f"the one before it: {previous:%Y-%m-%d %H:%M} UTC" if previous else "the first one here",
+        f"until now a loss would have cost everything since {previous:%Y-%m-%d %H:%M} UTC"
+        if previous
+        else "the first one from here",
     ]
 
 
@@ -106,7 +108,8 @@ def _apply(evidence: Evidence) -> list[str]:
     if evidence.applied is None:
         return [""]
     applied = evidence.applied
-    lines = [f"committed; open for {applied.seconds:.2f} s, attempt {applied.attempts}"]
+    held = f"its locks were held for {applied.locked_seconds:.2f} s"
+    lines = [f"committed; {held}, attempt {applied.attempts}"]
     lines += [
         f"{count} violation(s) of {name} were there before and still are"
         for name, count in applied.standing_violations.items()

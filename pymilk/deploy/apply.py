@@ -1,5 +1,6 @@
 """Step 5: the one step that changes the live database, in one transaction with all its proof."""
 
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -57,6 +58,7 @@ class _Outcome:
     rows_after: Mapping[str, int]
     standing: Mapping[str, int]
     given_back: Mapping[str, int]
+    began: float
 
 
 def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
@@ -120,6 +122,7 @@ def _apply(
     violations = read_violations(connection, project.invariants)
     state_before = read_state(connection, project.state)
 
+    began = time.monotonic()
     run_script(connection, migration.up)
     given_back = give_back(connection, migration.version)
     if migration.verify is not None:
@@ -147,6 +150,7 @@ def _apply(
         count_rows(connection, read_tables(connection, project_schemas(connection))),
         {name: len(rows) for name, rows in violations.items() if rows},
         given_back,
+        began,
     )
     record_applied(connection, migration)
     record(
@@ -238,6 +242,7 @@ def _applied(done: Done[_Outcome]) -> Applied:
     outcome = done.result
     return Applied(
         seconds=done.seconds,
+        locked_seconds=done.ended - outcome.began,
         attempts=done.attempts,
         state_before=outcome.state_before,
         state_after=outcome.state_after,

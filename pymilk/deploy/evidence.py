@@ -113,6 +113,7 @@ class Applied:
 
     Attributes:
         seconds: How long the transaction was open that did it.
+        locked_seconds: How long of that, at most, the migration's own locks were held.
         attempts: Which attempt got its locks.
         state_before: The project's figures just before.
         state_after: The same just after, in the same transaction.
@@ -123,6 +124,7 @@ class Applied:
     """
 
     seconds: float
+    locked_seconds: float
     attempts: int
     state_before: State
     state_after: State

@@ -34,11 +34,13 @@ class Done(Generic[T]):
         result: What the work gave.
         attempts: Which attempt it was.
         seconds: How long that attempt's transaction was open.
+        ended: When it had committed, on the monotonic clock.
     """
 
     result: T
     attempts: int
     seconds: float
+    ended: float
 
 
 def all_or_nothing(
@@ -71,7 +73,7 @@ def all_or_nothing(
                 guard.execute(f"set local lock_timeout = {policy.lock_timeout_ms}")
                 guard.execute("set local idle_in_transaction_session_timeout = '60s'")
                 result.append(work(guard, token))
-            return Done(result[0], attempt, time.monotonic() - started)
+            return _done(result[0], attempt, started)
         except NOT_NOW as error:
             refused = error
             # Apart by more than we queued, and never in step with another one that retries.
@@ -80,7 +82,7 @@ def all_or_nothing(
             if not guard.closed:
                 raise _server_refused(error) from error
             if result and _committed(target, token):
-                return Done(result[0], attempt, time.monotonic() - started)
+                return _done(result[0], attempt, started)
             raise Problem(
                 f"The connection was lost: {first_line(error)}",
                 state="Nothing was changed: the ledger, read again, has no record of it.",
@@ -93,6 +95,11 @@ def all_or_nothing(
         todo="Run it again when that session has ended its transaction, or end it:"
         " select pg_terminate_backend(…).",
     ) from refused
+
+
+def _done(result: T, attempt: int, started: float) -> Done[T]:
+    ended = time.monotonic()
+    return Done(result, attempt, ended - started, ended)
 
 
 def _server_refused(error: psycopg.Error) -> Problem:
