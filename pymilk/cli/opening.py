@@ -76,7 +76,7 @@ def migration_to_deploy(opened: Opened, name: str | None) -> Migration | None:
 
 
 def nothing_pending(opened: Opened) -> str:
-    """The sentence for when there is nothing to do; what is held is named, for it could be meant."""
+    """The sentence for when there is nothing to do; what is held is named, it could be meant."""
     status = read_status(opened.target.url, opened.project)
     held = [
         find_migration(opened.project.migrations, row.version)
