@@ -50,12 +50,30 @@ GROWING: Final[tuple[tuple[str, tuple[str, ...], Mapping[str, str]], ...]] = (
     ("sales", rows.Sale._fields, {"id": ID, "customer_id": ID}),
 )
 
+# Statements that drop and make again: foreign keys, and indexes that are nobody's constraint.
+CHECKS: Final = """
+  select
+    format('alter table %%s drop constraint %%I', c.conrelid::regclass, c.conname),
+    format(
+      'alter table %%s add constraint %%I %%s',
+      c.conrelid::regclass, c.conname, pg_get_constraintdef(c.oid)
+    )
+  from pg_constraint as c
+  where c.contype = 'f' and c.conrelid = any (%(tables)s::regclass[])
+  union all
+  select format('drop index %%s', i.indexrelid::regclass), pg_get_indexdef(i.indexrelid)
+  from pg_index as i
+  where i.indrelid = any (%(tables)s::regclass[])
+    and not exists (select from pg_constraint as c where c.conindid = i.indexrelid)
+  order by 1
+"""
+
 
 def multiply(cursor: psycopg.Cursor, scale: int) -> None:
     """Add copies 2 to `scale` of everything that hangs on a customer; none at scale 1."""
     if scale == 1:
         return
-    with _foreign_keys_aside(cursor):
+    with _checks_aside(cursor):
         for table, columns, own in GROWING:
             _add_copies(cursor, sql.Identifier("public", table), columns, own, scale)
     tables = [sql.Identifier("public", table) for table, _, _ in GROWING]
@@ -87,30 +105,17 @@ def _add_copies(
 
 
 @contextmanager
-def _foreign_keys_aside(cursor: psycopg.Cursor) -> Iterator[None]:
-    """Drop the growing tables' foreign keys, and add them again as they were.
+def _checks_aside(cursor: psycopg.Cursor) -> Iterator[None]:
+    """Drop the growing tables' foreign keys and plain indexes, and make them again as they were.
 
-    Added to full tables they check all rows in one pass, instead of one row after the other,
-    which took two thirds of the time.
+    Made on full tables they take one pass each. Kept up row by row they took three quarters of the
+    time. Primary keys and unique constraints stay.
     """
     tables = [f"public.{table}" for table, _, _ in GROWING]
-    cursor.execute(
-        """
-        select c.conrelid::regclass::text, c.conname, pg_get_constraintdef(c.oid)
-        from pg_constraint as c
-        where c.contype = 'f' and c.conrelid = any (%s::regclass[])
-        order by c.conrelid, c.conname
-        """,
-        [tables],
-    )
-    keys = [
-        (sql.SQL(table), sql.Identifier(name), sql.SQL(definition))
-        for table, name, definition in cursor.fetchall()
-    ]
-    for table, name, _ in keys:
-        cursor.execute(sql.SQL("alter table {} drop constraint {}").format(table, name))
+    dropping, making = [], []
+    for drop, make in cursor.execute(CHECKS, {"tables": tables}).fetchall():
+        dropping.append(drop)
+        making.append(make)
+    cursor.execute("; ".join(dropping))
     yield
-    for table, name, definition in keys:
-        cursor.execute(
-            sql.SQL("alter table {} add constraint {} {}").format(table, name, definition)
-        )
+    cursor.execute("; ".join(making))
