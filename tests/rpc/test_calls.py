@@ -14,11 +14,13 @@ Allocate = Callable[..., rpc.AllocatePaymentAtomicResult]
 
 
 @pytest.fixture
-def allocate(client: Client, till: Till) -> Allocate:
+def allocate(client: Client, shared_till: Till) -> Allocate:
     """Allocates the till's payment: pairs of invoice and amount."""
 
     def call(
-        *lines: tuple[UUID, Decimal | int | str], payment: UUID = till.payment, key: str = "1"
+        *lines: tuple[UUID, Decimal | int | str],
+        payment: UUID = shared_till.payment,
+        key: str = "1",
     ) -> rpc.AllocatePaymentAtomicResult:
         allocations = [rpc.Allocation(invoice, amount) for invoice, amount in lines]
         return client.call(
@@ -29,8 +31,8 @@ def allocate(client: Client, till: Till) -> Allocate:
     return call
 
 
-def test_an_allocation_is_answered_to_the_paisa(allocate: Allocate, till: Till) -> None:
-    small, large = till.invoices
+def test_an_allocation_is_answered_to_the_paisa(allocate: Allocate, shared_till: Till) -> None:
+    small, large = shared_till.invoices
     assert allocate((small, Decimal("300.10")), (large, "0.20")) == rpc.AllocatePaymentAtomicResult(
         success=True,
         allocated_amount=Decimal("300.30"),
@@ -45,31 +47,33 @@ def test_an_allocation_is_answered_to_the_paisa(allocate: Allocate, till: Till) 
     )
 
 
-def test_every_amount_is_a_decimal(allocate: Allocate, till: Till) -> None:
-    answer = allocate((till.invoices[0], 300))
+def test_every_amount_is_a_decimal(allocate: Allocate, shared_till: Till) -> None:
+    answer = allocate((shared_till.invoices[0], 300))
     amounts = [answer.allocated_amount, answer.payment_amount, answer.applied[0].requested]
     assert all(type(amount) is Decimal for amount in amounts)
 
 
-def test_the_largest_amount_arrives_as_it_is(client: Client, till: Till) -> None:
-    connection = till.database.connect(autocommit=True)
+def test_the_largest_amount_arrives_as_it_is(
+    client: Client, connection: Connection, shared_till: Till
+) -> None:
     amount = Decimal("9999999999.99")
     connection.execute("update public.payments set amount = %s", [amount])
     connection.execute("update public.invoice_metadata set total_amount = %s", [amount])
     answer = client.call(
         rpc.allocate_payment_atomic(
-            payment_id=till.payment, allocations=[rpc.Allocation(till.invoices[0], amount)]
+            payment_id=shared_till.payment,
+            allocations=[rpc.Allocation(shared_till.invoices[0], amount)],
         )
     )
     assert answer.total_allocated == amount
     assert answer.unapplied_amount == 0
 
 
-def test_amounts_that_are_not_validated_are_cut(client: Client, till: Till) -> None:
-    small, large = till.invoices
+def test_amounts_that_are_not_validated_are_cut(client: Client, shared_till: Till) -> None:
+    small, large = shared_till.invoices
     answer = client.call(
         rpc.allocate_payment_atomic(
-            payment_id=str(till.payment),
+            payment_id=str(shared_till.payment),
             allocations=[rpc.Allocation(small, 600), rpc.Allocation(str(large), 600)],
             validate_amounts=False,
         )
@@ -87,14 +91,14 @@ def test_a_float_is_no_amount() -> None:
         )
 
 
-def test_more_than_the_payment_is_refused(allocate: Allocate, till: Till) -> None:
+def test_more_than_the_payment_is_refused(allocate: Allocate, shared_till: Till) -> None:
     with pytest.raises(errors.AllocationExceedsPayment) as refused:
-        allocate((till.invoices[1], Decimal("900.5")))
+        allocate((shared_till.invoices[1], Decimal("900.5")))
     refusal = refused.value
     assert refusal.reason == "allocation_exceeds_payment"
     assert refusal.status == 409
     assert refusal.detail == {
-        "payment_id": str(till.payment),
+        "payment_id": str(shared_till.payment),
         "requested": Decimal("900.5"),
         "available": 800,
     }
@@ -103,16 +107,17 @@ def test_more_than_the_payment_is_refused(allocate: Allocate, till: Till) -> Non
     assert "900.5" in str(refusal)
 
 
-def test_more_than_the_invoice_is_refused(allocate: Allocate, till: Till) -> None:
+def test_more_than_the_invoice_is_refused(allocate: Allocate, shared_till: Till) -> None:
     with pytest.raises(errors.AllocationExceedsInvoice) as refused:
-        allocate((till.invoices[0], 501))
+        allocate((shared_till.invoices[0], 501))
     assert refused.value.detail["available"] == 500
 
 
-def test_every_other_refusal_has_its_class(allocate: Allocate, client: Client, till: Till) -> None:
-    small, large = till.invoices
-    owner = till.database.connect(autocommit=True)
-    owner.execute(
+def test_every_other_refusal_has_its_class(
+    allocate: Allocate, client: Client, connection: Connection, shared_till: Till
+) -> None:
+    small, large = shared_till.invoices
+    connection.execute(
         "update public.invoice_metadata set invoice_status = 'cancelled' where id = %s", [large]
     )
     allocate((small, 1), key="used")
@@ -134,9 +139,9 @@ def test_every_other_refusal_has_its_class(allocate: Allocate, client: Client, t
     with pytest.raises(errors.InvoiceCancelled):
         allocate((large, 1))
     with pytest.raises(errors.CustomerMismatch):
-        allocate((till.stranger, 1))
+        allocate((shared_till.stranger, 1))
     with pytest.raises(errors.PaymentWithoutCustomer):
-        allocate((small, 1), payment=till.nobody)
+        allocate((small, 1), payment=shared_till.nobody)
     with pytest.raises(errors.IdempotencyKeyReused):
         allocate((small, 2), key="used")
     with pytest.raises(errors.IdempotencyKeyInvalid):
@@ -154,9 +159,9 @@ def test_every_other_refusal_has_its_class(allocate: Allocate, client: Client, t
     ],
 )
 def test_what_the_types_forbid_is_refused_as_well(
-    client: Client, till: Till, argument: str, value: rpc.Json, kind: type[errors.Refusal]
+    client: Client, shared_till: Till, argument: str, value: rpc.Json, kind: type[errors.Refusal]
 ) -> None:
-    call = rpc.allocate_payment_atomic(payment_id=till.payment, allocations=[])
+    call = rpc.allocate_payment_atomic(payment_id=shared_till.payment, allocations=[])
     arguments = [
         replace(each, value=value) if each.name == argument else each for each in call.arguments
     ]
@@ -165,12 +170,12 @@ def test_what_the_types_forbid_is_refused_as_well(
 
 
 def test_a_call_that_was_undone_is_refused(
-    allocate: Allocate, client: Client, connection: Connection, till: Till
+    allocate: Allocate, client: Client, connection: Connection, shared_till: Till
 ) -> None:
-    allocate((till.invoices[0], 1), key="till-3/0042")
+    allocate((shared_till.invoices[0], 1), key="till-3/0042")
     connection.execute("update private.request_keys set undone_at = now()")
     with pytest.raises(errors.RequestUndone):
-        allocate((till.invoices[0], 1), key="till-3/0042")
+        allocate((shared_till.invoices[0], 1), key="till-3/0042")
     assert client.call(rpc.request_outcome(key="till-3/0042")).outcome == "undone"
 
 
@@ -213,11 +218,12 @@ def test_today_is_a_date(client: Client, connection: Connection) -> None:
     assert expected == (client.call(rpc.business_today()),)
 
 
-def test_broken_invariants_come_as_rows(client: Client, till: Till) -> None:
+def test_broken_invariants_come_as_rows(till: Till) -> None:
+    # Only the superuser can bring the books out of step, by switching the triggers off.
+    superuser = till.database.connect(user="supabase_admin")
+    client = Client.postgres(superuser)
     assert client.call(rpc.check_payment_invariants()) == ()
 
-    # Only the database's superuser can bring it out of step, by switching its triggers off.
-    superuser = till.database.connect(user="supabase_admin", autocommit=True)
     superuser.execute("set session_replication_role = replica")
     superuser.execute(
         "update public.payments set amount_unapplied = 1 where id = %s", [till.payment]
@@ -231,10 +237,10 @@ def test_broken_invariants_come_as_rows(client: Client, till: Till) -> None:
 
 
 def test_the_outcome_of_a_request_can_be_asked_for(
-    allocate: Allocate, client: Client, till: Till
+    allocate: Allocate, client: Client, shared_till: Till
 ) -> None:
     unknown = client.call(rpc.request_outcome(key="till-3/0042"))
-    answer = allocate((till.invoices[0], Decimal("300.30")), key="till-3/0042")
+    answer = allocate((shared_till.invoices[0], Decimal("300.30")), key="till-3/0042")
     done = client.call(rpc.request_outcome(key="till-3/0042"))
 
     assert unknown == rpc.RequestOutcomeResult("unknown", None, None, None)
@@ -242,5 +248,5 @@ def test_the_outcome_of_a_request_can_be_asked_for(
     assert done.recorded_at is not None
     assert done.recorded_at.tzinfo is not None
     # The same call reads its result from the answer that was kept.
-    call = rpc.allocate_payment_atomic(payment_id=till.payment, allocations=[])
+    call = rpc.allocate_payment_atomic(payment_id=shared_till.payment, allocations=[])
     assert call.read([done.answer]) == answer

@@ -3,6 +3,7 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pymilk import Client, errors, rpc
 from support.databases import Database
@@ -56,9 +57,9 @@ def test_a_missing_function_is_told(dairy: Database) -> None:
         client.call(rpc.business_today())
 
 
-def test_a_lock_held_too_long_is_transient(
-    client: Client, connection: Connection, till: Till
-) -> None:
+def test_a_lock_held_too_long_is_transient(till: Till) -> None:
+    connection = till.database.connect()
+    client = Client.postgres(connection)
     lock_payment(till.database.connect(), till)
     connection.execute("set lock_timeout = '50ms'")
     with pytest.raises(errors.LockTimeout) as refused:
@@ -67,9 +68,9 @@ def test_a_lock_held_too_long_is_transient(
     assert refused.value.sqlstate == "55P03"
 
 
-def test_a_call_out_of_time_is_transient(
-    client: Client, connection: Connection, till: Till
-) -> None:
+def test_a_call_out_of_time_is_transient(till: Till) -> None:
+    connection = till.database.connect()
+    client = Client.postgres(connection)
     lock_payment(till.database.connect(), till)
     connection.execute("set statement_timeout = '50ms'")
     with pytest.raises(errors.TimedOut) as refused:
@@ -105,10 +106,12 @@ def test_a_write_conflict_is_transient(till: Till) -> None:
             Client.postgres(connection).call(allocate(till))
 
 
-def test_a_broken_constraint_is_told(client: Client, connection: Connection, till: Till) -> None:
+def test_a_broken_constraint_is_told(
+    client: Client, connection: Connection, shared_till: Till
+) -> None:
     connection.execute("alter table public.invoice_payments add check (amount_allocated > 1)")
     with pytest.raises(errors.ConstraintBroken, match="violates check constraint"):
-        client.call(allocate(till, 1))
+        client.call(allocate(shared_till, 1))
 
 
 def test_anything_else_keeps_its_code(client: Client, connection: Connection) -> None:
@@ -128,8 +131,9 @@ def test_an_answer_of_another_shape_is_told(client: Client, connection: Connecti
         client.call(rpc.business_today())
 
 
-def test_a_database_that_is_not_there_is_told(till: Till) -> None:
-    client = Client.postgres(f"{till.database.url}&dbname=nowhere")
+def test_a_database_that_is_not_there_is_told(shared_till: Till) -> None:
+    url = make_conninfo(shared_till.database.url, dbname="nowhere")
+    client = Client.postgres(url)
     with pytest.raises(errors.NotConnected, match="nowhere"):
         client.call(rpc.business_today())
 
@@ -179,9 +183,9 @@ def test_a_connection_lost_during_commit_leaves_the_outcome_unknown(till: Till) 
     client.close()
 
 
-def test_a_borrowed_connection_that_is_lost_has_committed_nothing(
-    client: Client, connection: Connection, till: Till
-) -> None:
+def test_a_borrowed_connection_that_is_lost_has_committed_nothing(till: Till) -> None:
+    connection = till.database.connect()
+    client = Client.postgres(connection)
     client.call(allocate(till, 100))
     end_session(till, connection.info.backend_pid)
     with pytest.raises(errors.ConnectionLost) as lost:
@@ -189,9 +193,9 @@ def test_a_borrowed_connection_that_is_lost_has_committed_nothing(
     assert type(lost.value) is errors.ConnectionLost
 
 
-def test_every_error_keeps_its_cause(client: Client, till: Till) -> None:
+def test_every_error_keeps_its_cause(client: Client, shared_till: Till) -> None:
     with pytest.raises(errors.PymilkError) as refused:
-        client.call(allocate(till, 900))
+        client.call(allocate(shared_till, 900))
     assert refused.value.__cause__ is not None
     assert getattr(refused.value.__cause__, "sqlstate", None) == "PT409"
 

@@ -48,9 +48,9 @@ def test_on_a_dsn_each_call_is_committed(till: Till) -> None:
     assert allocated(till) == 800
 
 
-def test_on_a_connection_the_owner_commits(
-    client: Client, connection: Connection, till: Till
-) -> None:
+def test_on_a_connection_the_owner_commits(till: Till) -> None:
+    connection = till.database.connect()
+    client = Client.postgres(connection)
     client.call(allocate(till, 300))
     client.close()
     assert allocated(till) == 0
@@ -58,18 +58,18 @@ def test_on_a_connection_the_owner_commits(
     assert allocated(till) == 300
 
 
-def test_on_a_connection_the_owner_rolls_back(
-    client: Client, connection: Connection, till: Till
-) -> None:
+def test_on_a_connection_the_owner_rolls_back(till: Till) -> None:
+    connection = till.database.connect()
+    client = Client.postgres(connection)
     client.call(allocate(till, 300))
     connection.rollback()
     connection.commit()
     assert allocated(till) == 0
 
 
-def test_a_refused_call_leaves_the_owners_transaction_usable(
-    client: Client, connection: Connection, till: Till
-) -> None:
+def test_a_refused_call_leaves_the_owners_transaction_usable(till: Till) -> None:
+    connection = till.database.connect()
+    client = Client.postgres(connection)
     connection.execute("update public.routes set description = 'Changed before'")
     with pytest.raises(errors.AllocationExceedsPayment):
         client.call(allocate(till, 801))
@@ -118,9 +118,9 @@ def test_the_same_key_at_the_same_time_allocates_once(till: Till) -> None:
     assert allocated(till) == 300
 
 
-def test_a_key_does_not_outlive_its_call(
-    client: Client, connection: Connection, till: Till
-) -> None:
+def test_a_key_does_not_outlive_its_call(till: Till) -> None:
+    connection = till.database.connect()
+    client = Client.postgres(connection)
     client.call(allocate(till, 300), idempotency_key="till-3/0042")
     assert key_left_on(connection) is None
     # Neither on the client's next call, which would be refused for its other arguments.
@@ -129,9 +129,9 @@ def test_a_key_does_not_outlive_its_call(
     assert allocated(till) == 500
 
 
-def test_a_key_does_not_outlive_a_refused_call(
-    client: Client, connection: Connection, till: Till
-) -> None:
+def test_a_key_does_not_outlive_a_refused_call(till: Till) -> None:
+    connection = till.database.connect()
+    client = Client.postgres(connection)
     with pytest.raises(errors.AllocationExceedsPayment):
         client.call(allocate(till, 801), idempotency_key="till-3/0042")
     assert key_left_on(connection) is None
@@ -168,7 +168,8 @@ def test_a_key_that_is_on_the_connection_stays_its_owners(till: Till, *, autocom
     assert key_left_on(connection) == "the owner's"
 
 
-def test_an_empty_key_is_no_key(client: Client, till: Till) -> None:
+def test_an_empty_key_is_no_key(till: Till) -> None:
+    client = Client.postgres(till.database.connect())
     with pytest.raises(ValueError, match="can't be empty"):
         client.call(allocate(till, 300), idempotency_key="")
 
@@ -200,9 +201,9 @@ def test_a_closed_client_gives_its_connection_back(till: Till) -> None:
         pytest.fail("the session is still there")
 
 
-def test_the_owners_type_adapters_do_not_matter(
-    client: Client, connection: Connection, till: Till
-) -> None:
+def test_the_owners_type_adapters_do_not_matter(till: Till) -> None:
+    connection = till.database.connect()
+    client = Client.postgres(connection)
     connection.adapters.register_loader("numeric", FloatLoader)
     connection.adapters.register_loader("uuid", TextLoader)
     answer = client.call(allocate(till, 300))
