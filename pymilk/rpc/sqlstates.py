@@ -16,10 +16,10 @@ NAMED: Final[Mapping[str, type[errors.DatabaseError]]] = {
     "40001": errors.WriteConflict,
     "40P01": errors.Deadlock,
     "42501": errors.NotAllowed,
-    "42883": errors.FunctionMissing,
     "55P03": errors.LockTimeout,
     "57014": errors.TimedOut,
 }
+MISSING: Final = "42883"
 CONSTRAINT: Final = "23"
 
 
@@ -35,8 +35,15 @@ def failure(error: psycopg.Error) -> errors.PymilkError:
         reason = said.message_primary or ""
         kind = errors.Refusal.by_reason.get(reason, errors.Refusal)
         return kind(reason, _facts(said.message_detail), said.message_hint or "", int(state[2:]))
+    return _kind(state, said)(state, said.message_primary or str(error))
+
+
+def _kind(state: str, said: psycopg.errors.Diagnostic) -> type[errors.DatabaseError]:
+    if state == MISSING:
+        # With a context it is something inside of the function that is missing.
+        return errors.DatabaseError if said.context else errors.FunctionMissing
     by_class = errors.ConstraintBroken if state.startswith(CONSTRAINT) else errors.DatabaseError
-    return NAMED.get(state, by_class)(state, said.message_primary or str(error))
+    return NAMED.get(state, by_class)
 
 
 def _facts(detail: str | None) -> Mapping[str, Json]:

@@ -122,6 +122,20 @@ def test_anything_else_keeps_its_code(client: Client, connection: Connection) ->
     assert told.value.sqlstate == "22012"
 
 
+def test_a_function_that_lacks_another_is_not_missing_itself(
+    client: Client, connection: Connection
+) -> None:
+    connection.execute("""
+      create function public.half() returns int language plpgsql as $$
+      begin
+        return public.other_half();
+      end $$
+    """)
+    with pytest.raises(errors.DatabaseError, match="other_half") as told:
+        client.call(rpc.Call("half", (), lambda rows: rows))
+    assert type(told.value) is errors.DatabaseError
+
+
 def test_an_answer_of_another_shape_is_told(client: Client, connection: Connection) -> None:
     connection.execute("drop function public.business_today cascade")
     connection.execute(
