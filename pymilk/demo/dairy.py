@@ -1,7 +1,7 @@
 """The demo dairy, loaded: as many rows as the live one has, or a whole multiple of them.
 
 Synthetic to the last field, and the same for the same seed: ids, moments and amounts included.
-What it shows is the dairy on the morning of 16 September 2025, with the first van on the road and
+What it shows is the dairy on the morning of 16 September 2025, with both vans on their rounds and
 nothing invoiced or paid yet.
 """
 
