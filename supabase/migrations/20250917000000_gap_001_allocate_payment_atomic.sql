@@ -51,7 +51,7 @@ create table private.allocation_journal (
 );
 
 comment on table private.allocation_journal is
-'Every change of invoice_payments, appended by trigger; it outlives what it describes.';
+'Every change of invoice_payments since gap 001, appended by trigger; it outlives its rows.';
 comment on column private.allocation_journal.call_id is
 'The RPC call that made the change; null for a direct write.';
 comment on column private.allocation_journal.amount_change is
@@ -261,13 +261,12 @@ revoke all on function private.allocate_to_invoices(uuid, uuid[], numeric[], boo
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/allocations/count_invoice_payments.sql sha256:c110784b6ebfec58b47cdd5cbc91191de11b99714b7ebda55d99a6e6d2c07ee6
+-- >>> sql/functions/allocations/count_invoice_payments.sql sha256:889be021e3115f719fc23315a0435a10aef3963e32afe13d210e16dbe64ef65a
 -- After any change of invoice_payments, by an RPC or directly: moves the counters of both sides and
 -- writes the change into the journal.
 --
--- A pair whose money moved from one payment to another but not in sum still changes both payments;
--- a row that was only annotated changes nothing. A `--data-only` restore fills the journal before
--- the allocations: an inserted row that the journal accounts for already is not entered twice.
+-- A row that was only annotated changes nothing. A row that says it was made earlier than now comes
+-- from a `--data-only` restore: it counts, but what the journal says of it is restored by itself.
 --
 -- Locks: payments by id, then invoices by id, `for no key update`.
 
@@ -282,13 +281,15 @@ declare
   v_payment_ids uuid[];
   v_invoice_ids uuid[];
   v_changes numeric[];
+  v_restored boolean[];
 begin
   if tg_op = 'INSERT' then
     select
       array_agg(added.payment_id),
       array_agg(added.invoice_id),
-      array_agg(added.amount_allocated)
-    into v_payment_ids, v_invoice_ids, v_changes
+      array_agg(added.amount_allocated),
+      array_agg(added.created_at is distinct from now())
+    into v_payment_ids, v_invoice_ids, v_changes, v_restored
     from new_rows as added;
   elsif tg_op = 'DELETE' then
     select
@@ -331,17 +332,11 @@ begin
     change.payment_id,
     change.invoice_id,
     change.amount
-  from unnest(v_payment_ids, v_invoice_ids, v_changes) as change (payment_id, invoice_id, amount)
+  from unnest(v_payment_ids, v_invoice_ids, v_changes, v_restored)
+    as change (payment_id, invoice_id, amount, restored)
   where change.payment_id is not null
     and change.invoice_id is not null
-    and (
-      tg_op <> 'INSERT'
-      or change.amount is distinct from (
-        select sum(entry.amount_change)
-        from private.allocation_journal as entry
-        where entry.payment_id = change.payment_id and entry.invoice_id = change.invoice_id
-      )
-    );
+    and change.restored is not true;
 
   return null;
 end;
@@ -959,10 +954,9 @@ grant execute on function public.allocate_payment_atomic(uuid, jsonb, boolean)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/check_payment_invariants.sql sha256:b529b6151922ad2bfef1dd94a310ef2b630947bd2857af1bfe16fae07922403c
+-- >>> sql/functions/payments/check_payment_invariants.sql sha256:69ed3580bdff6833d96eb6e194324be5e44776f47b71f65e3fbd28488addd3ee
 -- Every broken invariant of payments, invoices and their allocations, one row each; none when all
--- is well. The same questions as sql/invariants asks from outside, by the same names, and one more
--- that only the database's own books can answer.
+-- is well. The same questions as sql/invariants asks from outside, by the same names.
 --
 -- Locks: none. It reads one snapshot.
 
@@ -976,7 +970,7 @@ returns table (
 )
 language sql
 stable
-security definer -- the journal is kept in a schema that no caller may read
+security definer -- to whom row security hides rows, all would seem well
 set search_path = pg_catalog, pg_temp
 as $$
   with allocation as (
@@ -1035,13 +1029,6 @@ as $$
       end as true_status
     from public.invoice_metadata as invoice
     left join paid on invoice.id = paid.invoice_id
-  ),
-
-  journal as (
-    select payment_id, invoice_id, sum(amount_change) as amount
-    from private.allocation_journal
-    group by payment_id, invoice_id
-    having sum(amount_change) <> 0
   )
 
   select
@@ -1156,20 +1143,6 @@ as $$
   where payment.amount < 'Infinity' -- which NaN is not either
   having sum(payment.amount)
     is distinct from sum(payment.allocated) + sum(coalesce(payment.amount_unapplied, 0))
-  union all
-  select
-    'allocations_journaled', 'payment', coalesce(allocation.payment_id, journal.payment_id)::text,
-    coalesce(allocation.amount_allocated, 0)
-    || ' on invoice ' || coalesce(allocation.invoice_id, journal.invoice_id),
-    coalesce(journal.amount, 0) || ' in the journal'
-  from (
-    select invoice_payment.*
-    from public.invoice_payments as invoice_payment
-    where invoice_payment.payment_id is not null and invoice_payment.invoice_id is not null
-  ) as allocation
-  full join journal
-    on allocation.payment_id = journal.payment_id and allocation.invoice_id = journal.invoice_id
-  where allocation.amount_allocated is distinct from journal.amount
 $$;
 
 comment on function public.check_payment_invariants() is
@@ -2103,18 +2076,6 @@ referencing old table as old_rows
 for each statement execute function private.count_sales_payments();
 
 -- what is there already: after the locks, before the rules that would refuse to say how it is -----
-
--- The journal starts with the allocations that exist, as old as they are.
-insert into private.allocation_journal (at, recorded_by, payment_id, invoice_id, amount_change)
-select
-  coalesce(allocation.created_at, allocation.allocation_date, now()),
-  'gap_001: found at the start of the journal',
-  allocation.payment_id,
-  allocation.invoice_id,
-  allocation.amount_allocated
-from public.invoice_payments as allocation
-where allocation.payment_id is not null and allocation.invoice_id is not null
-order by allocation.created_at, allocation.id;
 
 -- Cached totals that differ from the allocations are corrected, and remembered. Amounts and
 -- allocations are never touched: what offends there, check_payment_invariants() lists.

@@ -1,9 +1,8 @@
 -- After any change of invoice_payments, by an RPC or directly: moves the counters of both sides and
 -- writes the change into the journal.
 --
--- A pair whose money moved from one payment to another but not in sum still changes both payments;
--- a row that was only annotated changes nothing. A `--data-only` restore fills the journal before
--- the allocations: an inserted row that the journal accounts for already is not entered twice.
+-- A row that was only annotated changes nothing. A row that says it was made earlier than now comes
+-- from a `--data-only` restore: it counts, but what the journal says of it is restored by itself.
 --
 -- Locks: payments by id, then invoices by id, `for no key update`.
 
@@ -18,13 +17,15 @@ declare
   v_payment_ids uuid[];
   v_invoice_ids uuid[];
   v_changes numeric[];
+  v_restored boolean[];
 begin
   if tg_op = 'INSERT' then
     select
       array_agg(added.payment_id),
       array_agg(added.invoice_id),
-      array_agg(added.amount_allocated)
-    into v_payment_ids, v_invoice_ids, v_changes
+      array_agg(added.amount_allocated),
+      array_agg(added.created_at is distinct from now())
+    into v_payment_ids, v_invoice_ids, v_changes, v_restored
     from new_rows as added;
   elsif tg_op = 'DELETE' then
     select
@@ -67,17 +68,11 @@ begin
     change.payment_id,
     change.invoice_id,
     change.amount
-  from unnest(v_payment_ids, v_invoice_ids, v_changes) as change (payment_id, invoice_id, amount)
+  from unnest(v_payment_ids, v_invoice_ids, v_changes, v_restored)
+    as change (payment_id, invoice_id, amount, restored)
   where change.payment_id is not null
     and change.invoice_id is not null
-    and (
-      tg_op <> 'INSERT'
-      or change.amount is distinct from (
-        select sum(entry.amount_change)
-        from private.allocation_journal as entry
-        where entry.payment_id = change.payment_id and entry.invoice_id = change.invoice_id
-      )
-    );
+    and change.restored is not true;
 
   return null;
 end;
