@@ -39,6 +39,10 @@ PLATFORM_SCHEMAS = (
 )
 OWN_SCHEMAS = ("pymilk", "pymilk_archive")
 
+# The major version that worded the definitions, and the kind that each words in its own way.
+_WORDED_BY = "worded by Postgres"
+_WORDED_DIFFERENTLY = "view definition "
+
 _QUERY = resources.files("pymilk.database").joinpath("catalog.sql").read_text(encoding="utf-8")
 
 
@@ -66,8 +70,14 @@ class Catalog:
         return tuple(name[len(start) :] for name in self.objects if name.startswith(start))
 
     def difference(self, other: "Catalog") -> "Difference":
-        """What changed from this catalog to `other`."""
+        """What changed from this catalog to `other`.
+
+        Between two majors of Postgres, as of a live database and its rehearsal's copy, the text of
+        views can't be compared; their columns, options and grants are.
+        """
         mine, theirs = self.objects, other.objects
+        if mine.get(_WORDED_BY) != theirs.get(_WORDED_BY):
+            mine, theirs = _worded_alike(mine), _worded_alike(theirs)
         return Difference(
             appeared=tuple(name for name in theirs if name not in mine),
             vanished=tuple(name for name in mine if name not in theirs),
@@ -85,6 +95,14 @@ class Catalog:
             n=2,
         )
         return "\n".join(lines)
+
+
+def _worded_alike(objects: Mapping[str, str]) -> Mapping[str, str]:
+    return {
+        name: definition
+        for name, definition in objects.items()
+        if name != _WORDED_BY and not name.startswith(_WORDED_DIFFERENTLY)
+    }
 
 
 @dataclass(frozen=True)

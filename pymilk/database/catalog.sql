@@ -111,7 +111,6 @@ with
                     )::text,
                     '{}'
                 ),
-                case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end,
                 g.text,
                 'comment ' || k.description
             )
@@ -130,6 +129,26 @@ with
 
         union all
 
+        -- By itself, because majors word it differently: before 16, `goods.id` for `id`.
+        select
+            'view definition',
+            format('%%I.%%I', n.nspname, c.relname),
+            pg_get_viewdef(c.oid)
+        from pg_class as c
+        inner join spaces as n on c.relnamespace = n.oid
+        where
+            c.relkind in ('v', 'm')
+            and not exists (
+                select from extension_members as e
+                where e.classid = 'pg_class'::regclass and e.objid = c.oid
+            )
+
+        union all
+
+        select 'worded by', 'Postgres', (current_setting('server_version_num')::int / 10000)::text
+
+        union all
+
         select
             'column',
             format('%%I.%%I.%%I', n.nspname, c.relname, t.attname),
@@ -144,7 +163,7 @@ with
                 'storage ' || nullif(t.attstorage, y.typstorage)::text,
                 'compression ' || nullif(t.attcompression::text, ''),
                 'statistics ' || nullif(t.attstattarget, -1)::text,
-                'options ' || array(select unnest(t.attoptions) order by 1)::text,
+                'options ' || nullif(array(select unnest(t.attoptions) order by 1)::text, '{}'),
                 g.text,
                 'comment ' || k.description
             )

@@ -115,7 +115,8 @@ def _apply(
     project, migration = plan.project, plan.migration
     lock_history(connection)
     _refuse_moved_history(connection, plan)
-    _refuse_moved_schema(rehearsed.before, read_catalog(connection))
+    before = read_catalog(connection)
+    _refuse_moved_schema(rehearsed.before, before)
     # Everything that reads whole tables comes before the first strong lock.
     tables = read_tables(connection, project_schemas(connection))
     rows_before = count_rows(connection, tables)
@@ -162,7 +163,7 @@ def _apply(
             name=migration.name,
             revision=plan.revision.commit,
             checksum=migration.up.checksum,
-            before=rehearsed.before,
+            before=before,
             after=after,
         ),
         token,

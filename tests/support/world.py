@@ -41,6 +41,32 @@ comment on column shop.goods.name is 'A name.';
 comment on function shop.answer(int) is 'The answer.';
 grant select on shop.goods to anon;
 grant usage on schema shop to anon, authenticated;
+create function shop.dearest(p_least numeric) returns text language sql stable
+begin atomic
+  select g.name from shop.goods as g where g.price > p_least order by g.price desc limit 1;
+end;
+create policy linked on shop.goods for all to anon
+using (exists (select from shop.lines as l where l.goods_id = goods.id and l.at > '2025-01-01'))
+with check (name in ('a', 'b') and lower(name) <> all (array['x', 'y']));
+create table shop.booked (
+  during int4range not null,
+  kind text check (kind in ('a', 'b') or kind ~ '^c' or kind is null),
+  at timestamptz default now() + interval '1 day',
+  goods_id int unique nulls not distinct
+    references shop.goods (id) on delete set null deferrable initially deferred,
+  exclude using gist (during with &&) where (kind <> 'b')
+);
+create index odd on shop.booked (
+  lower(kind) desc nulls last,
+  ((at at time zone 'UTC')::date - date '2025-01-01')
+) include (goods_id) where kind like 'a%' or goods_id = any ('{1,2}');
+create trigger only_some after update of kind on shop.booked
+for each row when (old.kind is distinct from new.kind and new.goods_id > 0)
+execute function shop.touch();
+create view shop.joined with (security_invoker = true) as
+select g.id, b.kind, count(*) filter (where b.kind = 'a') over (partition by g.id) as n
+from shop.goods as g left join shop.booked as b on g.id = b.goods_id
+where g.name ilike 'n%' and (select max(l.at) from shop.lines as l) > '2025-01-01';
 create publication news for table shop.goods;
 create operator shop.=== (leftarg = int, rightarg = int, function = int4eq);
 create collation shop.german from "C";
