@@ -15,6 +15,7 @@ from typing import Any
 
 from psycopg import sql
 
+from pymilk.database.beside import read_beside
 from pymilk.database.catalog import OWN_SCHEMAS, Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection, connect, without_password
 from pymilk.database.contents import Contents, read_all_contents, read_tables
@@ -37,6 +38,7 @@ class Backup:
         roles: The server's roles, which owners and grants in it may name.
         contents: Row counts and fingerprints, read in the very snapshot that was dumped.
         catalog: The schema, read in that snapshot too.
+        beside: Statements for what pg_dump leaves out of a dump of schemas.
         files: SHA-256 of each file of the dump, by its path in the folder.
         bytes: Size of the dump.
     """
@@ -48,6 +50,7 @@ class Backup:
     roles: tuple[str, ...]
     contents: Mapping[str, Contents]
     catalog: Catalog
+    beside: tuple[str, ...]
     files: Mapping[str, str]
     bytes: int
 
@@ -83,6 +86,7 @@ def take_backup(url: str, programs: Programs, folder: Path) -> Backup:
                 roles=_roles(connection),
                 contents=read_all_contents(connection, read_tables(connection, schemas)),
                 catalog=read_catalog(connection),
+                beside=read_beside(connection),
                 files=_checksums(partial / "dump"),
                 bytes=sum(file.stat().st_size for file in (partial / "dump").rglob("*")),
             )
@@ -92,7 +96,7 @@ def take_backup(url: str, programs: Programs, folder: Path) -> Backup:
         raise Problem(
             f"The backup could not be written: {error.strerror or error} ({partial}).",
             state="Nothing was changed in the database; the unfinished backup was removed.",
-            todo="Make room on that disk (or name another with --backups), then run it again.",
+            todo="Make room on that disk, then run it again.",
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -107,17 +111,16 @@ def read_backup(folder: Path) -> Backup:
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        backup = _described(folder, manifest)
         files = _checksums(folder / "dump")
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Problem(
             f"{folder} is no backup of ours: {error}.",
             state="Nothing was changed.",
             todo="Name the folder of a backup (the one with manifest.json in it).",
         ) from error
     altered = sorted(
-        name
-        for name in {*files, *manifest["files"]}
-        if files.get(name) != manifest["files"].get(name)
+        name for name in {*files, *backup.files} if files.get(name) != backup.files.get(name)
     )
     if altered:
         raise Problem(
@@ -125,6 +128,10 @@ def read_backup(folder: Path) -> Backup:
             state="Nothing was changed.",
             todo="Don't restore from it; take a new backup, or use an older one.",
         )
+    return backup
+
+
+def _described(folder: Path, manifest: dict[str, Any]) -> Backup:
     return Backup(
         folder=folder,
         taken_at=datetime.fromisoformat(manifest["taken_at"]),
@@ -133,7 +140,8 @@ def read_backup(folder: Path) -> Backup:
         roles=tuple(manifest["roles"]),
         contents={name: Contents(**found) for name, found in manifest["contents"].items()},
         catalog=Catalog(manifest["catalog"]),
-        files=files,
+        beside=tuple(manifest["beside"]),
+        files=manifest["files"],
         bytes=manifest["bytes"],
     )
 
@@ -175,6 +183,9 @@ def restore(backup: Backup, url: str, programs: Programs) -> None:
         )
         chosen.flush()
         run([pg_restore, f"--jobs={_JOBS}", "--exit-on-error", f"--use-list={chosen.name}", dump])
+    with connect(url, purpose="restore") as connection:
+        for statement in backup.beside:
+            connection.execute(statement.encode())
 
 
 def schema_text(url: str, programs: Programs, schemas: Iterable[str], *, data: bool = False) -> str:
@@ -267,6 +278,7 @@ def _write_manifest(backup: Backup, path: Path) -> None:
         "roles": backup.roles,
         "contents": {name: asdict(contents) for name, contents in backup.contents.items()},
         "catalog": dict(backup.catalog.objects),
+        "beside": backup.beside,
         "files": backup.files,
         "bytes": backup.bytes,
         "not_included": ["storage files", "schemas of the platform (auth, storage, …)", "roles"],

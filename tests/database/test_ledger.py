@@ -1,7 +1,6 @@
 """The ledger: append-only, closed to the API, prepared by whoever comes first."""
 
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -29,7 +28,7 @@ CATALOG = Catalog({"table public.a": "owner postgres", "column public.a.b": "int
 
 
 @pytest.fixture
-def session(empty_database: Database) -> Iterator[Connection]:
+def session(empty_database: Database) -> Connection:
     connection = empty_database.connect(autocommit=True)
     prepare_ledger(connection)
     return connection
@@ -74,7 +73,9 @@ def test_an_event_comes_back_as_it_was_recorded(session: Connection) -> None:
 def test_a_recorded_schema_is_the_same_again(session: Connection) -> None:
     """Whatever Postgres does to it as jsonb: fingerprints are compared, and differences told."""
     record(session, Event(Kind.NOTE, {}, after=CATALOG))
-    record(session, Event(Kind.NOTE, {}, after=Catalog(dict(reversed(CATALOG.objects.items())))))
+    record(
+        session, Event(Kind.NOTE, {}, after=Catalog(dict(reversed(list(CATALOG.objects.items())))))
+    )
     found = read_recorded_catalog(session, CATALOG.fingerprint)
     assert found.fingerprint == CATALOG.fingerprint
     assert not found.difference(CATALOG)

@@ -1,0 +1,112 @@
+-- Statements that make again what a dump of chosen schemas leaves out, in the order to run them.
+-- %(hidden)s: schemas of the platform and of this tool.
+with
+    spaces as (
+        select n.oid from pg_namespace as n
+        where n.nspname <> all(%(hidden)s) and n.nspname !~ '^pg_'
+    ),
+
+    everywhere as (
+        select
+            d.oid,
+            d.defaclacl,
+            d.defaclrole::regrole as owner,
+            case d.defaclobjtype
+                when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
+                when 'T' then 'types' when 'n' then 'schemas'
+            end as kind
+        from pg_default_acl as d
+        where d.defaclnamespace = 0 and d.defaclobjtype in ('r', 'S', 'f', 'T', 'n')
+    ),
+
+    published as (
+        select r.prpubid, r.prrelid, r.prqual, r.prattrs
+        from pg_publication_rel as r
+        inner join pg_class as c on r.prrelid = c.oid
+        where c.relnamespace in (select s.oid from spaces as s)
+    ),
+
+    statements(step, name, text) as (
+        -- From nothing: what a new object has without any of this would stay otherwise.
+        select 1, e.oid::text, format(
+            'alter default privileges for role %%s revoke all on %%s from public, %%1$s',
+            e.owner, e.kind
+        )
+        from everywhere as e
+
+        union all
+
+        select 2, e.oid::text, format(
+            'alter default privileges for role %%s grant %%s on %%s to %%s%%s',
+            e.owner,
+            x.privilege_type,
+            e.kind,
+            case when x.grantee = 0 then 'public' else x.grantee::regrole::text end,
+            case when x.is_grantable then ' with grant option' else '' end
+        )
+        from everywhere as e
+        cross join lateral aclexplode(e.defaclacl) as x
+
+        union all
+
+        select 3, b.pubname::text, format('drop publication if exists %%I', b.pubname)
+        from pg_publication as b
+        where b.oid in (select p.prpubid from published as p)
+
+        union all
+
+        select 4, b.pubname::text, format(
+            'create publication %%I for table %%s',
+            b.pubname,
+            (
+                select string_agg(
+                    concat(
+                        'only ', p.prrelid::regclass,
+                        ' (' || (
+                            select string_agg(quote_ident(t.attname), ', ' order by t.attnum)
+                            from pg_attribute as t
+                            where t.attrelid = p.prrelid and t.attnum = any(p.prattrs)
+                        ) || ')',
+                        ' where (' || pg_get_expr(p.prqual, p.prrelid) || ')'
+                    ),
+                    ', '
+                    order by p.prrelid::regclass::text
+                )
+                from published as p where p.prpubid = b.oid
+            )
+        )
+        from pg_publication as b
+        where b.oid in (select p.prpubid from published as p)
+
+        union all
+
+        select 5, v.evtname::text, format(
+            'create event trigger %%I on %%s%%s execute function %%s',
+            v.evtname,
+            v.evtevent,
+            (
+                select format(' when tag in (%%s)', string_agg(quote_literal(tag), ', '))
+                from unnest(v.evttags) as tag
+            ),
+            v.evtfoid::regprocedure
+        )
+        from pg_event_trigger as v
+        inner join pg_proc as p on v.evtfoid = p.oid
+        where p.pronamespace in (select s.oid from spaces as s)
+
+        union all
+
+        select 6, v.evtname::text, format(
+            'alter event trigger %%I %%s',
+            v.evtname,
+            case v.evtenabled
+                when 'D' then 'disable' when 'R' then 'enable replica' when 'A' then 'enable always'
+            end
+        )
+        from pg_event_trigger as v
+        inner join pg_proc as p on v.evtfoid = p.oid
+        where p.pronamespace in (select s.oid from spaces as s) and v.evtenabled <> 'O'
+    )
+
+select s.text from statements as s
+order by s.step, s.name, s.text
