@@ -1,4 +1,4 @@
--- Shows that gap 001 is in effect: makes a customer, two payments and invoices of its own, calls
+-- Shows that gap 001 is in effect: makes customers, payments and invoices of its own, calls
 -- the real functions as the real roles, tries what must be refused, and raises unless all holds.
 --
 -- The runner rolls it back. It runs as the owner, beside whatever data is there.
@@ -66,6 +66,7 @@ declare
   v_customer uuid;
   v_stranger uuid;
   v_payment uuid;
+  v_large uuid;
   v_invoice uuid;
   v_second uuid;
   v_cancelled uuid;
@@ -88,6 +89,9 @@ begin
   insert into public.payments (customer_id, amount, payment_date, amount_applied, allocation_status)
   values (v_customer, 800, current_date, 800, 'fully_applied')
   returning id into v_payment;
+  insert into public.payments (customer_id, amount, payment_date)
+  values (v_customer, 5000, current_date)
+  returning id into v_large;
   insert into public.invoice_metadata (
     customer_id, invoice_date, period_start, period_end, total_amount, invoice_status, amount_paid
   )
@@ -187,7 +191,10 @@ begin
       (1, 'an allocation beyond the payment'),
       (2, 'an amount below what is allocated'),
       (3, 'cancelling an invoice that holds money'),
-      (4, 'a payment of NaN')
+      (4, 'a payment of NaN'),
+      (5, 'an allocation beyond the invoice'),
+      (6, 'an allocation to a cancelled invoice'),
+      (7, 'an allocation to a stranger''s invoice')
     ) as step (number, what)
   loop
     v_refused := false;
@@ -203,6 +210,15 @@ begin
         when 4 then
           insert into public.payments (customer_id, amount, payment_date)
           values (v_customer, 'NaN', current_date);
+        when 5 then
+          insert into public.invoice_payments (payment_id, invoice_id, amount_allocated)
+          values (v_large, v_invoice, 300.01);
+        when 6 then
+          insert into public.invoice_payments (payment_id, invoice_id, amount_allocated)
+          values (v_large, v_cancelled, 1);
+        when 7 then
+          insert into public.invoice_payments (payment_id, invoice_id, amount_allocated)
+          values (v_large, v_strange, 1);
       end case;
     exception
       when check_violation then
@@ -215,6 +231,8 @@ begin
 
   update public.payments set amount_applied = 0, allocation_status = 'unapplied'
   where id = v_payment;
+  update public.invoice_metadata set amount_paid = 1, invoice_status = 'paid'
+  where id = v_invoice;
   delete from public.invoice_payments where payment_id = v_payment and invoice_id = v_second;
 
   if not exists (
