@@ -23,7 +23,7 @@ from pymilk.problem import Problem
 
 _PORT = 5432
 _START_SECONDS = 120
-_LABEL = "pymilk.scratch"  # names the lock file of the process that the container belongs to
+LABEL = "pymilk.scratch"  # the lock file of the process that the container belongs to
 _PREFIX = "pymilk-container-"
 
 # Thrown away after use: nothing waits for the disk.
@@ -110,13 +110,27 @@ def scratch(
         Problem: no Docker engine answers, there is no image, or Postgres does not start.
     """
     image = image or find_image(major)
-    # Its reaper is one image more to pull; our own lock does its work.
-    testcontainers_config.ryuk_disabled = True
     _remove_leftovers()
     lock = Path(tempfile.gettempdir()) / f"{_PREFIX}{secrets.token_hex(8)}.lock"
     password = secrets.token_urlsafe(24)
+    with lockfile.held(lock):
+        try:
+            with _container(image, password, lock) as running:
+                host = running.get_container_host_ip()
+                server = ContainerServer(host, int(running.get_exposed_port(_PORT)), password)
+                _wait_until_ready(server, running)
+                make_supabase_shaped(server.url(user=SUPERUSER), privileges=privileges)
+                give_passwords(server.url(user=SUPERUSER), password)
+                yield server
+        finally:
+            lock.unlink()
+
+
+def _container(image: str, password: str, lock: Path) -> DockerContainer:
+    # Its reaper is one image more to pull; our own lock does its work.
+    testcontainers_config.ryuk_disabled = True
     container = (
-        DockerContainer(image, shm_size="256m", labels={_LABEL: str(lock)})
+        DockerContainer(image, shm_size="256m", labels={LABEL: f"{_identity(lock)} {lock}"})
         .with_command(_COMMAND)
         .with_env("POSTGRES_USER", SUPERUSER)
         .with_env("POSTGRES_PASSWORD", password)
@@ -124,16 +138,7 @@ def scratch(
         .with_exposed_ports(_PORT)
     )
     container.tmpfs["/var/lib/postgresql/data"] = "rw"
-    with lockfile.held(lock), container:
-        try:
-            host = container.get_container_host_ip()
-            server = ContainerServer(host, int(container.get_exposed_port(_PORT)), password)
-            _wait_until_ready(server, container)
-            make_supabase_shaped(server.url(user=SUPERUSER), privileges=privileges)
-            give_passwords(server.url(user=SUPERUSER), password)
-            yield server
-        finally:
-            lock.unlink(missing_ok=True)
+    return container
 
 
 def _wait_until_ready(server: ContainerServer, container: DockerContainer) -> None:
@@ -158,10 +163,25 @@ def _wait_until_ready(server: ContainerServer, container: DockerContainer) -> No
 def _remove_leftovers() -> None:
     client = docker.from_env()
     with contextlib.closing(client):
-        for container in client.containers.list(all=True, filters={"label": _LABEL}):
-            lock = Path(container.labels[_LABEL])
-            # BlockingIOError: its process lives. OSError: it is another user's.
+        for container in client.containers.list(
+            all=True, filters={"label": LABEL}, ignore_removed=True
+        ):
+            identity, _, path = container.labels[LABEL].partition(" ")
+            lock = Path(path)
+            if _identity(lock) != identity:
+                # Of somebody with another /tmp, as in a container beside us: not ours to judge.
+                continue
+            # BlockingIOError: its process lives. Else an OSError: it is another user's.
             with contextlib.suppress(OSError), lockfile.held_if_free(lock):
                 with contextlib.suppress(docker.errors.NotFound):
                     container.remove(force=True, v=True)
                 lock.unlink()
+
+
+def _identity(lock: Path) -> str:
+    """What tells this very file from one of the same name on another file system."""
+    try:
+        found = lock.stat()
+    except OSError:
+        return "none"
+    return f"{found.st_dev}:{found.st_ino}"
