@@ -1,0 +1,174 @@
+"""The command line as a person meets it: help, exit codes, JSON, and no traceback ever."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.commands import environment, run
+from support.databases import Database
+from support.projects import BASELINE, GAP, Toy, mark_baseline, toy
+
+__all__ = ["toy"]
+
+COMMANDS = (
+    ("deploy",),
+    ("rollback",),
+    ("rehearse",),
+    ("status",),
+    ("verify",),
+    ("adopt",),
+    ("db", "start"),
+    ("db", "stop"),
+    ("db", "url"),
+    ("db", "reset"),
+)
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of Python in a fresh interpreter."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(command: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(*command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Example: " in done.stdout
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    told = run("--help", cwd=tmp_path).stdout
+    assert all(f"\n  {command[0]} " in told for command in COMMANDS)
+    assert "75" in told  # the exit codes are documented where one looks
+
+
+def test_help_waits_for_no_database_driver() -> None:
+    done = python(
+        "import sys; sys.argv = ['pymilk', '--help']; from pymilk.__main__ import main\n"
+        "assert main() == 0\n"
+        "slow = {'psycopg', 'pydantic', 'supabase', 'rich.console'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_thin_client_comes_without_the_toolkit() -> None:
+    done = python(
+        "import sys; import pymilk; pymilk.Client, pymilk.rpc, pymilk.errors\n"
+        "heavy = {'typer', 'rich', 'pydantic', 'pymilk.deploy', 'pymilk.database'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+class TestBadInput:
+    """One clear sentence, the state, what to do; exit 2 when the words were wrong, 1 otherwise."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("deploy", "777"), "There is no migration '777'"),
+            (("rollback", "777"), "There is no migration '777'"),
+            (("deploy", "001", "--policy", "bold"), "There is no policy 'bold'"),
+            (("deploy", "001", "--override", "window"), "'window' is no override"),
+            (("deploy", "001", "--override", "window="), "has no reason"),
+            (("deploy", "001", "--override", "session=x"), "can't be overridden"),
+            (("deploy", "001", "--override", "nonsense=x"), "can't be overridden"),
+            (("deploy", "--nope"), "No such option"),
+            (("nope",), "No such command"),
+        ],
+        ids=" ".join,
+    )
+    def test_wrong_words(
+        self, arguments: tuple[str, ...], said: str, shop_url: str, toy: Toy
+    ) -> None:
+        done = run(*arguments, cwd=toy.root, extra={"SUPABASE_DB_URL": shop_url})
+        self.is_told(done, 2, said)
+
+    @pytest.mark.parametrize(
+        ("url", "code", "said"),
+        [
+            ("postgresql://postgres:x@127.0.0.1:6543/postgres", 2, "transaction pooler"),
+            ("not a url", 2, "can't be read"),
+        ],
+    )
+    def test_databases_that_can_be_none(self, url: str, code: int, said: str, toy: Toy) -> None:
+        self.is_told(run("deploy", "001", "--db-url", url, cwd=toy.root), code, said)
+
+    def test_an_unreachable_database(self, toy: Toy) -> None:
+        with socket.socket() as nobody:  # bound, and never listening
+            nobody.bind(("127.0.0.1", 0))
+            url = f"postgresql://postgres:secret@127.0.0.1:{nobody.getsockname()[1]}/postgres"
+            done = run("status", "--db-url", url, cwd=toy.root)
+        self.is_told(done, 1, "Can't connect")
+        assert "secret" not in done.stderr + done.stdout
+
+    def test_no_project(self, tmp_path: Path) -> None:
+        self.is_told(run("status", cwd=tmp_path), 2, "No project here")
+
+    def test_live_without_a_terminal_wants_yes(self, shop_url: str, toy: Toy) -> None:
+        done = run("deploy", "001", "--db-url", shop_url, cwd=toy.root)
+        self.is_told(done, 2, "no terminal")
+        assert "--yes" in done.stderr
+
+    def test_a_missing_rollback(self, shop_url: str, toy: Toy) -> None:
+        toy.down(None)
+        extra = {"SUPABASE_DB_URL": shop_url}
+        done = run("deploy", "001", "--policy", "local", cwd=toy.root, extra=extra)
+        self.is_told(done, 1, f"supabase/rollbacks/{GAP}.sql")
+
+    def test_an_edited_applied_migration(self, shop_url: str, toy: Toy) -> None:
+        path = toy.root / "supabase" / "migrations" / f"{BASELINE}.sql"
+        path.write_text(path.read_text() + "-- later thought\n")
+        done = run("deploy", "001", "--policy", "local", "--db-url", shop_url, cwd=toy.root)
+        self.is_told(done, 1, BASELINE)
+
+    @staticmethod
+    def is_told(done: subprocess.CompletedProcess[str], code: int, said: str) -> None:
+        assert done.returncode == code, done
+        assert said in done.stderr
+        assert "State: " in done.stderr
+        assert "To do: " in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_whole_way_in_json(shop_url: str, toy: Toy) -> None:
+    """Each command gives one JSON document on stdout, and tells its progress on stderr."""
+
+    def told(*arguments: str) -> dict[str, object]:
+        done = run(*arguments, "--json", "--policy", "local", "--db-url", shop_url, cwd=toy.root)
+        assert done.returncode == 0, done.stderr
+        document = json.loads(done.stdout)
+        assert isinstance(document, dict)
+        return document
+
+    assert "evidence" in told("rehearse", "001")
+    assert "evidence" in told("deploy")
+    assert told("deploy", "001")["already"] is True
+    assert told("verify")["verified"] == GAP
+    assert told("rollback")["rolled_back"] == GAP
+    assert told("rollback", "001")["already"] is True
+    assert told("deploy")["deployed"] is None  # held: only when it is named
+    rows = told("status")["status"]
+    assert isinstance(rows, dict)
+    assert [row["version"] for row in rows["rows"]] == [
+        BASELINE.partition("_")[0],
+        GAP.partition("_")[0],
+    ]
+
+
+@pytest.fixture
+def shop_url(empty_database: Database, toy: Toy) -> str:
+    """The toy's database, adopted, before its gap."""
+    mark_baseline(empty_database.url, toy)
+    return empty_database.url

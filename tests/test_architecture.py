@@ -1,0 +1,79 @@
+"""The laws of ARCHITECTURE.md that the files themselves can break."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pymilk.project.migrations import load_migrations
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "pymilk"
+
+# Each part may import those after it; `problem` may be imported by all of them.
+FLOORS = ("cli", "demo", "deploy", "database", "project")
+LONGEST = 400
+
+
+def modules() -> list[Path]:
+    """Every module of the package."""
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(module: Path) -> Iterator[str]:
+    """What a module imports of ours: the name of the part, such as `rpc` or `problem`."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative imports hide where something comes from"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "pymilk" and len(parts) > 1:
+                yield parts[1]
+
+
+@pytest.mark.parametrize("part", [*FLOORS, "rpc"])
+def test_imports_point_one_way(part: str) -> None:
+    below = FLOORS[FLOORS.index(part) + 1 :] if part in FLOORS else ()
+    allowed = {part, *below, "problem"} if part != "rpc" else {"rpc"}
+    found = {
+        f"{module.relative_to(ROOT)} imports {name}"
+        for module in (PACKAGE / part).rglob("*.py")
+        for name in imported(module)
+        if name not in allowed
+    }
+    assert not found
+
+
+def test_every_part_is_on_a_floor() -> None:
+    parts = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert parts == {*FLOORS, "rpc"}
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_can_be_read_in_a_sitting(module: Path) -> None:
+    assert len(module.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def test_what_undoes_and_verifies_has_a_migration_of_its_stem() -> None:
+    supabase = ROOT / "supabase"
+    stems = {migration.stem for migration in load_migrations(supabase)}
+    for folder in ("rollbacks", "verify"):
+        assert {path.stem for path in (supabase / folder).iterdir()} <= stems
+
+
+@pytest.mark.parametrize(
+    "migration", load_migrations(ROOT / "supabase"), ids=lambda migration: migration.stem
+)
+def test_a_migration_can_be_undone_and_verified_or_says_why_not(migration: object) -> None:
+    found = next(m for m in load_migrations(ROOT / "supabase") if m == migration)
+    assert found.irreversible or (found.down and found.verify)
+
+
+def test_a_gap_has_its_page_and_a_page_its_gap() -> None:
+    gaps = {f"gap_{m.gap}" for m in load_migrations(ROOT / "supabase") if m.gap}
+    assert gaps == {path.stem for path in (ROOT / "docs" / "gaps").glob("*.md")}
