@@ -11,7 +11,6 @@ from pymilk.database.connection import Connection
 from pymilk.database.contents import read_tables
 from pymilk.database.history import lock_history, read_history, record_applied
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.archive import give_back
 from pymilk.deploy.backup import backup_facts
 from pymilk.deploy.checks import window_check
 from pymilk.deploy.evidence import (
@@ -30,6 +29,7 @@ from pymilk.deploy.figures import (
     read_state,
     read_violations,
 )
+from pymilk.deploy.give_back import give_back
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.preflight import refuse_failed
 from pymilk.deploy.rehearsal import rehearsal_facts

@@ -1,7 +1,10 @@
-"""What a rollback would take away: found, listed, kept, and given back by the next deploy.
+"""What a rollback would take away: found, listed, and kept for the next deploy to give back.
 
 The rollback script stays a plain inverse. What it drops follows from the two schemas recorded by
 the deploy: tables and columns that are in the one after it and not in the one before it.
+
+Values are kept as text, which every type comes back from unchanged: so the archive depends on none
+of the types that the rollback may drop.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +15,10 @@ from psycopg import sql
 from pymilk.database.catalog import Catalog, project_schemas
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table, read_tables
+from pymilk.problem import Problem
+
+# Types that have no `=`.
+_INCOMPARABLE = frozenset({"json", "xml", "point", "polygon"})
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,10 @@ class Loss:
             "changed": f"changed in {self.table.qualified}",
         }[self.kind]
         return f"{what}: {self.rows:,} row(s), like {self.sample}…"
+
+
+class CannotBeKept(Problem):
+    """Values that would go and could not be given back: nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +106,29 @@ def find_losses(connection: Connection, vanishing: Vanishing) -> tuple[Loss, ...
 
 
 def keep(connection: Connection, version: str, losses: Iterable[Loss]) -> None:
-    """Copy what is about to go into the archive, in the caller's transaction."""
+    """Copy what is about to go into the archive, in the caller's transaction.
+
+    Raises:
+        CannotBeKept: Values of a column belong to rows that nothing tells apart.
+    """
     for loss in losses:
-        kept = _kept_columns(connection, loss.kind, loss.table, loss.columns)
-        keep_rows(
-            connection,
-            version,
-            loss,
-            sql.SQL("select {} from only {}").format(_list(kept), loss.table.identifier),
+        kept = loss.columns
+        condition: sql.Composable = sql.SQL("true")
+        if loss.kind == "column":
+            if not primary_key(connection, loss.table):
+                raise CannotBeKept(
+                    f"{loss.table.qualified} has no primary key: the values of"
+                    f" {', '.join(loss.columns)} could be kept, but never given back.",
+                    state="Nothing was changed.",
+                    todo="Give the table a primary key, or copy the values yourself and set the"
+                    " columns to null.",
+                )
+            kept = _kept_columns(connection, loss.kind, loss.table, loss.columns)
+            condition = _any_value(connection, loss.table, loss.columns)
+        query = sql.SQL("select {} from only {} as t where {}").format(
+            texts(kept), loss.table.identifier, condition
         )
+        keep_rows(connection, version, loss, query)
 
 
 def keep_rows(connection: Connection, version: str, loss: Loss, query: sql.Composed) -> None:
@@ -125,83 +150,11 @@ def keep_rows(connection: Connection, version: str, loss: Loss, query: sql.Compo
             loss.table.schema,
             loss.table.name,
             list(loss.columns),
-            list(_primary_key(connection, loss.table)),
+            list(primary_key(connection, loss.table)),
             name,
             loss.rows,
         ),
     )
-
-
-def give_back(connection: Connection, version: str) -> Mapping[str, int]:
-    """Put archived rows back where the migration made room for them again.
-
-    Returns:
-        Table → rows given back.
-    """
-    given: dict[str, int] = {}
-    rows = connection.execute(
-        "select id, kind, schema_name, table_name, column_names, key_columns, archive_name"
-        " from pymilk.archives where version = %s and kind <> 'changed'"
-        " and given_back_at is null order by id",
-        (version,),
-    ).fetchall()
-    for id_, kind, schema, name, columns, key, archive in rows:
-        table = next(
-            (found for found in read_tables(connection, [schema]) if found.name == name), None
-        )
-        if table is None:
-            continue
-        source = sql.Identifier("pymilk_archive", archive)
-        there = [column for column in columns if column in table.columns]
-        if kind == "table":
-            done = connection.execute(_insert(table, there, source))
-            _advance_sequences(connection, table)
-        else:
-            done = connection.execute(_update(table, there, key, source))
-        given[table.qualified] = given.get(table.qualified, 0) + done.rowcount
-        connection.execute(
-            "update pymilk.archives set given_back_at = clock_timestamp() where id = %s", (id_,)
-        )
-    return given
-
-
-def _insert(table: Table, columns: list[str], source: sql.Identifier) -> sql.Composed:
-    return sql.SQL(
-        "insert into {table} ({columns}) overriding system value"
-        " select {columns} from {source} on conflict do nothing"
-    ).format(table=table.identifier, columns=_list(columns), source=source)
-
-
-def _update(
-    table: Table, columns: list[str], key: list[str], source: sql.Identifier
-) -> sql.Composed:
-    return sql.SQL("update only {table} as t set {sets} from {source} as a where {same}").format(
-        table=table.identifier,
-        source=source,
-        sets=sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Identifier("a", column))
-            for column in columns
-        ),
-        same=sql.SQL(" and ").join(
-            sql.SQL("{} = {}").format(sql.Identifier("t", column), sql.Identifier("a", column))
-            for column in key
-        ),
-    )
-
-
-def _advance_sequences(connection: Connection, table: Table) -> None:
-    """Identity and serial columns go on after the highest value given back."""
-    for column in table.columns:
-        row = connection.execute(
-            "select pg_get_serial_sequence(%s, %s)",
-            (table.identifier.as_string(connection), column),
-        ).fetchone()
-        if row and row[0]:
-            connection.execute(
-                sql.SQL(
-                    "select setval({}, max({})) from only {} having max({}) is not null"
-                ).format(row[0], sql.Identifier(column), table.identifier, sql.Identifier(column))
-            )
 
 
 def _loss(
@@ -226,31 +179,31 @@ def _kept_columns(
     connection: Connection, kind: str, table: Table, columns: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Of a column that goes, its values and the key to put them back by."""
-    return (*_primary_key(connection, table), *columns) if kind == "column" else columns
+    return (*primary_key(connection, table), *columns) if kind == "column" else columns
 
 
-def _any_value(connection: Connection, table: Table, columns: tuple[str, ...]) -> sql.Composable:
+def _any_value(connection: Connection, table: Table, columns: tuple[str, ...]) -> sql.Composed:
     """Rows in which a column holds something other than what a new row gets by default."""
-    defaults: dict[str, str] = dict(
-        connection.execute(
-            "select t.attname, pg_get_expr(d.adbin, d.adrelid) from pg_attrdef as d"
-            " inner join pg_attribute as t on d.adrelid = t.attrelid and d.adnum = t.attnum"
-            " where d.adrelid = %s::regclass",
-            (table.identifier.as_string(connection),),
-        ).fetchall()
-    )
-    conditions: list[sql.Composable] = [
+    known = connection.execute(
+        "select t.attname, format_type(t.atttypid, null), pg_get_expr(d.adbin, d.adrelid)"
+        " from pg_attribute as t"
+        " left join pg_attrdef as d on d.adrelid = t.attrelid and d.adnum = t.attnum"
+        " where t.attrelid = %s::regclass and t.attname = any(%s)",
+        (table.identifier.as_string(connection), list(columns)),
+    ).fetchall()
+    return sql.SQL(" or ").join(
         # The default's text is the server's own.
-        sql.Identifier("t", column)
-        + sql.SQL(" is distinct from (")
-        + sql.SQL(defaults.get(column, "null"))
-        + sql.SQL(")")
-        for column in columns
-    ]
-    return sql.SQL(" or ").join(conditions)
+        sql.SQL("{column}{text} is distinct from ({default}){text}").format(
+            column=sql.Identifier("t", column),
+            default=sql.SQL(default or "null"),
+            text=sql.SQL("::text" if kind.removesuffix("[]") in _INCOMPARABLE else ""),
+        )
+        for column, kind, default in known
+    )
 
 
-def _primary_key(connection: Connection, table: Table) -> tuple[str, ...]:
+def primary_key(connection: Connection, table: Table) -> tuple[str, ...]:
+    """The columns that tell a table's rows apart; none where nothing does."""
     rows = connection.execute(
         "select t.attname from pg_index as i"
         " inner join pg_attribute as t on t.attrelid = i.indrelid and t.attnum = any(i.indkey)"
@@ -258,6 +211,13 @@ def _primary_key(connection: Connection, table: Table) -> tuple[str, ...]:
         (table.identifier.as_string(connection),),
     ).fetchall()
     return tuple(row[0] for row in rows)
+
+
+def texts(columns: Iterable[str]) -> sql.Composed:
+    """Columns as text, under their own names."""
+    return sql.SQL(", ").join(
+        sql.SQL("{0}::text as {0}").format(sql.Identifier(column)) for column in columns
+    )
 
 
 def _list(columns: Iterable[str]) -> sql.Composed:

@@ -46,6 +46,7 @@ create table public.bills (
 );
 create index bills_by_customer on public.bills (customer_id);
 create table public.notes (id integer primary key, body text);
+create table public.marks (word text);
 alter table public.bills enable row level security;
 create policy staff on public.bills for all to authenticated using (true) with check (true);
 
@@ -64,6 +65,7 @@ values (1, 'Asha', 0), (2, 'Bela', 10.50), (3, 'Chitra', 99);
 insert into public.bills (customer_id, amount, paid, note)
 values (1, 100, 0, '{"a": 1}'), (1, 50, 20, null), (2, 75.25, 0, 'null'), (3, 10, 0, '[]');
 insert into public.notes (id, body) values (1, 'first'), (2, ''), (3, null);
+insert into public.marks (word) values ('twice'), ('twice');
 """
 
 UP_SQL = """\
@@ -183,11 +185,11 @@ class Toy:
         *,
         preset: Preset = Preset.LOCAL,
         overrides: Mapping[str, str] | None = None,
-        **policy: object,
+        policy: Mapping[str, object] | None = None,
     ) -> Plan:
         """What the command line makes of it; `policy` says over the preset's."""
         project = load_project(self.root)
-        rules = project.policy(preset).model_dump() | policy
+        rules = {**project.policy(preset).model_dump(), **(policy or {})}
         return Plan(
             project=project,
             migration=find_migration(project.migrations, name),
@@ -279,7 +281,7 @@ def deploy_toy(plan: Plan) -> Evidence:
 def schema_and_rows(database: Database) -> Mapping[str, object]:
     """All there is to compare quickly: definitions and rows of the project's own tables."""
     connection = database.connect(autocommit=True)
-    tables = ("customers", "bills", "notes")
+    tables = ("customers", "bills", "notes", "marks")
     rows = {
         table: connection.execute(f"select t::text from public.{table} as t order by 1").fetchall()
         for table in tables

@@ -1,0 +1,273 @@
+"""Killed, cut off, interrupted: whatever happens, it is deployed whole or not at all.
+
+The scripts of the toy wait while a test holds an advisory lock of the target (the rehearsal's copy
+has none), so that a test knows where the process is when it strikes.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pymilk.database.embedded import EmbeddedServer, scratch
+from pymilk.deploy.pipeline import deploy
+from pymilk.deploy.rollback import roll_back
+from pymilk.deploy.status import Standing, read_status
+from pymilk.problem import Problem
+from support.commands import run, start
+from support.databases import Database
+from support.projects import (
+    DOWN_SQL,
+    GAP,
+    UP_SQL,
+    Silent,
+    Toy,
+    mark_baseline,
+    schema_and_rows,
+)
+from support.proxy import Cut, proxy
+
+VERSION = GAP.partition("_")[0]
+GATE = 471_100
+
+WAIT = f"""
+do $$
+begin
+  while exists (
+    select from pg_locks as l
+    where l.locktype = 'advisory' and l.objid = {GATE}
+      and l.database = (select d.oid from pg_database as d where d.datname = current_database())
+  ) loop
+    perform pg_sleep(0.01);
+  end loop;
+end;
+$$;
+"""
+
+
+@pytest.fixture
+def slow_toy(toy: Toy) -> Toy:
+    """The toy, whose scripts wait half-way while the gate is closed."""
+    toy.up(UP_SQL + WAIT + "select 1;")
+    toy.down(DOWN_SQL + WAIT + "select 1;")
+    return toy
+
+
+@contextmanager
+def closed_gate(url: str) -> Iterator[None]:
+    """Keep scripts waiting until the block ends."""
+    with psycopg.connect(url, autocommit=True) as holder:
+        holder.execute("select pg_advisory_lock(%s)", (GATE,))
+        yield
+
+
+def wait_until_at_the_gate(url: str) -> int:
+    """Wait until a script of the target is seen waiting; gives its server process."""
+    query = (
+        "select pid from pg_stat_activity where datname = current_database()"
+        " and application_name ~ '^pymilk (deploy|rollback)' and state = 'active'"
+        f" and query like '%%{GATE}%%' and pid <> pg_backend_pid()"
+    )
+    deadline = time.monotonic() + 60
+    with psycopg.connect(url, autocommit=True) as watcher:
+        while time.monotonic() < deadline:
+            row = watcher.execute(query).fetchone()
+            if row is not None:
+                return int(row[0])
+            time.sleep(0.01)
+    raise AssertionError("the script never got to the gate")
+
+
+def standing(url: str, toy: Toy) -> Standing:
+    return read_status(url, toy.plan(url).project).find(VERSION).standing
+
+
+def arguments(command: str, url: str) -> tuple[str, ...]:
+    return (command, "001", "--policy", "local", "--db-url", url)
+
+
+Strike = Callable[[subprocess.Popen[str], int, str], None]
+
+
+def kill_the_tool(process: subprocess.Popen[str], _pid: int, _url: str) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=20)
+
+
+def end_the_session(process: subprocess.Popen[str], pid: int, url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute("select pg_terminate_backend(%s)", (pid,))
+    assert process.wait(timeout=60) == 1
+    assert process.stderr is not None
+    told = process.stderr.read()
+    assert "The connection was lost" in told
+    assert "Nothing was changed: the ledger, read again" in told
+    assert "Traceback" not in told
+
+
+def press_ctrl_c(process: subprocess.Popen[str], _pid: int, _url: str) -> None:
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert process.stderr is not None
+    told = process.stderr.read()
+    assert "Interrupted" in told
+    assert "read again just now" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("strike", [kill_the_tool, end_the_session, press_ctrl_c])
+def test_struck_in_the_middle_of_the_change_nothing_is_there_and_the_next_run_finishes(
+    shop: Database, slow_toy: Toy, strike: Strike
+) -> None:
+    before = schema_and_rows(shop)
+    with closed_gate(shop.url), start(*arguments("deploy", shop.url), cwd=slow_toy.root) as process:
+        strike(process, wait_until_at_the_gate(shop.url), shop.url)
+    assert standing(shop.url, slow_toy) is Standing.PENDING
+    done = run(*arguments("deploy", shop.url), cwd=slow_toy.root)
+    assert done.returncode == 0, done.stderr
+    assert standing(shop.url, slow_toy) is Standing.APPLIED
+
+    deployed = schema_and_rows(shop)
+    with (
+        closed_gate(shop.url),
+        start(*arguments("rollback", shop.url), cwd=slow_toy.root) as process,
+    ):
+        strike(process, wait_until_at_the_gate(shop.url), shop.url)
+    assert standing(shop.url, slow_toy) is Standing.APPLIED
+    assert schema_and_rows(shop) == deployed
+    done = run(*arguments("rollback", shop.url), cwd=slow_toy.root)
+    assert done.returncode == 0, done.stderr
+    assert standing(shop.url, slow_toy) is Standing.HELD
+    assert schema_and_rows(shop) == before
+
+
+def kill_postgres(server: EmbeddedServer) -> None:
+    """As a power cut would, but for the disk."""
+    pid_files = [*server.directory.rglob("postmaster.pid"), *_own_place(server)]
+    pid = int(pid_files[0].read_text().split("\n", 1)[0])
+    os.kill(pid, signal.SIGKILL)
+
+
+def _own_place(server: EmbeddedServer) -> list[Path]:
+    """Where the data are when root's folder can't be reached by who runs Postgres."""
+    note = server.directory / "place"
+    return [Path(note.read_text()) / "data" / "postmaster.pid"] if note.exists() else []
+
+
+@pytest.mark.parametrize("command", ["deploy", "rollback"])
+def test_postgres_killed_in_the_middle_of_the_change(slow_toy: Toy, command: str) -> None:
+    with scratch() as server:
+        mark_baseline(server.url(), slow_toy)
+        if command == "rollback":
+            deploy(slow_toy.plan(server.url()), Silent())
+        expected = standing(server.url(), slow_toy)
+        gate = psycopg.connect(server.url(), autocommit=True)
+        gate.execute("select pg_advisory_lock(%s)", (GATE,))
+        with start(*arguments(command, server.url()), cwd=slow_toy.root) as process:
+            wait_until_at_the_gate(server.url())
+            kill_postgres(server)
+            gate.close()
+            server.start()
+            _, told = process.communicate(timeout=90)
+        assert process.returncode == 1
+        assert "Nothing was changed: the ledger, read again" in told
+        assert standing(server.url(), slow_toy) is expected
+        done = run(*arguments(command, server.url()), cwd=slow_toy.root)
+        assert done.returncode == 0, done.stderr
+        finished = {"deploy": Standing.APPLIED, "rollback": Standing.HELD}[command]
+        assert standing(server.url(), slow_toy) is finished
+
+
+class TestCutAtTheCommit:
+    """The one moment when the tool itself can't know; the ledger does."""
+
+    def test_a_deploy_that_was_committed_is_told_so(self, shop: Database, toy: Toy) -> None:
+        with proxy(shop.url, Cut.AFTER_COMMIT) as cut:
+            evidence = deploy(toy.plan(cut.url), Silent())
+            assert cut.did_cut
+        assert evidence is not None
+        assert evidence.applied is not None
+        assert standing(shop.url, toy) is Standing.APPLIED
+
+    def test_a_deploy_that_was_not_is_told_so(self, shop: Database, toy: Toy) -> None:
+        before = schema_and_rows(shop)
+        with (
+            proxy(shop.url, Cut.BEFORE_COMMIT) as cut,
+            pytest.raises(Problem, match="connection was lost") as lost,
+        ):
+            deploy(toy.plan(cut.url), Silent())
+        assert lost.value.state.startswith("Nothing was changed: the ledger")
+        assert schema_and_rows(shop) == before
+        deploy(toy.plan(shop), Silent())
+        assert standing(shop.url, toy) is Standing.APPLIED
+
+    def test_a_rollback_that_was_committed_is_told_so(self, shop_001: Database, toy: Toy) -> None:
+        with proxy(shop_001.url, Cut.AFTER_COMMIT) as cut:
+            roll_back(toy.plan(cut.url), archive=False)
+            assert cut.did_cut
+        assert standing(shop_001.url, toy) is Standing.HELD
+
+    def test_a_rollback_that_was_not_is_told_so(self, shop_001: Database, toy: Toy) -> None:
+        deployed = schema_and_rows(shop_001)
+        with (
+            proxy(shop_001.url, Cut.BEFORE_COMMIT) as cut,
+            pytest.raises(Problem, match="connection was lost"),
+        ):
+            roll_back(toy.plan(cut.url), archive=False)
+        assert schema_and_rows(shop_001) == deployed
+
+
+def leftovers(toy: Toy) -> list[str]:
+    """What an interrupted run must not leave: unfinished backups."""
+    return [path.name for path in (toy.root / ".pymilk").rglob("*.partial")]
+
+
+@pytest.mark.parametrize("step", ["backup", "restore test", "rehearsal", "apply"])
+def test_ctrl_c_at_any_step_leaves_nothing(shop: Database, toy: Toy, step: str) -> None:
+    before = schema_and_rows(shop)
+    earlier = {"backup": "preflight", "restore test": "backup", "rehearsal": "restore test"}
+    with start(*arguments("deploy", shop.url), cwd=toy.root) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if f"✓ {earlier.get(step, 'rehearsal')}" in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert "Traceback" not in told
+    assert leftovers(toy) == []
+    if process.returncode == 0:  # it had come too far: then it is there, whole
+        assert standing(shop.url, toy) is Standing.APPLIED
+        return
+    assert process.returncode == 130
+    if standing(shop.url, toy) is Standing.APPLIED:
+        assert f"{VERSION} is applied" in told
+    else:
+        assert f"{VERSION} is not applied" in told
+        assert schema_and_rows(shop) == before
+
+
+@pytest.mark.long
+def test_killed_at_a_hundred_moments(shop: Database, toy: Toy) -> None:
+    """Deploy and roll back in turn, killed at ever later moments, until each gets through."""
+    before = schema_and_rows(shop)
+    deployed: dict[str, object] | None = None
+    for number in range(100):
+        command = "rollback" if standing(shop.url, toy) is Standing.APPLIED else "deploy"
+        with start(*arguments(command, shop.url), cwd=toy.root) as process:
+            try:
+                process.wait(timeout=0.2 + 0.03 * (number % 80))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+        found = schema_and_rows(shop)
+        if standing(shop.url, toy) is Standing.APPLIED:
+            deployed = deployed or dict(found)
+            assert found == deployed
+        else:
+            assert found == before
+    assert deployed is not None
