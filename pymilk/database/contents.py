@@ -105,5 +105,26 @@ def differing_tables(
     )
 
 
+def read_positions(connection: Connection, schemas: Iterable[str]) -> Mapping[str, int | None]:
+    """How far each sequence, by its name in SQL, has counted; none where it never did."""
+    rows = connection.execute(
+        "select quote_ident(schemaname) || '.' || quote_ident(sequencename), last_value"
+        " from pg_catalog.pg_sequences where schemaname = any(%s) order by 1",
+        (list(schemas),),
+    ).fetchall()
+    return dict(rows)
+
+
+def turned_back(
+    before: Mapping[str, int | None], after: Mapping[str, int | None]
+) -> Mapping[str, int]:
+    """Sequences that would give numbers a second time, with where they stood before."""
+    return {
+        sequence: position
+        for sequence, position in before.items()
+        if position is not None and sequence in after and (after[sequence] or 0) < position
+    }
+
+
 def _in_words(contents: Contents | None) -> str:
     return "absent" if contents is None else f"{contents.rows:,} rows ({contents.fingerprint[-6:]})"

@@ -1,7 +1,8 @@
 """Step 4: the whole deploy and its rollback, on the restored copy of the live data."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
@@ -12,10 +13,11 @@ from pymilk.database.contents import (
     differing_tables,
     read_all_contents,
     read_contents,
+    read_positions,
     read_tables,
+    turned_back,
 )
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.archive import give_back
 from pymilk.deploy.evidence import Evidence, Rehearsed, StatementTime
 from pymilk.deploy.figures import (
     differing_figures,
@@ -23,9 +25,11 @@ from pymilk.deploy.figures import (
     read_state,
     read_violations,
 )
+from pymilk.deploy.give_back import give_back
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.script import run_script, run_verification
 from pymilk.problem import Problem
+from pymilk.project.migrations import Script
 
 _UNCHANGED = "Nothing was changed in the target: this was the copy."
 
@@ -107,7 +111,8 @@ def _up(connection: Connection, plan: Plan) -> tuple[tuple[StatementTime, ...], 
         violations = read_violations(connection, project.invariants)
         state = read_state(connection, project.state)
         existing = _tables_by_oid(connection)
-        statements = run_script(connection, plan.migration.up)
+        with _counting_on(connection, plan.migration.up):
+            statements = run_script(connection, plan.migration.up)
         locks = _locks(connection, existing)
         if plan.migration.verify is not None:
             run_verification(connection, plan.migration.verify)
@@ -138,7 +143,7 @@ def _down(
     if plan.migration.down is None:
         raise AssertionError("asked for only where there is a rollback")
     started = time.perf_counter()
-    with connection.transaction():
+    with connection.transaction(), _counting_on(connection, plan.migration.down):
         run_script(connection, plan.migration.down)
     seconds = time.perf_counter() - started
     restored = read_catalog(connection)
@@ -160,6 +165,20 @@ def _down(
             todo=f"Mend {plan.migration.down.path.name}.",
         )
     return seconds
+
+
+@contextmanager
+def _counting_on(connection: Connection, script: Script) -> Iterator[None]:
+    """Refuse a script that sets a sequence back: the next order would get a number twice."""
+    before = read_positions(connection, project_schemas(connection))
+    yield
+    back = turned_back(before, read_positions(connection, project_schemas(connection)))
+    if back:
+        raise RehearsalFailed(
+            f"{script.path.parent.name}/{script.path.name} sets sequences back: {', '.join(back)}.",
+            state=_UNCHANGED,
+            todo="Let them go on counting; the numbers after the last one are still free.",
+        )
 
 
 def _contents(connection: Connection) -> Mapping[str, Contents]:

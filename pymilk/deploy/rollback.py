@@ -10,12 +10,14 @@ no row can slip into them unseen.
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from psycopg import sql
 
-from pymilk.database.catalog import Catalog, read_catalog
+from pymilk.database.catalog import Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection
+from pymilk.database.contents import read_positions, turned_back
 from pymilk.database.history import forget_applied, lock_history, read_history
 from pymilk.database.ledger import (
     Entry,
@@ -26,7 +28,15 @@ from pymilk.database.ledger import (
     read_recorded_catalog,
     record,
 )
-from pymilk.deploy.archive import Loss, Vanishing, find_losses, find_vanishing, keep, keep_rows
+from pymilk.deploy.archive import (
+    CannotBeKept,
+    Loss,
+    Vanishing,
+    find_losses,
+    find_vanishing,
+    keep,
+    keep_rows,
+)
 from pymilk.deploy.evidence import State
 from pymilk.deploy.figures import differing_figures, read_state
 from pymilk.deploy.lock import only_deploy
@@ -122,7 +132,7 @@ def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
             except TouchedRows as signal:
                 tables = {*attempt.compared, *signal.tables}
                 attempt = replace(attempt, compared=tuple(sorted(tables)))
-            except (ScriptFailed, Refused) as problem:
+            except (ScriptFailed, Refused, CannotBeKept) as problem:
                 problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
                 if isinstance(problem, ScriptFailed):
                     problem.todo += _MEND.format(plan.migration.argument)
@@ -206,7 +216,9 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     keep(connection, version, losses)
     before = watch(connection, attempt.compared)
 
+    positions = read_positions(connection, project_schemas(connection))
     run_script(connection, attempt.down)
+    _refuse_turned_back(connection, attempt.down, positions)
 
     changed = changed_rows(connection, before)
     _refuse_losses(attempt, tuple(found.loss for found in changed))
@@ -290,6 +302,21 @@ def _refuse_losses(attempt: _Attempt, losses: tuple[Loss, ...]) -> None:
             "Rows would be lost:" + "".join(f"\n    {loss}" for loss in losses),
             todo="Keep them in the archive, from which the next deploy gives them back:"
             f" pymilk rollback {argument} --archive",
+        )
+
+
+def _refuse_turned_back(
+    connection: Connection, down: Script, before: Mapping[str, int | None]
+) -> None:
+    back = turned_back(before, read_positions(connection, project_schemas(connection)))
+    for sequence, position in back.items():
+        # Some ways of setting a sequence outlive the transaction: put it where it was.
+        connection.execute("select setval(%s, %s)", (sequence, position))
+    if back:
+        raise Refused(
+            f"{down.path.name} sets sequences back, so that numbers would be given twice:"
+            f" {', '.join(back)}.",
+            todo="Mend the rollback script; then: pymilk rollback … --mended.",
         )
 
 

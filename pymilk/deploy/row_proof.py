@@ -1,7 +1,8 @@
 """Prove that rows survive a script: which tables it wrote to, and which rows aren't what they were.
 
-Postgres counts what a transaction writes, so a table with no writes and the same file needs no
-look at its rows at all. Of the others a copy is made beforehand, in a second go, and compared.
+Postgres counts what a transaction writes, so a table with no writes, the same file and the same
+columns needs no look at its rows at all. Of the others a copy is made beforehand, in a second go,
+and compared.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from psycopg import sql
 from pymilk.database.catalog import project_schemas
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table, read_tables
-from pymilk.deploy.archive import Loss
+from pymilk.deploy.archive import Loss, texts
 
 
 class TouchedRows(Exception):  # noqa: N818 - a signal between attempts, never shown
@@ -29,13 +30,26 @@ class Watch:
 
     Attributes:
         counts: Table → rows that this transaction had written to it.
-        files: Table → its file on disk.
+        forms: Table → its file on disk and its columns.
         copies: Table → where its rows were copied.
     """
 
     counts: Mapping[str, int]
-    files: Mapping[str, int]
+    forms: Mapping[str, "_Form"]
     copies: Mapping[Table, sql.Identifier]
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Where a table's rows are: another file means a rewrite, another number another column."""
+
+    file: int
+    columns: Mapping[str, int]
+
+    def keeps_rows_of(self, before: "_Form") -> bool:
+        return self.file == before.file and all(
+            before.columns.get(name, number) == number for name, number in self.columns.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -55,9 +69,13 @@ def watch(connection: Connection, copied: tuple[str, ...]) -> Watch:
     """Note the state just before a script; the rows of the tables in `copied` are kept aside."""
     tables = read_tables(connection, project_schemas(connection))
     return Watch(
-        copies={t: _copy(connection, t) for t in tables if t.qualified in copied},
+        copies={
+            table: _copy(connection, table, number)
+            for number, table in enumerate(tables)
+            if table.qualified in copied
+        },
         counts=_write_counts(connection),
-        files=_files(connection),
+        forms=_forms(connection),
     )
 
 
@@ -74,10 +92,14 @@ def changed_rows(connection: Connection, before: Watch) -> tuple[Changed, ...]:
         if old is None:
             continue
         common = tuple(column for column in old.columns if column in table.columns)
-        columns = sql.SQL(", ").join(sql.Identifier(column) for column in common)
         query = sql.SQL(
-            "select {columns} from {copy} except all select {columns} from only {table}"
-        ).format(columns=columns, copy=before.copies[old], table=table.identifier)
+            "select {columns} from {copy} except all select {texts} from only {table}"
+        ).format(
+            columns=sql.SQL(", ").join(sql.Identifier(column) for column in common),
+            texts=texts(common),
+            copy=before.copies[old],
+            table=table.identifier,
+        )
         rows = connection.execute(
             sql.SQL("select left(x::text, 72) from ({}) as x").format(query)
         ).fetchall()
@@ -88,11 +110,11 @@ def changed_rows(connection: Connection, before: Watch) -> tuple[Changed, ...]:
 
 
 def _refuse_untold_writes(connection: Connection, before: Watch) -> None:
-    counts, files = _write_counts(connection), _files(connection)
-    written = {name for name, count in counts.items() if count != before.counts.get(name, 0)}
-    written |= {name for name, file in files.items() if before.files.get(name, file) != file}
-    copied = {table.qualified for table in before.copies}
-    untold = tuple(sorted((written & set(files) & set(before.files)) - copied))
+    counts, forms = _write_counts(connection), _forms(connection)
+    stay = set(forms) & set(before.forms)
+    written = {name for name in stay if counts.get(name, 0) != before.counts.get(name, 0)}
+    written |= {name for name in stay if not forms[name].keeps_rows_of(before.forms[name])}
+    untold = tuple(sorted(written - {table.qualified for table in before.copies}))
     if untold:
         raise TouchedRows(untold)
 
@@ -111,22 +133,24 @@ def _write_counts(connection: Connection) -> Mapping[str, int]:
     return dict(rows)
 
 
-def _files(connection: Connection) -> Mapping[str, int]:
-    """Table → file on disk; a table that is rewritten or truncated gets another one."""
+def _forms(connection: Connection) -> Mapping[str, _Form]:
     rows = connection.execute(
-        "select n.nspname || '.' || c.relname, c.relfilenode::bigint from pg_class as c"
-        " inner join pg_namespace as n on c.relnamespace = n.oid"
+        "select n.nspname || '.' || c.relname, c.relfilenode::bigint, ("
+        "   select coalesce(jsonb_object_agg(t.attname, t.attnum), '{}') from pg_attribute as t"
+        "   where t.attrelid = c.oid and t.attnum > 0 and not t.attisdropped)"
+        " from pg_class as c inner join pg_namespace as n on c.relnamespace = n.oid"
         " where c.relkind = 'r' and n.nspname = any(%s)",
         (list(project_schemas(connection)),),
     ).fetchall()
-    return dict(rows)
+    return {name: _Form(file, columns) for name, file, columns in rows}
 
 
-def _copy(connection: Connection, table: Table) -> sql.Identifier:
-    name = f"pymilk_copy_{table.schema}_{table.name}"[:63]
+def _copy(connection: Connection, table: Table, number: int) -> sql.Identifier:
+    """Copy the values as text: not every type can be compared, and the script may drop types."""
+    name = f"pymilk_copy_{number}"
     connection.execute(
-        sql.SQL("create temporary table {} on commit drop as table only {}").format(
-            sql.Identifier(name), table.identifier
+        sql.SQL("create temporary table {} on commit drop as select {} from only {}").format(
+            sql.Identifier(name), texts(table.columns), table.identifier
         )
     )
     return sql.Identifier("pg_temp", name)
