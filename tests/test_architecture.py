@@ -1,6 +1,7 @@
 """The laws of ARCHITECTURE.md that the files themselves can break."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,3 +78,19 @@ def test_a_migration_can_be_undone_and_verified_or_says_why_not(migration: objec
 def test_a_gap_has_its_page_and_a_page_its_gap() -> None:
     gaps = {f"gap_{m.gap}" for m in load_migrations(ROOT / "supabase") if m.gap}
     assert gaps == {path.stem for path in (ROOT / "docs" / "gaps").glob("*.md")}
+
+
+def test_every_test_that_the_documents_name_is_there() -> None:
+    named = {
+        name
+        for page in (ROOT / "README.md", ROOT / "ARCHITECTURE.md")
+        for name in re.findall(r"`(tests/[^`]+)`", page.read_text(encoding="utf-8"))
+    }
+    assert len(named) > len(FLOORS)
+    missing = set()
+    for name in named:
+        file, _, test = name.partition("::")
+        path = ROOT / file
+        if not path.exists() or (test and f" {test}" not in path.read_text(encoding="utf-8")):
+            missing.add(name)
+    assert not missing
