@@ -283,13 +283,14 @@ def window_check(policy: Policy, now: datetime, *, seconds_needed: float) -> Che
             " needed, as rehearsed.",
             f"Next: {following}.",
         )
-    if window[0].time() == window[1].time():
+    if left > timedelta(days=6):
         return "always open here"
     return f"open until {window[1]:%H:%M} {policy.time_zone}"
 
 
 def _soak(look: Look) -> Check | str:
-    entry = latest(look.entries, Kind.DEPLOY)
+    live = {row.version for row in look.history}
+    entry = latest(tuple(e for e in look.entries if e.version in live), Kind.DEPLOY)
     policy = look.plan.policy
     if entry is None or policy.soak_hours == 0:
         return "nothing has to soak"

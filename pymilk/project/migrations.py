@@ -196,7 +196,7 @@ def refuse_what_cannot_be_one_transaction(script: Script) -> None:
         else:
             continue
         raise UsageProblem(
-            f"{script.path.name}, line {statement.line}: {what}.",
+            f"{script.path.parent.name}/{script.path.name}, line {statement.line}: {what}.",
             state="No database was touched.",
             todo="Each script runs in one transaction, with its proof: take that statement out.",
         )

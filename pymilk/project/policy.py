@@ -68,13 +68,24 @@ class Policy(BaseModel):
         return self
 
     def window_at(self, moment: datetime) -> tuple[datetime, datetime] | None:
-        """The window (opens, closes) that `moment` falls into, or none."""
+        """The window (opens, closes) that `moment` falls into, or none.
+
+        Where one closes as the next one opens they are one window, of a week at most.
+        """
         local = moment.astimezone(ZoneInfo(self.time_zone))
         for days_back in (0, 1):
             opens, closes = self._window_of(local - timedelta(days=days_back))
             if self._opens_on(opens) and opens <= local < closes:
-                return opens, closes
+                return opens, self._closes_at_last(closes)
         return None
+
+    def _closes_at_last(self, closes: datetime) -> datetime:
+        for _ in WEEKDAYS:
+            opens, later = self._window_of(closes)
+            if opens != closes or not self._opens_on(opens):
+                break
+            closes = later
+        return closes
 
     def next_window(self, moment: datetime) -> datetime:
         """When the next window opens after `moment`."""

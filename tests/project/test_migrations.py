@@ -157,7 +157,7 @@ def test_what_would_end_our_transaction_is_refused_with_its_line(statement: str)
     with pytest.raises(UsageProblem) as refused:
         refuse_what_cannot_be_one_transaction(script)
     line = 5 if "\n" in statement else 4
-    assert refused.value.happened.startswith(f"1_a.sql, line {line}: ")
+    assert refused.value.happened.startswith(f"migrations/1_a.sql, line {line}: ")
 
 
 @pytest.mark.parametrize(

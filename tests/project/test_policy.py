@@ -82,9 +82,21 @@ def test_a_window_in_the_middle_of_the_day() -> None:
     assert NOON.window_at(at + timedelta(minutes=90)) is None
 
 
-def test_without_a_window_it_is_always_open() -> None:
-    assert ALWAYS.window_at(datetime(2025, 9, 15, 0, 0, tzinfo=UTC)) is not None
-    assert ALWAYS.window_at(datetime(2025, 9, 15, 23, 59, 59, tzinfo=UTC)) is not None
+@pytest.mark.parametrize("clock", ["00:00", "12:00", "23:59:59"])
+def test_without_a_window_it_is_always_open(clock: str) -> None:
+    now = datetime.fromisoformat(f"2025-09-15T{clock}+00:00")
+    window = ALWAYS.window_at(now)
+    assert window is not None
+    assert window[1] - now > timedelta(days=6)
+
+
+def test_windows_that_meet_are_one() -> None:
+    policy = Policy.model_validate({"window_days": ["sat", "sun"]})
+    window = policy.window_at(datetime(2025, 9, 20, 10, 0, tzinfo=UTC))
+    assert window == (
+        datetime(2025, 9, 20, tzinfo=UTC),
+        datetime(2025, 9, 22, tzinfo=UTC),
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +146,7 @@ def test_a_window_holds_its_own_moment(policy: Policy, moment: datetime) -> None
     if window is not None:
         opens, closes = (edge.astimezone(UTC) for edge in window)
         assert opens <= moment < closes
-        assert closes - opens <= timedelta(hours=25)
+        assert closes - opens <= timedelta(days=8, hours=1)
 
 
 def project(tmp_path: Path, text: str) -> Project:

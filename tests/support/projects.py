@@ -174,6 +174,11 @@ class Toy:
         self.down(down)
         self.verify(verify)
 
+    def gap_at(self, stem: str) -> None:
+        """Write another migration, with its pairs, that changes nothing."""
+        for write in (self.up, self.down, self.verify):
+            write("select 1;", stem=stem)
+
     def settings(self, text: str) -> None:
         """Write pyproject.toml."""
         (self.root / "pyproject.toml").write_text(text, encoding="utf-8")
