@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from pymilk.database import postmaster
+from pymilk.database.postmaster import Postmaster
 from pymilk.database.programs import Programs
 from pymilk.database.running_as import Account
 from pymilk.problem import Problem, TryAgainLater
@@ -33,7 +34,7 @@ _STOP_SECONDS = 60
 _INITDB_SECONDS = 120
 _ORPHAN_SECONDS = 15
 _LOG_BYTES = 4 * 1024 * 1024
-_STATUS_LINE = 7  # of postmaster.pid, counted from 0; older lines name pid, folder, port, socket
+_SOCKET = f".s.PGSQL.{_PORT}"
 
 # What a server says before the telling part of a line, and the lines that tell nothing.
 _LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\d .*?\] .*?(?=[A-Z]+: )")
@@ -75,8 +76,8 @@ class Cluster:
 
         Always under /tmp, whatever TMPDIR says: a later command must find it again.
         """
-        name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
-        return Path("/tmp") / f"pymilk-{name}"  # noqa: S108 - private and checked before use
+        server = self._server()
+        return self._own_socket_directory if server is None else server.socket_directory
 
     def url(self, database: str, user: str) -> str:
         """The libpq URL of a database on this server, through its socket."""
@@ -86,18 +87,11 @@ class Cluster:
 
     def answers(self) -> bool:
         """Whether the server is up and takes connections; costs less than a millisecond."""
-        try:
-            lines = self._pid_file.read_text().splitlines()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        if len(lines) <= _STATUS_LINE or lines[_STATUS_LINE].strip() != "ready":
-            return False
-        # Of a server that was killed the file says so still, and its children may hold the socket
-        # for a moment.
-        if self._postmaster() is None:
+        server = self._server()
+        if server is None or not server.is_ready:
             return False
         with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(str(self._socket)) == 0
+            return probe.connect_ex(str(server.socket_directory / _SOCKET)) == 0
 
     def create(self, settings: Sequence[Setting]) -> None:
         """Make the data folder; the place must exist and be the account's.
@@ -137,14 +131,10 @@ class Cluster:
             Problem: it did not start.
             TryAgainLater: it is still recovering.
         """
-        self._make_socket_directory()
         if self._comes_up():
             return
-        self._end_server_of_removed_data()
-        # Postgres would not start for a file that names another process by now. Its shared memory
-        # still protects the data from children of a server that was killed.
-        self._pid_file.unlink(missing_ok=True)
-        self._socket_lock.unlink(missing_ok=True)
+        self._make_socket_directory()
+        self._clear_the_way()
         self._turn_log_over()
         deadline = time.monotonic() + _ORPHAN_SECONDS
         while not self._start_once(may_retry=time.monotonic() < deadline):
@@ -156,27 +146,28 @@ class Cluster:
         Raises:
             Problem: it did not stop.
         """
-        pid = self._postmaster()
-        if pid is None:
+        server = self._server()
+        if server is None:
             return
-        if not postmaster.stop(pid, self.socket_directory, seconds=_STOP_SECONDS):
+        if not server.stop(seconds=_STOP_SECONDS):
             raise Problem(
                 f"Postgres did not stop within {_STOP_SECONDS} s.",
                 state="It has been told to stop and is about to; its data are whole.",
                 todo=f"Read {self.log} for what holds it up, and run the same command again.",
             )
         with suppress(OSError):
-            self.socket_directory.rmdir()
+            server.socket_directory.rmdir()
 
     def kill(self) -> None:
         """End the server at once, without care for its data: they are about to be removed."""
-        pid = self._postmaster()
-        if pid is not None:
-            postmaster.kill(pid, self.socket_directory)
+        server = self._server()
+        if server is not None:
+            server.kill()
+            shutil.rmtree(server.socket_directory, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove the place and the socket's folder; the server must have ended."""
-        shutil.rmtree(self.socket_directory, ignore_errors=True)
+        shutil.rmtree(self._own_socket_directory, ignore_errors=True)
         if self.data.exists():
             # At once, so that an interruption leaves no half of a data folder.
             self.data.rename(self.removed)
@@ -209,7 +200,7 @@ class Cluster:
                 "--wait",
                 f"--timeout={_START_SECONDS}",
                 "--silent",
-                f"--options=-k {self.socket_directory}",
+                f"--options=-k {self._own_socket_directory}",
             ],
             seconds=_START_SECONDS + 10,
         )
@@ -220,12 +211,6 @@ class Cluster:
         if may_retry and "still in use" in words:
             # The server was killed; the last of its children are about to notice and go.
             return False
-        if self._postmaster() is not None:
-            raise TryAgainLater(
-                f"Postgres is still recovering after {_START_SECONDS} s: {words}",
-                state="Its data are being recovered; nothing is lost.",
-                todo=f"Wait, watch {self.log}, and run the same command again.",
-            )
         raise Problem(
             f"Postgres did not start: {words}",
             state=f"It is not running; its data in {self.data} were not touched.",
@@ -233,49 +218,59 @@ class Cluster:
         )
 
     @property
-    def _pid_file(self) -> Path:
-        return self.data / "postmaster.pid"
+    def _own_socket_directory(self) -> Path:
+        # By one name, whichever way the path was written.
+        name = hashlib.sha256(os.fsencode(self.data.resolve())).hexdigest()[:16]
+        return Path("/tmp") / f"pymilk-{name}"  # noqa: S108 - private and checked before use
 
-    @property
-    def _socket(self) -> Path:
-        return self.socket_directory / f".s.PGSQL.{_PORT}"
-
-    @property
-    def _socket_lock(self) -> Path:
-        return self.socket_directory / f".s.PGSQL.{_PORT}.lock"
-
-    def _postmaster(self) -> int | None:
-        """The process id of our server, if it lives."""
-        return postmaster.find(self._pid_file, self.socket_directory)
+    def _server(self) -> Postmaster | None:
+        """The server that serves our data now, if one lives."""
+        return postmaster.serving(self.data, self._own_socket_directory)
 
     def _comes_up(self) -> bool:
-        """Whether a server that is there already takes connections, now or when it has started."""
+        """Whether a server that lives already takes connections, now or when it has started.
+
+        Raises:
+            TryAgainLater: it goes on living without taking any.
+        """
         deadline = time.monotonic() + _START_SECONDS
-        while self._postmaster() is not None and time.monotonic() < deadline:
+        while self._server() is not None:
             if self.answers():
                 return True
+            if time.monotonic() > deadline:
+                raise TryAgainLater(
+                    f"Postgres takes no connections after {_START_SECONDS} s.",
+                    state="It lives: it may be recovering. Nothing is lost.",
+                    todo=f"Wait, watch {self.log}, and run the same command again.",
+                )
             time.sleep(0.01)
         return False
 
-    def _end_server_of_removed_data(self) -> None:
-        """End a server that still holds our socket after its folder was removed by hand."""
-        pid = postmaster.find(self._socket_lock, self.socket_directory)
-        if pid is not None:
-            postmaster.kill(pid, self.socket_directory)
+    def _clear_the_way(self) -> None:
+        """Remove what would keep Postgres from starting though no server serves our data."""
+        lock = self._own_socket_directory / f"{_SOCKET}.lock"
+        of_removed_data = postmaster.holding(lock)
+        if of_removed_data is not None:
+            of_removed_data.kill()  # its folder was removed by hand
+        # They name a process that ended, or another one by now. Shared memory still protects the
+        # data from the children of a server that was killed.
+        lock.unlink(missing_ok=True)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _make_socket_directory(self) -> None:
-        folder = self.socket_directory
+        folder = self._own_socket_directory
         try:
             self.account.make_private(folder)
         except FileExistsError:
             found = folder.lstat()
             private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == stat.S_IRWXU
-            if found.st_uid != self.account.uid or not private:
+            if not private or found.st_uid not in {self.account.uid, os.geteuid()}:
                 raise Problem(
                     f"The folder for Postgres's socket, {folder}, is not a private one of ours.",
                     state="Postgres was not started.",
                     todo="Find out who made it, remove it, and run the same command again.",
                 ) from None
+            self.account.take(folder)
 
     def _turn_log_over(self) -> None:
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:

@@ -1,20 +1,27 @@
 """A Postgres 18 of our own, shaped like a Supabase project, in a folder and behind a socket."""
 
-import hashlib
 import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pymilk.database import lockfile
 from pymilk.database.cluster import SUPERUSER, Cluster, Setting
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
+from pymilk.database.place import (
+    find_place,
+    forget_place,
+    make_place,
+    noted_place,
+    refuse_strangers,
+    unusable,
+)
 from pymilk.database.programs import find_programs
-from pymilk.database.running_as import Account, own_place, programs_reached_by, server_account
+from pymilk.database.running_as import programs_reached_by, server_account
 from pymilk.problem import Problem
 
 _EVERYWHERE: tuple[Setting, ...] = (
@@ -78,8 +85,12 @@ class EmbeddedServer:
             if self.running():
                 return
             account = server_account()
-            place = self._place() or self._make_place(account)
-            cluster = Cluster(place, programs_reached_by(account, find_programs()), account)
+            try:
+                place = find_place(self.directory) or make_place(self.directory, account)
+                programs = programs_reached_by(account, find_programs())
+            except OSError as error:
+                raise unusable(self.directory, str(error)) from error
+            cluster = Cluster(place, programs, account)
             if not cluster.data.exists():
                 self._create(cluster)
             cluster.start()
@@ -116,10 +127,10 @@ class EmbeddedServer:
         if not self.directory.is_dir():
             return
         with self._locked():
-            place = self._place()
+            place = noted_place(self.directory)
             if place is not None and place.exists():
                 _remove(Cluster(place, find_programs(), server_account()))
-            self._note.unlink(missing_ok=True)
+            forget_place(self.directory)
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         """The libpq URL of a database on this server, through a socket that only we can reach.
@@ -140,80 +151,29 @@ class EmbeddedServer:
             )
         return cluster.url(database, user)
 
-    @property
-    def _near(self) -> Path:
-        """The place for the data in the folder itself."""
-        return self.directory / "server"
-
-    @property
-    def _note(self) -> Path:
-        """The file that names the place where the data are, when they are elsewhere."""
-        return self.directory / "place"
-
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        try:
-            if not self.directory.is_dir():
-                self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                if os.geteuid() == 0:
-                    # New and ours: passed through by name, so that Postgres's user gets by.
-                    self.directory.chmod(0o711)
-        except OSError as error:
-            raise self._unusable(error.strerror or str(error)) from error
-        self._refuse_strangers()
-        with lockfile.held(self.directory / "lock"):
+        with ExitStack() as locked:
+            try:
+                if not self.directory.is_dir():
+                    self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    if os.geteuid() == 0:
+                        # New and ours: passed through by name, so that Postgres's user gets by.
+                        self.directory.chmod(0o711)
+                refuse_strangers(self.directory)
+                locked.enter_context(lockfile.held(self.directory / "lock"))
+            except OSError as error:
+                raise unusable(self.directory, str(error)) from error
             yield
-
-    def _refuse_strangers(self) -> None:
-        if self.directory.stat().st_uid != os.geteuid():
-            raise self._unusable("it belongs to another user")
-
-    def _unusable(self, why: str) -> Problem:
-        return Problem(
-            f"The embedded Postgres's folder {self.directory} can't be used: {why}.",
-            state="Nothing was started, stopped or removed.",
-            todo="Run this as the user it belongs to, or choose another folder.",
-        )
-
-    def _place(self) -> Path | None:
-        """The place of the data, if one was made before."""
-        if not self.directory.is_dir():
-            return None
-        self._refuse_strangers()
-        if self._note.exists():
-            return Path(self._note.read_text())
-        return self._near if self._near.exists() else None
 
     def _cluster(self) -> Cluster | None:
         """What was made before, if anything was."""
-        place = self._place()
-        if place is None:
-            return None
-        if not place.exists():
-            raise Problem(
-                f"The data of the embedded Postgres are gone: {self._note} says that they were in "
-                f"{place}, which is not there any more.",
-                state="No database is running.",
-                todo=f"Bring {place} back, or start anew: pymilk db reset",
-            )
-        return Cluster(place, find_programs(), server_account())
-
-    def _make_place(self, account: Account) -> Path:
-        account.make_private(self._near)
-        if account.reaches(self._near):
-            return self._near
-        self._near.rmdir()
-        digest = hashlib.sha256(os.fsencode(self.directory.resolve())).hexdigest()[:16]
-        place = own_place(digest)
-        if place.exists():
-            # Of a folder that was here before, and was removed by hand.
-            _remove(Cluster(place, find_programs(), account))
-        account.make_private(place)
-        self._note.write_text(str(place))
-        return place
+        place = find_place(self.directory)
+        return None if place is None else Cluster(place, find_programs(), server_account())
 
     def _create(self, cluster: Cluster) -> None:
         """Make the data in a place of their own, and move them here when they are complete."""
+        cluster.account.take(cluster.place)
         _remove_unfinished(cluster)
         # By another name each time: of a command that was killed, initdb may still be at work.
         place = cluster.place / f"{_NEW}{secrets.token_hex(4)}"

@@ -60,6 +60,8 @@ class Account:
             errors="replace",
             # PGDATA, PGPORT, LC_MESSAGES and the like would change what Postgres does and says.
             env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            # Ctrl-C in the terminal is for us to handle.
+            start_new_session=True,
             user=None if self.is_ours else self.uid,
             group=None if self.is_ours else self.gid,
             extra_groups=None if self.is_ours else [],
@@ -84,6 +86,14 @@ class Account:
             OSError: it can't be made.
         """
         folder.mkdir(mode=0o700)
+        self.take(folder)
+
+    def take(self, folder: Path) -> None:
+        """Make a folder of ours this user's.
+
+        Raises:
+            OSError: it can't be.
+        """
         if not self.is_ours:
             os.chown(folder, self.uid, self.gid)
 

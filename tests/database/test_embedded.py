@@ -248,6 +248,37 @@ def test_a_folder_removed_by_hand_while_it_runs_begins_anew(server: EmbeddedServ
     assert len(_postmasters(socket)) == 1
 
 
+def test_any_path_to_the_folder_leads_to_the_server(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.start()
+    link = tmp_path / "link"
+    link.symlink_to(server.directory.parent)
+    monkeypatch.chdir(server.directory.parent)
+    for path in (link / server.directory.name, Path(server.directory.name)):
+        other = EmbeddedServer(path)
+        assert other.running()
+        other.start()
+        assert other.url() == server.url()
+
+
+def test_a_folder_renamed_while_it_runs_keeps_its_server(new: EmbeddedServer) -> None:
+    new.start()
+    _write_note(new)
+    first = _begin(new)
+    renamed = EmbeddedServer(new.directory.with_name("renamed"))
+    new.directory.rename(renamed.directory)
+    try:
+        assert renamed.running()
+        renamed.start()
+        assert _begin(renamed) == first
+        renamed.stop()
+        renamed.start()
+        assert _note(renamed) == "kept"
+    finally:
+        renamed.destroy()
+
+
 def test_a_copied_folder_is_another_server(server: EmbeddedServer, reachable: Path) -> None:
     server.start()
     _write_note(server)
@@ -297,6 +328,17 @@ def test_a_socket_folder_of_somebody_else_is_not_trusted(server: EmbeddedServer)
 def test_the_url_of_nothing_is_refused(new: EmbeddedServer) -> None:
     with pytest.raises(Problem, match="There is no embedded Postgres"):
         new.url()
+
+
+def test_data_that_were_elsewhere_and_are_gone_are_missed(tmp_path: Path) -> None:
+    """Not made anew in silence: somebody counted on them."""
+    server = EmbeddedServer(tmp_path)
+    (tmp_path / "place").write_text(str(tmp_path / "elsewhere"))
+    with pytest.raises(Problem, match="are gone"):
+        server.start()
+    server.destroy()
+    server.start()
+    server.destroy()
 
 
 def test_a_folder_that_can_not_be_made_is_a_problem(tmp_path: Path) -> None:
@@ -359,6 +401,13 @@ def _note(server: EmbeddedServer) -> str:
 def _setting(server: EmbeddedServer, name: str) -> str:
     with psycopg.connect(server.url(user="supabase_admin")) as session:
         row = session.execute("select current_setting(%s)", (name,)).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _begin(server: EmbeddedServer) -> str:
+    with psycopg.connect(server.url()) as session:
+        row = session.execute("select pg_postmaster_start_time()::text").fetchone()
     assert row is not None
     return str(row[0])
 
