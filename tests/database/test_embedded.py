@@ -175,8 +175,23 @@ def test_it_recovers_after_its_processes_were_killed(server: EmbeddedServer) -> 
     busy.execute("insert into public.note values ('not committed')")
     os.kill(_postmaster(server), signal.SIGKILL)
     _wait_until(lambda: not server.running())
-    # Its children may not have noticed yet.
     server.start()
+    assert _note(server) == "kept"
+    busy.close()
+
+
+def test_it_waits_for_the_last_children_of_a_killed_server(server: EmbeddedServer) -> None:
+    server.start()
+    _write_note(server)
+    busy = psycopg.connect(server.url())
+    os.kill(busy.info.backend_pid, signal.SIGSTOP)
+    os.kill(_postmaster(server), signal.SIGKILL)
+    _wait_until(lambda: not server.running())
+    starter = _python(START, server)
+    log = server.directory / "server" / "server.log"
+    _wait_until(lambda: "still in use" in log.read_text())
+    os.kill(busy.info.backend_pid, signal.SIGCONT)
+    _all_succeed([starter])
     assert _note(server) == "kept"
     busy.close()
 
