@@ -7,15 +7,20 @@ from psycopg import sql
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table
 from pymilk.deploy.evidence import State, Violations
+from pymilk.deploy.script import read_query
 from pymilk.project.migrations import Script
 
 
 def read_state(connection: Connection, queries: Iterable[Script]) -> State:
-    """Run the state queries: the first column is the key, the others are figures."""
+    """Run the state queries: the first column is the key, the others are figures.
+
+    Raises:
+        ScriptFailed: One of them can't be run.
+    """
     return {
         query.path.stem: {
             str(row[0]): tuple(str(value) for value in row[1:])
-            for row in connection.execute(query.text.encode()).fetchall()
+            for row in read_query(connection, query)
         }
         for query in queries
     }
@@ -32,11 +37,14 @@ def differing_figures(before: State, after: State) -> tuple[str, ...]:
 
 
 def read_violations(connection: Connection, queries: Iterable[Script]) -> Violations:
-    """Run the invariant queries; every row is a violation."""
+    """Run the invariant queries; every row is a violation.
+
+    Raises:
+        ScriptFailed: One of them can't be run.
+    """
     return {
         query.path.stem: frozenset(
-            tuple(str(value) for value in row)
-            for row in connection.execute(query.text.encode()).fetchall()
+            tuple(str(value) for value in row) for row in read_query(connection, query)
         )
         for query in queries
     }

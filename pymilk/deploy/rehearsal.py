@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
-from pymilk.database.connection import Connection, connect
+from pymilk.database.connection import Connection, connect, first_line
 from pymilk.database.contents import (
     Contents,
     Table,
@@ -27,7 +27,7 @@ from pymilk.deploy.figures import (
 )
 from pymilk.deploy.give_back import give_back
 from pymilk.deploy.plan import Bench, Plan
-from pymilk.deploy.script import run_script, run_verification
+from pymilk.deploy.script import NOT_NOW, ScriptFailed, run_script, run_verification
 from pymilk.problem import Problem
 from pymilk.project.migrations import Script
 
@@ -68,28 +68,43 @@ def rehearse(plan: Plan, bench: Bench) -> Rehearsed:
         ScriptFailed: A script of the migration failed.
     """
     with connect(bench.owner_url, purpose="rehearsal") as connection:
-        before = read_catalog(connection)
-        tables = read_tables(connection, project_schemas(connection))
-        contents = read_all_contents(connection, tables)
-        started = time.perf_counter()
-        statements, locks = _up(connection, plan)
-        up_seconds = time.perf_counter() - started
-        after = read_catalog(connection)
-        changed = _changed_tables(connection, tables, contents)
-        down_seconds = None
-        if plan.migration.down is not None:
-            down_seconds = _down(connection, plan, before, contents)
-            _up(connection, plan)
-            with connection.transaction():
-                give_back(connection, plan.migration.version)
-            again = after.difference(read_catalog(connection))
-            if again:
-                raise RehearsalFailed(
-                    "Deployed a second time, the schema isn't the same as the first time: "
-                    + "; ".join(again.sentences()),
-                    state=_UNCHANGED,
-                    todo="Make the migration's result independent of what was there before.",
-                )
+        try:
+            return _rehearse(connection, plan)
+        except ScriptFailed as problem:
+            problem.state = _UNCHANGED
+            raise
+        except NOT_NOW as error:
+            # Nobody else is on the copy: on the live database it would be tried again for ever.
+            raise RehearsalFailed(
+                f"A script raises what says 'try again': {first_line(error)}",
+                state=_UNCHANGED,
+                todo="Raise another SQLSTATE: 40001, 40P01 and 55P03 are Postgres's own.",
+            ) from error
+
+
+def _rehearse(connection: Connection, plan: Plan) -> Rehearsed:
+    before = read_catalog(connection)
+    tables = read_tables(connection, project_schemas(connection))
+    contents = read_all_contents(connection, tables)
+    started = time.perf_counter()
+    statements, locks = _up(connection, plan)
+    up_seconds = time.perf_counter() - started
+    after = read_catalog(connection)
+    changed = _changed_tables(connection, tables, contents)
+    down_seconds = None
+    if plan.migration.down is not None:
+        down_seconds = _down(connection, plan, before, contents)
+        _up(connection, plan)
+        with connection.transaction():
+            give_back(connection, plan.migration.version)
+        again = after.difference(read_catalog(connection))
+        if again:
+            raise RehearsalFailed(
+                "Deployed a second time, the schema isn't the same as the first time: "
+                + "; ".join(again.sentences()),
+                state=_UNCHANGED,
+                todo="Make the migration's result independent of what was there before.",
+            )
     return Rehearsed(before, after, up_seconds, down_seconds, statements, locks, changed)
 
 

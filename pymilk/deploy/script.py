@@ -1,15 +1,17 @@
 """Run a project's script in the caller's transaction, statement by statement."""
 
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
 
 import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
 
 from pymilk.database.connection import Connection
 from pymilk.deploy.evidence import StatementTime
 from pymilk.problem import Problem
 from pymilk.project.migrations import Script
+from pymilk.project.statements import Statement
 
 
 class ScriptFailed(Problem):
@@ -23,26 +25,49 @@ NOT_NOW = (
     psycopg.errors.SerializationFailure,
 )
 
+_CHECK_DEFERRED = Statement("set constraints all immediate", 0, 0, ())
+
+# First words of statements that may change a setting.
+_MAY_SET = frozenset({"set", "reset", "select", "do", "call", "discard"})
+
 
 def run_script(connection: Connection, script: Script) -> tuple[StatementTime, ...]:
     """Run every statement; settings that the script made for itself don't outlive it.
+
+    Nor does it get to queue for locks longer than its caller chose: files that were made by
+    pg_dump begin with `set lock_timeout = 0`.
 
     Raises:
         ScriptFailed: A statement failed, with its line and what Postgres said.
         psycopg.Error: One of `NOT_NOW`, or a lost connection.
     """
     times = []
-    search_path = _search_path(connection)
+    settings = _settings(connection)
     for statement in script.statements:
         started = time.perf_counter()
-        _guard(script, statement.line, partial(connection.execute, statement.text.encode()))
+        _guard(connection, script, statement)
         words = " ".join(statement.words[:4])
         times.append(StatementTime(statement.line, words, time.perf_counter() - started))
+        if statement.words[:1] and statement.words[0] in _MAY_SET:
+            _hold_lock_timeout(connection, settings)
     # Deferred constraints speak now, while everything can still be refused.
-    _guard(script, 0, partial(connection.execute, "set constraints all immediate"))
+    _guard(connection, script, _CHECK_DEFERRED)
     connection.execute("reset role")
-    connection.execute("select set_config('search_path', %s, true)", (search_path,))
+    _restore(connection, settings)
     return tuple(times)
+
+
+def read_query(connection: Connection, script: Script) -> list[TupleRow]:
+    """The rows of a project's query, its last statement; none where it is empty.
+
+    Raises:
+        ScriptFailed: It can't be run.
+        psycopg.Error: One of `NOT_NOW`, or a lost connection.
+    """
+    rows: list[TupleRow] = []
+    for statement in script.statements:
+        rows = _guard(connection, script, statement).fetchall()
+    return rows
 
 
 def run_verification(connection: Connection, script: Script) -> float:
@@ -57,20 +82,46 @@ def run_verification(connection: Connection, script: Script) -> float:
     return time.perf_counter() - started
 
 
-def _search_path(connection: Connection) -> str:
-    row = connection.execute("select current_setting('search_path')").fetchone()
-    return str(row[0]) if row else ""
+def _settings(connection: Connection) -> Mapping[str, str]:
+    """What this session has set, and not got from the server."""
+    rows = connection.execute(
+        "select name, current_setting(name) from pg_catalog.pg_settings"
+        " where source = 'session' and name not in ('role', 'transaction_isolation')"
+    ).fetchall()
+    return dict(rows)
 
 
-def _guard(script: Script, line: int, run: Callable[[], object]) -> None:
+def _restore(connection: Connection, settings: Mapping[str, str]) -> None:
+    now = _settings(connection)
+    for name in now.keys() - settings.keys():
+        connection.execute(sql.SQL("reset {}").format(sql.Identifier(name)))
+    for name, value in settings.items():
+        if now.get(name) != value:
+            connection.execute("select set_config(%s, %s, false)", (name, value))
+
+
+def _hold_lock_timeout(connection: Connection, settings: Mapping[str, str]) -> None:
+    """A shorter one is the script's own business."""
+    allowed = settings.get("lock_timeout", "0")
+    connection.execute(
+        "select set_config('lock_timeout', %s, true) from pg_catalog.pg_settings"
+        " where name = 'lock_timeout' and %s <> '0'"
+        " and (setting = '0' or setting::bigint > extract(epoch from %s::interval) * 1000)",
+        (allowed, allowed, allowed),
+    )
+
+
+def _guard(
+    connection: Connection, script: Script, statement: Statement
+) -> psycopg.Cursor[TupleRow]:
     try:
-        run()
+        return connection.execute(statement.text.encode())
     except NOT_NOW:
         raise
-    except psycopg.OperationalError:
-        raise  # the connection; who holds it can say what it means
     except psycopg.Error as error:
-        at = f", line {_line(error, script, line)}" if line else ""
+        if connection.closed:
+            raise  # who holds the connection can say what it means
+        at = f", line {_line(error, statement)}" if statement.line else ""
         detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
         raise ScriptFailed(
             f"{script.path.parent.name}/{script.path.name}{at}:"
@@ -79,23 +130,9 @@ def _guard(script: Script, line: int, run: Callable[[], object]) -> None:
         ) from error
 
 
-def _line(error: psycopg.Error, script: Script, start: int) -> int:
+def _line(error: psycopg.Error, statement: Statement) -> int:
     """The line of the file that Postgres pointed at, or the statement's first."""
     position = error.diag.statement_position
     if position is None:
-        return start
-    statement = next(found for found in script.statements if found.line == start)
-    offset = statement.text.count("\n", 0, int(position) - 1)
-    lines_of_comment = _leading_lines(statement.text)
-    return start + offset - lines_of_comment
-
-
-def _leading_lines(text: str) -> int:
-    """How many lines of comments and blanks stand before a statement's first word."""
-    depth = 0
-    for number, line in enumerate(text.splitlines()):
-        stripped = line.strip()
-        depth += stripped.count("/*") - stripped.count("*/")
-        if stripped and not stripped.startswith(("--", "/*")) and depth == 0:
-            return number
-    return 0
+        return statement.line
+    return statement.starts + statement.text.count("\n", 0, int(position) - 1)

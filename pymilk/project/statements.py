@@ -35,11 +35,13 @@ class Statement:
     Attributes:
         text: The statement with the comments before it, without its `;`.
         line: The line (from 1) of its first word that isn't a comment.
+        starts: The line that `text` starts on, with a comment perhaps.
         words: Its first keywords, lower-case, to tell what kind it is.
     """
 
     text: str
     line: int
+    starts: int
     words: tuple[str, ...]
 
 
@@ -79,8 +81,10 @@ def _statements(sql: str) -> Iterator[Statement]:
 
 
 def _statement(sql: str, start: int, end: int, first_word: int, words: list[str]) -> Statement:
+    text = sql[start:end].strip()
     line = sql.count("\n", 0, first_word) + 1
-    return Statement(sql[start:end].strip(), line, tuple(words[:_WORDS]))
+    starts = line - text.count("\n", 0, first_word - sql.index(text, start))
+    return Statement(text, line, starts, tuple(words[:_WORDS]))
 
 
 def _atomic_depth(atomic: int, word: str, words: list[str]) -> int:

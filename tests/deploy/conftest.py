@@ -11,9 +11,10 @@ __all__ = ["bench", "toy"]
 
 
 @pytest.fixture(scope="session")
-def _toy_adopted(
+def toy_adopted(
     templates: Templates, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
+    """The toy's database before its gap, for all tests to copy; nobody changes it."""
     with templates.clone("empty") as database:
         mark_baseline(database.url, write_toy(tmp_path_factory.mktemp("adopted")))
         yield database
@@ -21,17 +22,17 @@ def _toy_adopted(
 
 @pytest.fixture(scope="session")
 def _toy_deployed(
-    _toy_adopted: Database, tmp_path_factory: pytest.TempPathFactory
+    toy_adopted: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
-    with copy_of(_toy_adopted) as database:
+    with copy_of(toy_adopted) as database:
         deploy_toy(write_toy(tmp_path_factory.mktemp("deployed")).plan(database))
         yield database
 
 
 @pytest.fixture
-def shop(_toy_adopted: Database) -> Iterator[Database]:
+def shop(toy_adopted: Database) -> Iterator[Database]:
     """The toy's database before its gap."""
-    with copy_of(_toy_adopted) as database:
+    with copy_of(toy_adopted) as database:
         yield database
 
 

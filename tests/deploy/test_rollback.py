@@ -10,7 +10,6 @@ from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Connection
 from pymilk.database.ledger import Kind, latest, read_entries
 from pymilk.deploy.rollback import Refused, RolledBack, roll_back
-from pymilk.deploy.script import ScriptFailed
 from pymilk.deploy.transaction import standing
 from pymilk.problem import Problem, TryAgainLater
 from support.databases import Database
@@ -220,7 +219,8 @@ DAMAGE = {
     "a truncated table": ("truncate public.notes;", "public.notes: 3"),
     "a table made anew without its rows": (
         (
-            "drop table public.notes; create table public.notes (id integer primary key, body text);"
+            "drop table public.notes;"
+            " create table public.notes (id integer primary key, body text);"
             " alter table public.notes owner to postgres;"
         ),
         "public.notes: 3",
@@ -452,10 +452,20 @@ def wait_for_purpose(watcher: Connection, purpose: str) -> int:
     raise AssertionError(f"{purpose} was not seen")
 
 
-def test_a_script_that_fails_names_its_line(shop_001: Database, toy: Toy) -> None:
-    toy.down(
-        "-- one\nselect 1; /* two */ select 2;\n-- three\n\nselect 1 / 0\n  from public.nowhere;"
-    )
-    with pytest.raises(ScriptFailed) as failed:
-        undo(toy, shop_001)
-    assert f"rollbacks/{GAP}.sql, line 6: relation" in failed.value.happened
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        ("-- one\nselect 1; /* two */ select 2;\n-- three\n\nselect 1\n  from public.nowhere;", 6),
+        ("\n/* one\n two */ select\n  nothing;", 4),
+        ("select 1; select 2; -- two\nselect 3; select nothing;", 2),
+        ("select 1;\n\ndo $$\nbegin\n  raise exception 'no';\nend;\n$$;", 3),
+        ("select 1;\r\nselect\r\nnothing;", 3),
+    ],
+)
+def test_a_script_that_fails_names_its_line(
+    shop_001: Database, toy: Toy, script: str, line: int
+) -> None:
+    toy.down(script)
+    problem = refused(toy, shop_001)
+    assert f"rollbacks/{GAP}.sql, line {line}: " in problem.happened
+    assert f"{VERSION} is applied" in problem.state

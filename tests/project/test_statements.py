@@ -108,6 +108,7 @@ def test_a_statement_knows_its_line_and_its_first_words() -> None:
         "-- one\n\nSelect 1;\n/* two\n lines */ create /* or */ or replace Function f() as $$\n$$;"
     )
     assert [statement.line for statement in found] == [3, 5]
+    assert [statement.starts for statement in found] == [1, 4]
     assert found[0].words == ("select",)
     assert found[1].words[:4] == ("create", "or", "replace", "function")
 
