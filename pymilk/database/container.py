@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import docker
@@ -22,6 +23,7 @@ from pymilk.database.lookalike import DefaultPrivileges, give_passwords, make_su
 from pymilk.problem import Problem
 
 _PORT = 5432
+_LOOPBACK = "127.0.0.1"
 _START_SECONDS = 120
 LABEL = "pymilk.scratch"  # the lock file of the process that the container belongs to
 _PREFIX = "pymilk-container-"
@@ -116,7 +118,7 @@ def scratch(
     with lockfile.held(lock):
         try:
             with _container(image, password, lock) as running:
-                host = running.get_container_host_ip()
+                host = _LOOPBACK if _engine_is_here() else running.get_container_host_ip()
                 server = ContainerServer(host, int(running.get_exposed_port(_PORT)), password)
                 _wait_until_ready(server, running)
                 make_supabase_shaped(server.url(user=SUPERUSER), privileges=privileges)
@@ -138,7 +140,18 @@ def _container(image: str, password: str, lock: Path) -> DockerContainer:
         .with_exposed_ports(_PORT)
     )
     container.tmpfs["/var/lib/postgresql/data"] = "rw"
+    if _engine_is_here():
+        # It may hold a copy of live data: nobody on the network is to reach it.
+        # Docker takes an address alone for "any port there"; testcontainers' type doesn't know.
+        container.ports = cast("dict[str, int | None]", {f"{_PORT}/tcp": (_LOOPBACK,)})
     return container
+
+
+def _engine_is_here() -> bool:
+    """Whether the engine answers on a socket of this machine, and nobody names another host."""
+    with contextlib.closing(docker.from_env()) as client:
+        local = str(client.api.base_url).startswith("http+docker://localhost")
+    return local and not testcontainers_config.tc_host_override
 
 
 def _wait_until_ready(server: ContainerServer, container: DockerContainer) -> None:
