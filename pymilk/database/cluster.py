@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import shutil
-import socket
 import stat
 import subprocess
 import time
@@ -16,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
+
+from psycopg import pq
 
 from pymilk.database import postmaster
 from pymilk.database.postmaster import Postmaster
@@ -29,6 +30,7 @@ SUPERUSER = "supabase_admin"
 Setting = tuple[str, str]
 
 _PORT = 5432  # only part of the socket's name: no TCP port is opened
+_ANSWER_SECONDS = 10
 _START_SECONDS = 120
 _STOP_SECONDS = 60
 _INITDB_SECONDS = 120
@@ -86,12 +88,14 @@ class Cluster:
         return f"postgresql://{quote(user, safe='')}@/{quote(database, safe='')}?{where}"
 
     def answers(self) -> bool:
-        """Whether the server is up and takes connections; costs less than a millisecond."""
-        server = self._server()
-        if server is None or not server.is_ready:
+        """Whether the server is up and takes connections; costs a few milliseconds.
+
+        Asked of the server itself: one that was killed just now is there for a moment longer.
+        """
+        if self._server() is None:
             return False
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(str(server.socket_directory / _SOCKET)) == 0
+        question = f"{self.url('postgres', SUPERUSER)}&connect_timeout={_ANSWER_SECONDS}"
+        return pq.PGconn.ping(question.encode()) == pq.Ping.OK
 
     def create(self, settings: Sequence[Setting]) -> None:
         """Make the data folder; the place must exist and be the account's.

@@ -15,7 +15,7 @@ from pathlib import Path
 _KILL_SECONDS = 10
 
 # The lines of postmaster.pid, which grows while the server starts.
-_PID, _SOCKET_DIRECTORY, _SHARED_MEMORY, _STATUS = 0, 4, 6, 7
+_PID, _SOCKET_DIRECTORY, _SHARED_MEMORY = 0, 4, 6
 
 # Postgres numbers its shared memory by the data folder's inode, or by the next free number.
 _KEYS = 16
@@ -28,12 +28,10 @@ class Postmaster:
     Attributes:
         pid: Its process.
         socket_directory: The folder of its socket.
-        is_ready: Whether it says that it takes connections.
     """
 
     pid: int
     socket_directory: Path
-    is_ready: bool
 
     def stop(self, *, seconds: float) -> bool:
         """Stop it in order: its sessions are ended, and all is written.
@@ -84,7 +82,7 @@ def serving(data: Path, expected_socket_directory: Path) -> Postmaster | None:
         return None
     if len(lines) > _SHARED_MEMORY and not _is_numbered_by(inode, lines[_SHARED_MEMORY]):
         return None  # a copied file
-    return Postmaster(pid, socket_directory, lines[_STATUS:] == ["ready"])
+    return Postmaster(pid, socket_directory)
 
 
 def holding(socket_lock: Path) -> Postmaster | None:
@@ -95,7 +93,7 @@ def holding(socket_lock: Path) -> Postmaster | None:
         return None
     if not _has_socket_in(pid, socket_lock.parent):
         return None
-    return Postmaster(pid, socket_lock.parent, is_ready=False)
+    return Postmaster(pid, socket_lock.parent)
 
 
 def _has_socket_in(pid: int, socket_directory: Path) -> bool:
