@@ -1,12 +1,25 @@
 """Fixtures: one real Postgres a run (and xdist worker), and a database of its own for each test."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from support.databases import Database, Templates
 from support.servers import Server, running_server
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - what is put there is private
+ENOUGH = 4 * 1024**3
+
+
+def pytest_configure() -> None:
+    """Put the run's servers and files into memory where there is room: twice as fast."""
+    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None  # asked anew
 
 
 @pytest.fixture(scope="session")
