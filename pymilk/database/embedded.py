@@ -30,6 +30,8 @@ _EVERYWHERE: tuple[Setting, ...] = (
     ("timezone", "UTC"),
     ("log_timezone", "UTC"),
     ("max_connections", "100"),
+    # In the data folder: in /dev/shm a killed server leaves it behind, and containers have little.
+    ("dynamic_shared_memory_type", "mmap"),
     ("log_line_prefix", "%m [%p] %q%u@%d "),
 )
 
