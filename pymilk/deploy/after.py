@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import psycopg
+
+from pymilk.database.connection import first_line
 from pymilk.deploy.evidence import Evidence, Watched
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.script import ScriptFailed
@@ -13,7 +16,7 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
     """Run the canary once more, now on the committed change, and undo what it did.
 
     Raises:
-        Problem: It failed; the migration is deployed, and should be rolled back.
+        Problem: It failed, and should be rolled back; or it could not be run. Deployed it is.
     """
     seconds = None
     if plan.migration.verify is not None:
@@ -25,5 +28,12 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
                 f" {problem.happened}",
                 state=f"{plan.migration.version} is applied and committed.",
                 todo=f"Roll it back: pymilk rollback {plan.migration.argument}",
+            ) from problem
+        except (Problem, psycopg.OperationalError) as problem:
+            raise Problem(
+                f"{plan.migration.label} is deployed, but could not be looked at afterwards:"
+                f" {first_line(problem)}",
+                state=f"{plan.migration.version} is applied and committed.",
+                todo=f"Look now: pymilk verify {plan.migration.argument}",
             ) from problem
     return replace(evidence, after=Watched(seconds))

@@ -33,6 +33,7 @@ from pymilk.deploy.give_back import give_back
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.preflight import refuse_failed
 from pymilk.deploy.rehearsal import rehearsal_facts
+from pymilk.deploy.row_proof import read_marks, tables_written
 from pymilk.deploy.script import ScriptFailed, run_script, run_verification
 from pymilk.deploy.transaction import Done, all_or_nothing, standing
 from pymilk.problem import Problem, TryAgainLater
@@ -123,9 +124,11 @@ def _apply(
     violations = read_violations(connection, project.invariants)
     state_before = read_state(connection, project.state)
 
+    marks = read_marks(connection)
     began = time.monotonic()
     run_script(connection, migration.up)
     given_back = give_back(connection, migration.version)
+    written = tables_written(connection, marks)
     if migration.verify is not None:
         run_verification(connection, migration.verify)
 
@@ -136,7 +139,7 @@ def _apply(
             todo="The rehearsal's copy didn't show it: look at the rows named.",
         )
     state_after = read_state(connection, project.state)
-    _refuse_changed_figures(connection, migration.label, state_before, state_after)
+    _refuse_changed_figures(migration.label, differing_figures(state_before, state_after), written)
     after = read_catalog(connection)
     difference = rehearsed.after.difference(after)
     if difference:
@@ -198,27 +201,14 @@ def _refuse_moved_schema(rehearsed: Catalog, live: Catalog) -> None:
         )
 
 
-def _refuse_changed_figures(
-    connection: Connection, label: str, before: State, after: State
-) -> None:
+def _refuse_changed_figures(label: str, moved: tuple[str, ...], written: frozenset[str]) -> None:
     """Refuse when this transaction changed a figure; what customers did meanwhile is theirs."""
-    moved = differing_figures(before, after)
-    if moved and _wrote_rows(connection):
+    if moved and written:
         raise Refused(
             f"{label} changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
             todo="No deploy may change what anybody owes. If customers paid at this very moment,"
             " run it again.",
         )
-
-
-def _wrote_rows(connection: Connection) -> bool:
-    """Whether this transaction wrote rows of the project's own tables."""
-    row = connection.execute(
-        "select exists (select from pg_stat_xact_user_tables"
-        " where schemaname <> all(%s) and n_tup_ins + n_tup_upd + n_tup_del > 0)",
-        (["pymilk", "pymilk_archive", "supabase_migrations"],),
-    ).fetchone()
-    return bool(row and row[0])
 
 
 def _facts(plan: Plan, evidence: Evidence, rehearsed: Rehearsed) -> dict[str, object]:

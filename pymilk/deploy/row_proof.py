@@ -25,17 +25,28 @@ class TouchedRows(Exception):  # noqa: N818 - a signal between attempts, never s
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What was known just before a script ran.
+class Marks:
+    """By what writing to a table is noticed.
 
     Attributes:
-        counts: Table → rows that this transaction had written to it.
+        counts: Table → rows that this session has written to it.
         forms: Table → its file on disk and its columns.
-        copies: Table → where its rows were copied.
     """
 
     counts: Mapping[str, int]
     forms: Mapping[str, "_Form"]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What was known just before a script ran.
+
+    Attributes:
+        marks: By what writing is noticed.
+        copies: Table → where its rows were copied.
+    """
+
+    marks: Marks
     copies: Mapping[Table, sql.Identifier]
 
 
@@ -74,9 +85,25 @@ def watch(connection: Connection, copied: tuple[str, ...]) -> Watch:
             for number, table in enumerate(tables)
             if table.qualified in copied
         },
-        counts=_write_counts(connection),
-        forms=_forms(connection),
+        marks=read_marks(connection),
     )
+
+
+def read_marks(connection: Connection) -> Marks:
+    """The marks at this moment of a transaction."""
+    return Marks(_write_counts(connection), _forms(connection))
+
+
+def tables_written(connection: Connection, since: Marks) -> frozenset[str]:
+    """Tables of the project that this session has written to since."""
+    now = read_marks(connection)
+    counted = {name for name, count in now.counts.items() if count != since.counts.get(name, 0)}
+    remade = {
+        name
+        for name, form in now.forms.items()
+        if name in since.forms and not form.keeps_rows_of(since.forms[name])
+    }
+    return frozenset(counted | remade)
 
 
 def changed_rows(connection: Connection, before: Watch) -> tuple[Changed, ...]:
@@ -110,13 +137,11 @@ def changed_rows(connection: Connection, before: Watch) -> tuple[Changed, ...]:
 
 
 def _refuse_untold_writes(connection: Connection, before: Watch) -> None:
-    counts, forms = _write_counts(connection), _forms(connection)
-    stay = set(forms) & set(before.forms)
-    written = {name for name in stay if counts.get(name, 0) != before.counts.get(name, 0)}
-    written |= {name for name in stay if not forms[name].keeps_rows_of(before.forms[name])}
-    untold = tuple(sorted(written - {table.qualified for table in before.copies}))
+    stay = set(_forms(connection)) & set(before.marks.forms)
+    copied = {table.qualified for table in before.copies}
+    untold = (tables_written(connection, before.marks) & stay) - copied
     if untold:
-        raise TouchedRows(untold)
+        raise TouchedRows(tuple(sorted(untold)))
 
 
 def _write_counts(connection: Connection) -> Mapping[str, int]:

@@ -72,6 +72,8 @@ def all_or_nothing(
             with guard.transaction():
                 guard.execute(f"set local lock_timeout = {policy.lock_timeout_ms}")
                 guard.execute("set local idle_in_transaction_session_timeout = '60s'")
+                # When this process dies, its locks go with it, also from within a statement.
+                guard.execute("set local client_connection_check_interval = '1s'")
                 result.append(work(guard, token))
             return _done(result[0], attempt, started)
         except NOT_NOW as error:
@@ -141,7 +143,7 @@ def _in_the_way(connection: Connection, tables: Iterable[str]) -> str:
         inner join pg_catalog.pg_class as c on l.relation = c.oid
         inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
         where
-            l.granted and l.pid <> pg_backend_pid()
+            l.granted and l.pid <> pg_backend_pid() and a.xact_start is not null
             and n.nspname || '.' || c.relname = any(%s)
         order by a.xact_start
         limit 3

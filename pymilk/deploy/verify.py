@@ -1,10 +1,13 @@
 """Run a deployed migration's canary at any time."""
 
-from pymilk.database.connection import Target, connect
+from pymilk.database.connection import Target, connect, first_line
 from pymilk.database.history import read_history
-from pymilk.deploy.script import run_verification
-from pymilk.problem import Problem
+from pymilk.deploy.script import NOT_NOW, run_verification
+from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.migrations import Migration
+
+# Milliseconds to wait for a row; the canary holds rows itself, and customers wait behind those.
+_LOCK_TIMEOUT_MS = 500
 
 
 def verify_now(target: Target, migration: Migration) -> float:
@@ -13,6 +16,7 @@ def verify_now(target: Target, migration: Migration) -> float:
     Raises:
         Problem: The migration isn't applied, or has no verification.
         ScriptFailed: It isn't in effect.
+        TryAgainLater: Rows that it needs are locked; it gives way to whoever is at work on them.
     """
     if migration.verify is None:
         raise Problem(
@@ -27,5 +31,14 @@ def verify_now(target: Target, migration: Migration) -> float:
                 state="Nothing was changed.",
                 todo=f"Deploy it: pymilk deploy {migration.argument}",
             )
-        with connection.transaction():
-            return run_verification(connection, migration.verify)
+        try:
+            with connection.transaction():
+                connection.execute(f"set local lock_timeout = {_LOCK_TIMEOUT_MS}")
+                return run_verification(connection, migration.verify)
+        except NOT_NOW as error:
+            raise TryAgainLater(
+                f"Somebody is at work on what the canary of {migration.label} needs:"
+                f" {first_line(error)}.",
+                state=f"{migration.version} is applied; the canary left nothing.",
+                todo=f"Run it again: pymilk verify {migration.argument}",
+            ) from error
