@@ -4,6 +4,7 @@ Postgres refuses to run as root. Where we are root, an unprivileged user that ex
 user is made, and nobody's folders are opened for it.
 """
 
+import hashlib
 import os
 import pwd
 import shutil
@@ -144,8 +145,9 @@ def programs_reached_by(account: Account, programs: Programs) -> Programs:
     server = programs.path("postgres")
     if account.reaches(server):
         return programs
-    build = server.stat()
-    copy = own_place(f"postgres-{programs.major}-{build.st_size}-{build.st_mtime_ns}")
+    with server.open("rb") as content:
+        build = hashlib.file_digest(content, "sha256").hexdigest()[:16]
+    copy = own_place(f"postgres-{programs.major}-{build}")
     if not copy.is_dir():
         unfinished = copy.with_name(f"{copy.name}.{os.getpid()}")
         try:
