@@ -18,12 +18,11 @@ from pymilk.deploy.plan import Bench, Plan
 from pymilk.problem import Problem, TryAgainLater
 from support.commands import start
 from support.databases import Database
+from support.gate import WAIT, closed_gate, wait_until_at_the_gate
 from support.projects import BASELINE, GAP, UP_SQL, Toy, copy_of, schema_and_rows, write_toy
-from support.sessions import wait_until_blocked, wait_until_gone, wait_until_waiting_at
+from support.sessions import wait_until_blocked, wait_until_gone
 
 VERSION = GAP.partition("_")[0]
-GATE = 471_100
-WAIT_AT_THE_GATE = f"select pg_advisory_xact_lock({GATE});\n"
 
 
 @pytest.fixture(scope="session")
@@ -157,17 +156,17 @@ def test_what_shows_on_the_live_database_only(
 
 
 def test_what_customers_do_meanwhile_is_theirs(shop: Database, toy: Toy, proof: Evidence) -> None:
-    toy.up(WAIT_AT_THE_GATE + UP_SQL)
+    toy.up(WAIT + UP_SQL)
     customer = shop.connect(autocommit=True)
-    gate = shop.connect(autocommit=True)
-    gate.execute("select pg_advisory_lock(%s)", (GATE,))
     with ThreadPoolExecutor(1) as pool:
-        changing = pool.submit(change, toy.plan(shop), proof)
-        wait_until_waiting_at(customer, GATE)
-        customer.execute("insert into public.bills (customer_id, amount) values (3, 5)")
-        gate.execute("select pg_advisory_unlock(%s)", (GATE,))
+        with closed_gate(shop.url):
+            changing = pool.submit(change, toy.plan(shop), proof)
+            wait_until_at_the_gate(shop.url)
+            customer.execute("insert into public.bills (customer_id, amount) values (3, 5)")
         applied = changing.result(timeout=30).applied
     assert applied is not None
+    assert applied.attempts == 1
+    assert applied.state_before["owed"]["3"] == ("10", "99")
     assert applied.state_after["owed"]["3"] == ("15", "99")
 
 
@@ -288,28 +287,16 @@ def only_seen(watcher: psycopg.Connection[tuple[object, ...]], purpose: str) -> 
 
 def test_a_killed_deploy_does_not_keep_its_locks(shop: Database, toy: Toy) -> None:
     """Its server process is in the middle of a statement, and would not notice by itself."""
-    toy.up(
-        UP_SQL
-        + f"""
-        do $$ begin
-          -- The copy of the rehearsal has nobody at the gate.
-          if exists (select from pg_locks where locktype = 'advisory' and objid = {GATE} and
-            database = (select oid from pg_database where datname = current_database())) then
-            perform pg_advisory_xact_lock({GATE});
-          end if;
-        end; $$;"""
-    )
+    toy.up(UP_SQL + WAIT)
     watcher = shop.connect(autocommit=True)
-    watcher.execute("select pg_advisory_lock(%s)", (GATE,))
     command = ("deploy", "001", "--policy", "local", "--db-url", shop.url)
-    with start(*command, cwd=toy.root) as process:
-        pid = wait_until_waiting_at(watcher, GATE)
+    with closed_gate(shop.url), start(*command, cwd=toy.root) as process:
+        pid = wait_until_at_the_gate(shop.url)
         process.kill()
         process.wait(timeout=20)
-        # The gate is closed still.
         wait_until_gone(watcher, pid)
-    watcher.execute("set lock_timeout = '1s'")
-    watcher.execute("update public.bills set paid = 1 where id = 1")
+        watcher.execute("set lock_timeout = '1s'")
+        watcher.execute("update public.bills set paid = 1 where id = 1")
 
 
 class TestTheFirstLookAfterwards:

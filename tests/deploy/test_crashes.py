@@ -7,9 +7,8 @@ has none), so that a test knows where the process is when it strikes.
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -22,6 +21,7 @@ from pymilk.deploy.status import Standing, read_status
 from pymilk.problem import Problem
 from support.commands import run, start
 from support.databases import Database
+from support.gate import WAIT, closed_gate, wait_until_at_the_gate
 from support.projects import (
     DOWN_SQL,
     GAP,
@@ -34,21 +34,6 @@ from support.projects import (
 from support.proxy import Cut, proxy
 
 VERSION = GAP.partition("_")[0]
-GATE = 471_100
-
-WAIT = f"""
-do $$
-begin
-  while exists (
-    select from pg_locks as l
-    where l.locktype = 'advisory' and l.objid = {GATE}
-      and l.database = (select d.oid from pg_database as d where d.datname = current_database())
-  ) loop
-    perform pg_sleep(0.01);
-  end loop;
-end;
-$$;
-"""
 
 
 @pytest.fixture
@@ -57,31 +42,6 @@ def slow_toy(toy: Toy) -> Toy:
     toy.up(UP_SQL + WAIT + "select 1;")
     toy.down(DOWN_SQL + WAIT + "select 1;")
     return toy
-
-
-@contextmanager
-def closed_gate(url: str) -> Iterator[None]:
-    """Keep scripts waiting until the block ends."""
-    with psycopg.connect(url, autocommit=True) as holder:
-        holder.execute("select pg_advisory_lock(%s)", (GATE,))
-        yield
-
-
-def wait_until_at_the_gate(url: str) -> int:
-    """Wait until a script of the target is seen waiting; gives its server process."""
-    query = (
-        "select pid from pg_stat_activity where datname = current_database()"
-        " and application_name ~ '^pymilk (deploy|rollback)' and state = 'active'"
-        f" and query like '%%{GATE}%%' and pid <> pg_backend_pid()"
-    )
-    deadline = time.monotonic() + 60
-    with psycopg.connect(url, autocommit=True) as watcher:
-        while time.monotonic() < deadline:
-            row = watcher.execute(query).fetchone()
-            if row is not None:
-                return int(row[0])
-            time.sleep(0.01)
-    raise AssertionError("the script never got to the gate")
 
 
 def standing(url: str, toy: Toy) -> Standing:
@@ -167,8 +127,8 @@ def test_postgres_killed_in_the_middle_of_the_change(slow_toy: Toy, command: str
         if command == "rollback":
             deploy(slow_toy.plan(server.url()), Silent())
         expected = standing(server.url(), slow_toy)
-        gate = psycopg.connect(server.url(), autocommit=True)
-        gate.execute("select pg_advisory_lock(%s)", (GATE,))
+        gate = ExitStack()
+        gate.enter_context(closed_gate(server.url()))
         with start(*arguments(command, server.url()), cwd=slow_toy.root) as process:
             wait_until_at_the_gate(server.url())
             kill_postgres(server)

@@ -13,6 +13,7 @@ from pymilk.deploy.rollback import Refused, RolledBack, roll_back
 from pymilk.deploy.transaction import standing
 from pymilk.problem import Problem, TryAgainLater
 from support.databases import Database
+from support.gate import WAIT, closed_gate, wait_until_at_the_gate
 from support.projects import (
     BASELINE,
     DOWN_SQL,
@@ -116,37 +117,22 @@ def test_customers_who_order_in_between_are_no_obstacle(
 
 def test_an_order_in_the_middle_of_it_waits_and_is_kept(shop_001: Database, toy: Toy) -> None:
     """The script holds its locks; the order comes after them, and none is mistaken for damage."""
-    door = shop_001.connect(autocommit=True)
-    door.execute("select pg_advisory_lock(1)")
-    toy.down(f"{DOWN_SQL}\nselect pg_advisory_xact_lock(1);")
-    customer = shop_001.connect(autocommit=True)
+    toy.down(DOWN_SQL + WAIT)
+    customer, watcher = shop_001.connect(autocommit=True), shop_001.connect(autocommit=True)
     with ThreadPoolExecutor(2) as pool:
-        undoing = pool.submit(undo, toy, shop_001)
-        wait_for_advisory_lock(door)
-        # Not concerned, so not held up.
-        customer.execute("insert into public.customers values (4, 'Devi', 5)")
-        ordering = pool.submit(
-            customer.execute, "insert into public.bills (customer_id, amount) values (4, 80)"
-        )
-        wait_until_blocked(door, customer.info.backend_pid)
-        door.execute("select pg_advisory_unlock(1)")
-        undoing.result(timeout=30)
+        with closed_gate(shop_001.url):
+            undoing = pool.submit(undo, toy, shop_001)
+            wait_until_at_the_gate(shop_001.url)
+            # Not concerned, so not held up.
+            customer.execute("insert into public.customers values (4, 'Devi', 5)")
+            ordering = pool.submit(
+                customer.execute, "insert into public.bills (customer_id, amount) values (4, 80)"
+            )
+            wait_until_blocked(watcher, customer.info.backend_pid)
+        assert undoing.result(timeout=30).attempts == 1
         ordering.result(timeout=30)
     row = customer.execute("select amount from public.bills where customer_id = 4").fetchone()
     assert row == (80,)
-
-
-def wait_for_advisory_lock(watcher: Connection) -> int:
-    """Wait until somebody waits for advisory lock 1; gives the session's process id."""
-    for _ in range(4000):
-        row = watcher.execute(
-            "select pid from pg_locks where locktype = 'advisory' and not granted and objid = 1"
-            " and database = (select oid from pg_database where datname = current_database())"
-        ).fetchone()
-        if row is not None:
-            return int(row[0])
-        watcher.execute("select pg_sleep(0.005)")
-    raise AssertionError("nobody waits for the advisory lock")
 
 
 # What a rollback script can get wrong → the script, and what the refusal must say.

@@ -29,35 +29,6 @@ def wait_until_blocked(
     raise AssertionError(f"session {pid} was not seen waiting for a lock within {timeout} s")
 
 
-def wait_until_waiting_at(
-    watcher: psycopg.Connection[TupleRow], gate: int, timeout: float = 60
-) -> int:
-    """Wait until a session of the watcher's database waits for an advisory lock.
-
-    Args:
-        watcher: A session to look from; it may hold the lock itself.
-        gate: The lock's number.
-        timeout: Seconds after which the test fails.
-
-    Returns:
-        The waiting session's process id.
-
-    Raises:
-        AssertionError: none was seen waiting.
-    """
-    query = (
-        "select pid from pg_locks where locktype = 'advisory' and not granted and objid = %s"
-        " and database = (select oid from pg_database where datname = current_database())"
-    )
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        row = watcher.execute(query, (gate,)).fetchone()
-        if row is not None:
-            return int(row[0])
-        time.sleep(0.005)
-    raise AssertionError(f"nobody was seen waiting at {gate} within {timeout} s")
-
-
 def wait_until_gone(watcher: psycopg.Connection[TupleRow], pid: int, timeout: float = 30) -> None:
     """Wait until a session has ended.
 
