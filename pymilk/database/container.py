@@ -25,6 +25,7 @@ from pymilk.problem import Problem
 _PORT = 5432
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 120
+_DATA = "/var/lib/postgresql/data"
 LABEL = "pymilk.scratch"  # the lock file of the process that the container belongs to
 _PREFIX = "pymilk-container-"
 
@@ -137,9 +138,12 @@ def _container(image: str, password: str, lock: Path) -> DockerContainer:
         .with_env("POSTGRES_USER", SUPERUSER)
         .with_env("POSTGRES_PASSWORD", password)
         .with_env("POSTGRES_DB", "postgres")
+        # Said for the official images, whose own choices differ from one to the next.
+        .with_env("POSTGRES_INITDB_ARGS", "--no-locale --encoding=UTF8")
+        .with_env("PGDATA", _DATA)
         .with_exposed_ports(_PORT)
     )
-    container.tmpfs["/var/lib/postgresql/data"] = "rw"
+    container.tmpfs[_DATA] = "rw"
     if _engine_is_here():
         # It may hold a copy of live data: nobody on the network is to reach it.
         # Docker takes an address alone for "any port there"; testcontainers' type doesn't know.
