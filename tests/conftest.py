@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pymilk.database import embedded
 from support.databases import Database, Templates
 from support.servers import Server, running_server
 
@@ -20,6 +21,11 @@ def pytest_configure() -> None:
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH:
         os.environ["TMPDIR"] = str(MEMORY)
         tempfile.tempdir = None  # asked anew
+
+
+def pytest_sessionfinish() -> None:
+    """Remove what tools that were killed by tests have left running."""
+    embedded.remove_leftovers()
 
 
 @pytest.fixture(scope="session")

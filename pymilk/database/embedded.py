@@ -227,9 +227,8 @@ def scratch(*, privileges: DefaultPrivileges = DefaultPrivileges.OPEN) -> Iterat
     Raises:
         Problem: it does not start.
     """
-    base = Path(tempfile.gettempdir())
-    _remove_leftovers(base)
-    directory = base / f"{_SCRATCH}{secrets.token_hex(8)}"
+    remove_leftovers()
+    directory = Path(tempfile.gettempdir()) / f"{_SCRATCH}{secrets.token_hex(8)}"
     # The lock tells others that we live. It stands beside the folder and is made before it, so
     # that the folder is never there without it.
     lock = directory.with_suffix(_LOCK)
@@ -242,8 +241,9 @@ def scratch(*, privileges: DefaultPrivileges = DefaultPrivileges.OPEN) -> Iterat
             _remove_scratch(directory)
 
 
-def _remove_leftovers(base: Path) -> None:
-    for lock in base.glob(f"{_SCRATCH}*{_LOCK}"):
+def remove_leftovers() -> None:
+    """Remove the scratch servers of processes that were killed, in the same temporary folder."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*{_LOCK}"):
         with suppress(BlockingIOError, FileNotFoundError):
             if lock.lstat().st_uid == os.geteuid():
                 with lockfile.held_if_free(lock):
