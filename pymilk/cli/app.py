@@ -3,7 +3,10 @@
 What a command needs is imported when it runs, so that `--help` doesn't wait for a database driver.
 """
 
+import io
+import logging
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -57,6 +60,13 @@ _under_way: list["tuple[Target, Migration]"] = []
 
 def run() -> int:
     """Run a command line; gives its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a log that knows only ASCII gets a question mark
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # what it says, we say in words
+    # Being told to end, or losing the terminal, is an interruption like Ctrl-C: it tidies up.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     try:
         # Typer turns Ctrl-C into this exit code, and gives it back instead of raising it.
         code = app(standalone_mode=False)
@@ -288,7 +298,9 @@ def adopt(
     opened = open_project(project, db_url, policy)
     rules = opened.project.policy(opened.target.preset)
     agree(rules.ask, yes, f"Mark the baseline as applied on {opened.target.label}?")
+    _under_way.extend((opened.target, found) for found in opened.project.migrations[:1])
     adopted = run_adopt(opened.project, opened.target, rules, overrides.get("drift"))
+    _under_way.clear()
     done(
         as_json,
         f"Adopted: {adopted.objects} objects compared, {adopted.version}_{adopted.name} marked as"

@@ -1,5 +1,6 @@
 """From what was typed to what is worked on: project, database, migration, plan."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ def embedded_server(project: Project) -> EmbeddedServer:
 
 def start_embedded(project: Project) -> EmbeddedServer:
     """The project's embedded server, running and with something in it."""
+    project.make_workspace()
     server = embedded_server(project)
     server.start()
     prepare_first_day(server.url(), project)
@@ -43,6 +45,12 @@ def open_project(folder: Path, db_url: str | None, policy: str | None) -> Opened
     project = load_project(folder)
     if db_url:
         return Opened(project, target_at(db_url, _preset(policy) or Preset.LIVE))
+    if db_url == "" or os.environ.get("SUPABASE_DB_URL") == "":
+        raise UsageProblem(
+            "SUPABASE_DB_URL is set, and empty: a secret that is missing, perhaps.",
+            state="No database was touched.",
+            todo="Give it a value; or unset it, to work on the embedded database.",
+        )
     server = start_embedded(project)
     return Opened(project, target_at(server.url(), _preset(policy) or Preset.LOCAL))
 

@@ -118,6 +118,10 @@ def _apply(evidence: Evidence) -> list[str]:
         f"given back to {table}: {rows} row(s) kept by an earlier rollback"
         for table, rows in applied.given_back.items()
     ]
+    lines += [
+        f"left in the archive, for newer values stand in their place: {rows} row(s) of {table}"
+        for table, rows in applied.left_in_archive.items()
+    ]
     return lines
 
 

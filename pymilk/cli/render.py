@@ -111,7 +111,9 @@ def rolled_back_text(plan: "Plan", result: "RolledBack") -> list[str]:
     lines = [
         f"{plan.migration.label} is rolled back, in {result.seconds:.2f} s.",
         f"  The schema is the one recorded before the deploy ({result.objects} objects compared).",
-        "  Every row is there as it was; nobody owes more or less.",
+        "  Every row is there as it was; nobody owes more or less."
+        if not result.kept
+        else "  Every other row is there as it was; nobody owes more or less.",
     ]
     lines += [f"  Kept in the archive: {loss}" for loss in result.kept]
     lines += [f"  Left as changed by hand: {name}" for name in result.drift]
@@ -132,7 +134,7 @@ def status_text(label: str, status: "Status") -> list[str]:
     if status.running:
         lines.append(f"  running now: {status.running}")
     if status.unfinished:
-        lines.append(f"  proven but not applied: last came {status.unfinished}")
+        lines.append(f"  the last run applied nothing; it got as far as {status.unfinished}")
     restored = status.restore_tested_at
     lines.append(
         f"  restore last proven: {restored:%Y-%m-%d %H:%M} UTC"

@@ -87,6 +87,7 @@ with
             (
                 select format(' when tag in (%%s)', string_agg(quote_literal(tag), ', '))
                 from unnest(v.evttags) as tag
+                having count(*) > 0
             ),
             v.evtfoid::regprocedure
         )

@@ -196,7 +196,7 @@ with
         from pg_constraint as x
         inner join spaces as n on x.connamespace = n.oid
         left join comments as k on k.classoid = 'pg_constraint'::regclass and k.objoid = x.oid
-        where x.contype not in ('n', 't')
+        where x.contype not in ('n', 't') and x.conparentid = 0
 
         union all
 

@@ -116,6 +116,9 @@ class Cluster:
                 f"--username={SUPERUSER}",
                 "--encoding=UTF8",
                 "--no-locale",
+                # Letters of every script are letters, as in any hosted project.
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
                 "--auth=trust",
                 *options,
             ],

@@ -92,6 +92,10 @@ def connect(url: str, *, purpose: str, autocommit: bool = True) -> Connection:
     connection.execute(
         "select set_config('DateStyle', 'ISO, YMD', false), set_config('TimeZone', 'UTC', false),"
         " set_config('IntervalStyle', 'postgres', false),"
+        # The database's limits are for the app; a dump that is waited for isn't idle.
+        " set_config('statement_timeout', '0', false),"
+        " set_config('idle_in_transaction_session_timeout', '0', false),"
+        " set_config('idle_session_timeout', '0', false),"
         " set_config('extra_float_digits', '1', false), set_config('bytea_output', 'hex', false)"
     )
     return connection
@@ -113,8 +117,3 @@ def first_line(error: BaseException) -> str:
     """The sentence that matters of a driver's error; guesses and pointers come after it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
-
-
-def environment_url() -> str | None:
-    """The database named by SUPABASE_DB_URL, if any."""
-    return os.environ.get("SUPABASE_DB_URL") or None

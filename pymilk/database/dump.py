@@ -195,7 +195,7 @@ def schema_text(url: str, programs: Programs, schemas: Iterable[str], *, data: b
             str(programs.path("pg_dump")),
             "--restrict-key=pymilk",
             *([] if data else ["--schema-only"]),
-            *(f"--schema={schema}" for schema in schemas),
+            *(f"--schema={_exactly(schema)}" for schema in schemas),
         ],
         what="The schema could not be dumped",
         state="Nothing was changed.",
@@ -222,13 +222,19 @@ def _dump(
             f"--jobs={_JOBS}",
             f"--snapshot={snapshot}",
             "--lock-wait-timeout=10s",
-            *(f"--schema={schema}" for schema in schemas),
+            "--strict-names",
+            *(f"--schema={_exactly(schema)}" for schema in schemas),
             f"--file={folder}",
         ],
         what="The backup failed",
         state="Nothing was changed in the database; the unfinished backup was removed.",
         url=url,
     )
+
+
+def _exactly(name: str) -> str:
+    """A name as a pattern of pg_dump that matches this name alone, in its own case."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _run(command: list[str], *, what: str, state: str, url: str) -> str:

@@ -7,7 +7,10 @@ from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.embedded import scratch
 from pymilk.database.history import prepare_history, read_history, record_applied
 from pymilk.database.ledger import Event, Kind, prepare_ledger, record
+from pymilk.database.lookalike import DefaultPrivileges
+from pymilk.deploy.checks import owner_check, session_check
 from pymilk.deploy.lock import only_deploy
+from pymilk.deploy.preflight import named, refuse_failed
 from pymilk.deploy.script import run_script
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.migrations import Migration
@@ -51,7 +54,6 @@ def adopt(project: Project, target: Target, policy: Policy, reason: str | None) 
             todo="Write the live schema as the first migration in supabase/migrations.",
         )
     baseline = project.migrations[0]
-    expected = _expected(baseline)
     with only_deploy(target, "adopt", policy.wait_for_other_deploy_seconds) as connection:
         if read_history(connection):
             raise Problem(
@@ -59,6 +61,13 @@ def adopt(project: Project, target: Target, policy: Policy, reason: str | None) 
                 state="Nothing was changed.",
                 todo="'pymilk status' shows it; deploying works from there.",
             )
+        refuse_failed(
+            (
+                named("role", owner_check(connection)),
+                named("session", session_check(connection, target.url)),
+            )
+        )
+        expected = _expected(baseline, _privileges(connection))
         live = read_catalog(connection)
         difference = expected.difference(live)
         if difference and not reason:
@@ -76,9 +85,22 @@ def adopt(project: Project, target: Target, policy: Policy, reason: str | None) 
     return Adopted(baseline.version, baseline.name, len(live.objects), differences)
 
 
-def _expected(baseline: Migration) -> Catalog:
+def _privileges(connection: Connection) -> DefaultPrivileges:
+    """Which default privileges the project has: they differ between projects and over time."""
+    row = connection.execute(
+        "select exists (select from pg_default_acl as d, aclexplode(d.defaclacl) as x"
+        " where d.defaclobjtype = 'r' and d.defaclrole = to_regrole(current_user::text)"
+        " and x.grantee = to_regrole('anon'))"
+    ).fetchone()
+    return DefaultPrivileges.OPEN if row and row[0] else DefaultPrivileges.CLOSED
+
+
+def _expected(baseline: Migration, privileges: DefaultPrivileges) -> Catalog:
     """The schema that the baseline makes, on an empty Supabase-shaped database."""
-    with scratch() as server, connect(server.url(), purpose="adopt") as connection:
+    with (
+        scratch(privileges=privileges) as server,
+        connect(server.url(), purpose="adopt") as connection,
+    ):
         with connection.transaction():
             run_script(connection, baseline.up)
         return read_catalog(connection)

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection
 from pymilk.database.contents import read_tables
-from pymilk.database.history import lock_history, read_history, record_applied
+from pymilk.database.history import TABLE as HISTORY
+from pymilk.database.history import lock_history, prepare_history, read_history, record_applied
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.deploy.backup import backup_facts
 from pymilk.deploy.checks import window_check
@@ -20,7 +21,6 @@ from pymilk.deploy.evidence import (
     Preflight,
     Rehearsed,
     State,
-    Verdict,
 )
 from pymilk.deploy.figures import (
     count_rows,
@@ -29,7 +29,7 @@ from pymilk.deploy.figures import (
     read_state,
     read_violations,
 )
-from pymilk.deploy.give_back import give_back
+from pymilk.deploy.give_back import give_back, still_archived
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.preflight import refuse_failed
 from pymilk.deploy.rehearsal import rehearsal_facts
@@ -39,6 +39,9 @@ from pymilk.deploy.transaction import Done, all_or_nothing, standing
 from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.policy import hours_since
 
+# How often figures may move under us before it can't be chance.
+_FIGURE_ATTEMPTS = 5
+
 _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
 
 # What comes on top of the rehearsed time: the reads of the proof and the commit.
@@ -47,6 +50,17 @@ _ALLOWANCE_SECONDS = 30.0
 
 class Refused(Problem):
     """The proof inside the transaction failed; it was rolled back."""
+
+
+class _FiguresMoved(Exception):  # noqa: N818 - a signal between attempts
+    """Figures moved in a transaction that wrote rows; it is rolled back.
+
+    A customer may have paid at that very moment; then they hold still at another attempt.
+    """
+
+    def __init__(self, moved: tuple[str, ...]) -> None:
+        super().__init__("; ".join(moved))
+        self.moved = moved
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,7 @@ class _Outcome:
     rows_after: Mapping[str, int]
     standing: Mapping[str, int]
     given_back: Mapping[str, int]
+    left_in_archive: Mapping[str, int]
     began: float
 
 
@@ -79,12 +94,27 @@ def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
     def work(connection: Connection, token: uuid.UUID) -> _Outcome:
         return _apply(connection, plan, evidence, rehearsed, token)
 
-    try:
-        done = all_or_nothing(guard, plan.target, plan.policy, work, rehearsed.locks)
-    except (ScriptFailed, Refused) as problem:
-        problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
-        raise
+    tables = (*rehearsed.locks, HISTORY)
+    for attempts_left in reversed(range(_FIGURE_ATTEMPTS)):
+        try:
+            done = all_or_nothing(guard, plan.target, plan.policy, work, tables)
+            break
+        except _FiguresMoved as moved:
+            if not attempts_left:
+                raise _changes_figures(plan, moved.moved) from moved
+        except (ScriptFailed, Refused) as problem:
+            problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
+            raise
     return replace(evidence, applied=_applied(done))
+
+
+def _changes_figures(plan: Plan, moved: tuple[str, ...]) -> Refused:
+    label, version = plan.migration.label, plan.migration.version
+    return Refused(
+        f"{label} changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
+        state=f"{_ROLLED_BACK} {standing(plan.target, version)}",
+        todo="No deploy may change what anybody owes: mend the migration.",
+    )
 
 
 def _refuse_closing_window(plan: Plan, rehearsed: Rehearsed) -> None:
@@ -114,6 +144,7 @@ def _apply(
     token: uuid.UUID,
 ) -> _Outcome:
     project, migration = plan.project, plan.migration
+    prepare_history(connection)
     lock_history(connection)
     _refuse_moved_history(connection, plan)
     before = read_catalog(connection)
@@ -139,7 +170,10 @@ def _apply(
             todo="The rehearsal's copy didn't show it: look at the rows named.",
         )
     state_after = read_state(connection, project.state)
-    _refuse_changed_figures(migration.label, differing_figures(state_before, state_after), written)
+    moved = differing_figures(state_before, state_after)
+    # Where we wrote no row, it was customers; how figures are computed, the rehearsal has compared.
+    if moved and written:
+        raise _FiguresMoved(moved)
     after = read_catalog(connection)
     difference = rehearsed.after.difference(after)
     if difference:
@@ -154,6 +188,7 @@ def _apply(
         count_rows(connection, read_tables(connection, project_schemas(connection))),
         {name: len(rows) for name, rows in violations.items() if rows},
         given_back,
+        still_archived(connection, migration.version),
         began,
     )
     record_applied(connection, migration)
@@ -201,25 +236,11 @@ def _refuse_moved_schema(rehearsed: Catalog, live: Catalog) -> None:
         )
 
 
-def _refuse_changed_figures(label: str, moved: tuple[str, ...], written: frozenset[str]) -> None:
-    """Refuse when this transaction changed a figure; what customers did meanwhile is theirs."""
-    if moved and written:
-        raise Refused(
-            f"{label} changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
-            todo="No deploy may change what anybody owes. If customers paid at this very moment,"
-            " run it again.",
-        )
-
-
 def _facts(plan: Plan, evidence: Evidence, rehearsed: Rehearsed) -> dict[str, object]:
     """What the ledger keeps beside the outcome: who approved what, on what proof."""
     preflight = evidence.preflight or Preflight((), Catalog({}))
     return {
-        "overrides": {
-            check.name: check.reason
-            for check in preflight.checks
-            if check.verdict is Verdict.OVERRIDDEN
-        },
+        "overrides": dict(plan.overrides),
         "checks": {check.name: f"{check.verdict}: {check.found}" for check in preflight.checks},
         "backup": backup_facts(evidence.backup.backup) if evidence.backup else {},
         "rehearsal": rehearsal_facts(rehearsed),
@@ -241,4 +262,5 @@ def _applied(done: Done[_Outcome]) -> Applied:
         rows_after=outcome.rows_after,
         standing_violations=outcome.standing,
         given_back=outcome.given_back,
+        left_in_archive=outcome.left_in_archive,
     )

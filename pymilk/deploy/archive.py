@@ -99,7 +99,7 @@ def find_losses(connection: Connection, vanishing: Vanishing) -> tuple[Loss, ...
         for table in vanishing.tables
     ]
     losses += [
-        _loss(connection, "column", table, columns, _any_value(connection, table, columns))
+        _loss(connection, "column", table, columns, holds_values(connection, table, columns))
         for table, columns in vanishing.columns.items()
     ]
     return tuple(loss for loss in losses if loss.rows)
@@ -124,7 +124,7 @@ def keep(connection: Connection, version: str, losses: Iterable[Loss]) -> None:
                     " columns to null.",
                 )
             kept = _kept_columns(connection, loss.kind, loss.table, loss.columns)
-            condition = _any_value(connection, loss.table, loss.columns)
+            condition = holds_values(connection, loss.table, loss.columns)
         query = sql.SQL("select {} from only {} as t where {}").format(
             texts(kept), loss.table.identifier, condition
         )
@@ -179,10 +179,12 @@ def _kept_columns(
     connection: Connection, kind: str, table: Table, columns: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Of a column that goes, its values and the key to put them back by."""
-    return (*primary_key(connection, table), *columns) if kind == "column" else columns
+    if kind != "column":
+        return columns
+    return tuple(dict.fromkeys((*primary_key(connection, table), *columns)))
 
 
-def _any_value(connection: Connection, table: Table, columns: tuple[str, ...]) -> sql.Composed:
+def holds_values(connection: Connection, table: Table, columns: tuple[str, ...]) -> sql.Composed:
     """Rows in which a column holds something other than what a new row gets by default."""
     known = connection.execute(
         "select t.attname, format_type(t.atttypid, null), pg_get_expr(d.adbin, d.adrelid)"
@@ -195,7 +197,8 @@ def _any_value(connection: Connection, table: Table, columns: tuple[str, ...]) -
         # The default's text is the server's own.
         sql.SQL("{column}{text} is distinct from ({default}){text}").format(
             column=sql.Identifier("t", column),
-            default=sql.SQL(default or "null"),
+            # One that calls something may give another value each time, or use up a number.
+            default=sql.SQL("null" if default is None or "(" in default else default),
             text=sql.SQL("::text" if kind.removesuffix("[]") in _INCOMPARABLE else ""),
         )
         for column, kind, default in known

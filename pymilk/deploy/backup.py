@@ -1,6 +1,7 @@
 """Step 2: our own backup, taken now, of what is about to be changed."""
 
 import shutil
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ from pymilk.deploy.evidence import BackupTaken, Evidence
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.problem import Problem
 
+_A_DAY = 24 * 60 * 60
+
 
 def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
     """Take a backup.
@@ -19,6 +22,7 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
     Raises:
         Problem: It could not be taken; nothing was changed.
     """
+    plan.project.make_workspace()
     _remove_unfinished(plan.backups)
     previous = newest_backup(plan.backups)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
@@ -30,9 +34,10 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """What a killed run left; we hold the deploy lock, so nobody is writing one now."""
+    """What a killed run left; a younger one may be another rehearsal's, still being written."""
     for partial in folder.glob("*.partial"):
-        shutil.rmtree(partial)
+        if time.time() - partial.stat().st_mtime > _A_DAY:
+            shutil.rmtree(partial)
 
 
 def newest_backup(folder: Path) -> Backup | None:

@@ -62,7 +62,12 @@ def _server(look: Look) -> Check | str:
 
 
 def _role(look: Look) -> Check | str:
-    row = look.connection.execute(
+    return owner_check(look.connection)
+
+
+def owner_check(connection: Connection) -> Check | str:
+    """Whether we are the database's owner, and no superuser."""
+    row = connection.execute(
         "select r.rolname, r.rolsuper, d.datdba = r.oid or pg_has_role(r.oid, d.datdba, 'usage')"
         " from pg_roles as r, pg_database as d"
         " where r.rolname = current_user and d.datname = current_database()"
@@ -81,15 +86,19 @@ def _role(look: Look) -> Check | str:
 
 
 def _session(look: Look) -> Check | str:
+    return session_check(look.connection, look.plan.target.url)
+
+
+def session_check(connection: Connection, url: str) -> Check | str:
     """Two open connections must be two server sessions; through a transaction pooler they aren't.
 
     A pooler in transaction mode hands the server session that one client has just left to the
     next that begins a transaction.
     """
-    mine = look.connection.info.backend_pid
-    pid = _backend(look.connection)
-    with connect(look.plan.target.url, purpose="preflight") as other, other.transaction():
-        if pid == _backend(other) or _backend(look.connection) != pid:
+    mine = connection.info.backend_pid
+    pid = _backend(connection)
+    with connect(url, purpose="preflight") as other, other.transaction():
+        if pid == _backend(other) or _backend(connection) != pid:
             return _failed(
                 "this is a transaction pooler: sessions are shared between connections.",
                 "Use the direct connection or the session pooler (port 5432).",
@@ -152,7 +161,7 @@ def _files(look: Look) -> Check | str:
     if migration.down is None and migration.irreversible is None:
         return _failed(
             f"there is no rollback: supabase/rollbacks/{migration.stem}.sql.",
-            "Write what undoes it, or say why nothing can: a line '-- irreversible: …' in it.",
+            "Write what undoes it; or say in the migration why nothing can: '-- irreversible: …'.",
         )
     if migration.verify is None:
         return _failed(

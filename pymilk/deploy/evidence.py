@@ -120,7 +120,8 @@ class Applied:
         rows_before: Table → rows just before.
         rows_after: Table → rows just after.
         standing_violations: Broken invariants that were there before the deploy already.
-        given_back: Archived tables whose rows an earlier rollback had kept.
+        given_back: Table → rows that an earlier rollback had kept, given back.
+        left_in_archive: Table → archived rows in whose place newer values stand.
     """
 
     seconds: float
@@ -132,6 +133,7 @@ class Applied:
     rows_after: Mapping[str, int]
     standing_violations: Mapping[str, int]
     given_back: Mapping[str, int]
+    left_in_archive: Mapping[str, int]
 
 
 @dataclass(frozen=True)

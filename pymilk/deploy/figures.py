@@ -7,7 +7,7 @@ from psycopg import sql
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table
 from pymilk.deploy.evidence import State, Violations
-from pymilk.deploy.script import read_query
+from pymilk.deploy.script import ScriptFailed, read_query
 from pymilk.project.migrations import Script
 
 
@@ -15,15 +15,21 @@ def read_state(connection: Connection, queries: Iterable[Script]) -> State:
     """Run the state queries: the first column is the key, the others are figures.
 
     Raises:
-        ScriptFailed: One of them can't be run.
+        ScriptFailed: One of them can't be run, or gives a key twice.
     """
-    return {
-        query.path.stem: {
-            str(row[0]): tuple(str(value) for value in row[1:])
-            for row in read_query(connection, query)
-        }
-        for query in queries
-    }
+    return {query.path.stem: _figures(connection, query) for query in queries}
+
+
+def _figures(connection: Connection, query: Script) -> Mapping[str, tuple[str, ...]]:
+    rows = read_query(connection, query)
+    figures = {str(row[0]): tuple(str(value) for value in row[1:]) for row in rows}
+    if len(figures) < len(rows):
+        raise ScriptFailed(
+            f"{query.path.parent.name}/{query.path.name} gives a key twice, so that one row would"
+            " hide the other.",
+            todo="Make its first column tell the rows apart: an id, not a name.",
+        )
+    return figures
 
 
 def differing_figures(before: State, after: State) -> tuple[str, ...]:

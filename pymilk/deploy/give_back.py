@@ -9,6 +9,7 @@ from psycopg import sql
 
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table, read_tables
+from pymilk.deploy.archive import holds_values, texts
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class _Archive:
 def give_back(connection: Connection, version: str) -> Mapping[str, int]:
     """Put archived rows back where the migration made room for them again.
 
+    A value that is there already is newer and stays; the archived one stays in the archive.
+
     Runs in the caller's transaction. Triggers stay silent: they count and check what happens, and
     these rows are no new business. Foreign keys and other constraints hold as always.
 
@@ -42,11 +45,36 @@ def give_back(connection: Connection, version: str) -> Mapping[str, int]:
         if archive.kind == "table":
             _advance_sequences(connection, table)
         given[table.qualified] = given.get(table.qualified, 0) + rows
-        connection.execute(
-            "update pymilk.archives set given_back_at = clock_timestamp() where id = %s",
-            (archive.id,),
-        )
+        if _all_there(connection, archive):
+            connection.execute(
+                "update pymilk.archives set given_back_at = clock_timestamp() where id = %s",
+                (archive.id,),
+            )
     return given
+
+
+def still_archived(connection: Connection, version: str) -> Mapping[str, int]:
+    """Table → archived rows of which not all could be given back: newer values stand there."""
+    rows = connection.execute(
+        "select schema_name || '.' || table_name, sum(row_count)::bigint from pymilk.archives"
+        " where version = %s and kind <> 'changed' and given_back_at is null group by 1",
+        (version,),
+    ).fetchall()
+    return dict(rows)
+
+
+def _all_there(connection: Connection, archive: _Archive) -> bool:
+    """Whether every archived row stands in its table just as it was kept."""
+    columns = tuple(dict.fromkeys((*archive.key, *archive.columns)))
+    missing = connection.execute(
+        sql.SQL("select {kept} from {source} except select {now} from only {table} limit 1").format(
+            kept=sql.SQL(", ").join(sql.Identifier(column) for column in columns),
+            now=texts(columns),
+            source=archive.source,
+            table=archive.table.identifier,
+        )
+    ).fetchone()
+    return missing is None
 
 
 def _archives(connection: Connection, version: str) -> Iterator[_Archive]:
@@ -59,6 +87,8 @@ def _archives(connection: Connection, version: str) -> Iterator[_Archive]:
     for id_, kind, schema, name, columns, key, archive in rows:
         for table in read_tables(connection, [schema]):
             there = tuple(column for column in columns if column in table.columns)
+            if kind == "column":
+                there = tuple(c for c in there if c not in _made_by_the_server(connection, table))
             if table.name == name and there:
                 source = sql.Identifier("pymilk_archive", archive)
                 yield _Archive(id_, kind, table, there, tuple(key), source)
@@ -129,7 +159,10 @@ def _statement(connection: Connection, archive: _Archive) -> sql.Composed:
             values=sql.SQL(", ").join(value[column] for column in archive.columns),
             source=archive.source,
         )
-    return sql.SQL("update only {table} as t set {sets} from {source} as a where {same}").format(
+    return sql.SQL(
+        "update only {table} as t set {sets} from {source} as a where {same} and not ({newer})"
+    ).format(
+        newer=holds_values(connection, archive.table, archive.columns),
         table=archive.table.identifier,
         source=archive.source,
         sets=sql.SQL(", ").join(
@@ -141,6 +174,16 @@ def _statement(connection: Connection, archive: _Archive) -> sql.Composed:
             for column in archive.key
         ),
     )
+
+
+def _made_by_the_server(connection: Connection, table: Table) -> frozenset[str]:
+    """Identity columns that no update can set."""
+    rows = connection.execute(
+        "select attname from pg_catalog.pg_attribute"
+        " where attrelid = %s::regclass and attidentity = 'a'",
+        (table.identifier.as_string(connection),),
+    ).fetchall()
+    return frozenset(row[0] for row in rows)
 
 
 def _types(connection: Connection, table: Table) -> Mapping[str, str]:

@@ -43,6 +43,18 @@ def other_deploy(connection: Connection) -> str | None:
     return _holder(connection) if _held_elsewhere(connection) else None
 
 
+def session_of(connection: Connection) -> int:
+    """The server's process for this session; a pooler's client may be told another number."""
+    row = connection.execute("select pg_backend_pid()").fetchone()
+    return int(row[0]) if row else 0
+
+
+def holds_deploy_lock(connection: Connection, session: int) -> bool:
+    """Whether that session is there and holds the deploy lock."""
+    row = _holder_row(connection)
+    return row is not None and row[0] == session
+
+
 def _try(connection: Connection) -> bool:
     row = connection.execute("select pg_try_advisory_lock(%s)", (_KEY,)).fetchone()
     return bool(row and row[0])

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
-from pymilk.database.connection import Connection
-from pymilk.database.embedded import scratch
-from pymilk.database.history import prepare_history, read_history
+from pymilk.database.connection import Connection, connect
+from pymilk.database.embedded import EmbeddedServer, scratch
 from pymilk.database.ledger import prepare_ledger
+from pymilk.database.lookalike import DefaultPrivileges
 from pymilk.deploy import after, apply, backup, preflight, rehearsal, restore_test
 from pymilk.deploy.evidence import Evidence
 from pymilk.deploy.lock import only_deploy
@@ -68,9 +68,10 @@ def deploy(plan: Plan, progress: Progress) -> Evidence | None:
         )
         if _is_deployed(guard, plan):
             return None
-        bench = Bench(stack.enter_context(scratch()))
-        _prepare(guard)
-        evidence = _run((PREFLIGHT, *PROOF), plan, bench, Evidence(), progress)
+        bench = Bench(stack.enter_context(_copy_server()))
+        evidence = _run((PREFLIGHT,), plan, bench, Evidence(), progress)
+        prepare_ledger(guard)
+        evidence = _run(PROOF, plan, bench, evidence, progress)
         applying = Step("apply", lambda plan, _bench, so_far: apply.run(plan, guard, so_far))
         return _run((applying, AFTER), plan, bench, evidence, progress)
 
@@ -81,26 +82,23 @@ def rehearse(plan: Plan, progress: Progress) -> Evidence:
     Raises:
         Problem: A step refused.
     """
-    purpose, wait = (
-        f"rehearse {plan.migration.argument}",
-        plan.policy.wait_for_other_deploy_seconds,
-    )
-    with only_deploy(plan.target, purpose, wait) as guard, scratch() as server:
-        _prepare(guard)
-        steps = (PREFLIGHT_OF_A_REHEARSAL, *PROOF)
-        return _run(steps, plan, Bench(server), Evidence(), progress)
+    # Without the deploy lock: a rollback at night must not wait for somebody's rehearsal.
+    with _copy_server() as server:
+        bench = Bench(server)
+        evidence = _run((PREFLIGHT_OF_A_REHEARSAL,), plan, bench, Evidence(), progress)
+        with connect(plan.target.url, purpose="ledger") as connection:
+            prepare_ledger(connection)
+        return _run(PROOF, plan, bench, evidence, progress)
+
+
+def _copy_server() -> AbstractContextManager[EmbeddedServer]:
+    """Where the copy is made: without privileges of its own, for a dump names those there are."""
+    return scratch(privileges=DefaultPrivileges.CLOSED)
 
 
 def _is_deployed(connection: Connection, plan: Plan) -> bool:
     row = status_of(connection, plan.project).find(plan.migration.version)
     return row.standing is Standing.APPLIED
-
-
-def _prepare(connection: Connection) -> None:
-    """Our own tables, before anything else: they are where the proof is written."""
-    prepare_ledger(connection)
-    if read_history(connection):
-        prepare_history(connection)
 
 
 def _run(

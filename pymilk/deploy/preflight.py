@@ -58,7 +58,7 @@ def _preflight(plan: Plan, checks: Checks) -> Preflight:
             datetime.now(UTC),
         )
         found = tuple(
-            _overridden(_named(name, check(look)), plan.overrides) for name, check in checks
+            _overridden(named(name, check(look)), plan.overrides) for name, check in checks
         )
     refuse_failed(found)
     return Preflight(found, look.catalog)
@@ -115,7 +115,7 @@ def _overridden(check: Check, overrides: Mapping[str, str]) -> Check:
     return check
 
 
-def _named(name: str, found: Check | str) -> Check:
+def named(name: str, found: Check | str) -> Check:
     """A check gives a sentence when it passed."""
     if isinstance(found, str):
         return Check(name, Verdict.PASSED, found)

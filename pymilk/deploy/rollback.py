@@ -17,7 +17,8 @@ from psycopg import sql
 
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection
-from pymilk.database.contents import read_positions, turned_back
+from pymilk.database.contents import Table, read_positions, read_tables, turned_back
+from pymilk.database.history import TABLE as HISTORY
 from pymilk.database.history import forget_applied, lock_history, read_history
 from pymilk.database.ledger import (
     Entry,
@@ -104,7 +105,7 @@ class _Attempt:
     down: Script
     recorded: _Recorded
     archive: bool
-    compared: tuple[str, ...] = ()
+    compared: tuple[Table, ...] = ()
 
 
 def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
@@ -130,8 +131,8 @@ def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
             try:
                 return _in_a_transaction(guard, attempt)
             except TouchedRows as signal:
-                tables = {*attempt.compared, *signal.tables}
-                attempt = replace(attempt, compared=tuple(sorted(tables)))
+                tables = _named(guard, {*signal.tables, *(t.qualified for t in attempt.compared)})
+                attempt = replace(attempt, compared=tables)
             except (ScriptFailed, Refused, CannotBeKept) as problem:
                 problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
                 if isinstance(problem, ScriptFailed):
@@ -186,13 +187,18 @@ def _script(plan: Plan, recorded: _Recorded, *, mended: bool) -> Script:
     )
 
 
+def _named(connection: Connection, names: set[str]) -> tuple[Table, ...]:
+    tables = read_tables(connection, project_schemas(connection))
+    return tuple(table for table in tables if table.qualified in names)
+
+
 def _in_a_transaction(guard: Connection, attempt: _Attempt) -> RolledBack:
     def work(connection: Connection, token: uuid.UUID) -> RolledBack:
         return _undo(connection, attempt, token)
 
     recorded = attempt.recorded
     concerned = {name.split(" ")[1] for name in recorded.own if name.startswith("trigger ")}
-    concerned |= {table.qualified for table in recorded.vanishing.to_lock()}
+    concerned |= {table.qualified for table in recorded.vanishing.to_lock()} | {HISTORY}
     plan = attempt.plan
     done = all_or_nothing(guard, plan.target, plan.policy, work, concerned)
     return replace(done.result, seconds=done.seconds, attempts=done.attempts)
@@ -202,7 +208,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     plan, recorded, version = attempt.plan, attempt.recorded, attempt.plan.migration.version
     connection.execute("set transaction isolation level repeatable read")
     lock_history(connection)
-    for table in recorded.vanishing.to_lock():
+    for table in {**dict.fromkeys(recorded.vanishing.to_lock()), **dict.fromkeys(attempt.compared)}:
         connection.execute(
             sql.SQL("lock table only {} in share row exclusive mode").format(table.identifier)
         )
@@ -214,7 +220,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     losses = find_losses(connection, recorded.vanishing)
     _refuse_losses(attempt, losses)
     keep(connection, version, losses)
-    before = watch(connection, attempt.compared)
+    before = watch(connection, tuple(table.qualified for table in attempt.compared))
 
     positions = read_positions(connection, project_schemas(connection))
     run_script(connection, attempt.down)
@@ -300,8 +306,8 @@ def _refuse_losses(attempt: _Attempt, losses: tuple[Loss, ...]) -> None:
         argument = attempt.plan.migration.argument
         raise Refused(
             "Rows would be lost:" + "".join(f"\n    {loss}" for loss in losses),
-            todo="Keep them in the archive, from which the next deploy gives them back:"
-            f" pymilk rollback {argument} --archive",
+            todo=f"Keep them in the archive: pymilk rollback {argument} --archive. The next deploy"
+            " gives back what it can put in its place again.",
         )
 
 

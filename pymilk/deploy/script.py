@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 from pymilk.database.connection import Connection
 from pymilk.deploy.evidence import StatementTime
 from pymilk.problem import Problem
-from pymilk.project.migrations import Script
+from pymilk.project.migrations import Script, refuse_what_cannot_be_one_transaction
 from pymilk.project.statements import Statement
 
 
@@ -38,9 +38,11 @@ def run_script(connection: Connection, script: Script) -> tuple[StatementTime, .
     pg_dump begin with `set lock_timeout = 0`.
 
     Raises:
+        UsageProblem: It would end the transaction that it runs in.
         ScriptFailed: A statement failed, with its line and what Postgres said.
         psycopg.Error: One of `NOT_NOW`, or a lost connection.
     """
+    refuse_what_cannot_be_one_transaction(script)
     times = []
     settings = _settings(connection)
     for statement in script.statements:

@@ -50,7 +50,7 @@ class Status:
         running: Another deploy that is running now.
         backup_at: When the newest backup was taken.
         restore_tested_at: When a restore was last proven.
-        unfinished: A deploy that was proven but never applied: what came last in the ledger.
+        unfinished: The last step of a run that applied nothing: what came last in the ledger.
     """
 
     rows: tuple[Row, ...]

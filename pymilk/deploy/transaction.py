@@ -16,7 +16,7 @@ import psycopg
 from pymilk.database.connection import Connection, Target, connect, first_line
 from pymilk.database.history import read_history
 from pymilk.database.ledger import happened
-from pymilk.deploy.lock import only_deploy
+from pymilk.deploy.lock import holds_deploy_lock, session_of
 from pymilk.deploy.script import NOT_NOW
 from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.policy import Policy
@@ -63,7 +63,7 @@ def all_or_nothing(
         TryAgainLater: The locks were not to be had.
         Problem: The connection was lost, and the ledger says that nothing was committed.
     """
-    token = uuid.uuid4()
+    token, session = uuid.uuid4(), session_of(guard)
     refused: psycopg.Error | None = None
     for attempt in range(1, policy.lock_attempts + 1):
         result: list[T] = []
@@ -83,7 +83,7 @@ def all_or_nothing(
         except psycopg.OperationalError as error:
             if not guard.closed:
                 raise _server_refused(error) from error
-            if result and _committed(target, token):
+            if result and _committed(target, token, session):
                 return _done(result[0], attempt, started)
             raise Problem(
                 f"The connection was lost: {first_line(error)}",
@@ -112,7 +112,7 @@ def _server_refused(error: psycopg.Error) -> Problem:
     )
 
 
-def _committed(target: Target, token: uuid.UUID) -> bool:
+def _committed(target: Target, token: uuid.UUID, lost: int) -> bool:
     """Ask the ledger, once the lost session is really gone and can't commit any more.
 
     Raises:
@@ -121,8 +121,10 @@ def _committed(target: Target, token: uuid.UUID) -> bool:
     give_up = time.monotonic() + _RECONNECT_SECONDS
     while True:
         try:
-            # The lost session held the deploy lock; when we get it, that session has ended.
-            with only_deploy(target, "asking after a lost connection", _RECONNECT_SECONDS) as again:
+            with connect(target.url, purpose="asking after a lost connection") as again:
+                # As long as the lost session holds the deploy lock, it may still commit.
+                while holds_deploy_lock(again, lost) and time.monotonic() < give_up:
+                    time.sleep(0.1)
                 return happened(again, token)
         except Problem as problem:
             if time.monotonic() >= give_up:

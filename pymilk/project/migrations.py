@@ -129,7 +129,7 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
         migrations[int(version)] = Migration(
             version,
             name,
-            _script(path),
+            read_script(path),
             _optional_script(supabase / "rollbacks" / path.name),
             _optional_script(supabase / "verify" / path.name),
         )
@@ -202,7 +202,12 @@ def refuse_what_cannot_be_one_transaction(script: Script) -> None:
         )
 
 
-def _script(path: Path) -> Script:
+def read_script(path: Path) -> Script:
+    """Read one SQL file.
+
+    Raises:
+        UsageProblem: It is no UTF-8 text.
+    """
     try:
         return Script(path, path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -214,4 +219,4 @@ def _script(path: Path) -> Script:
 
 
 def _optional_script(path: Path) -> Script | None:
-    return _script(path) if path.is_file() else None
+    return read_script(path) if path.is_file() else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pymilk.problem import UsageProblem
-from pymilk.project.migrations import Migration, Script, load_migrations
+from pymilk.project.migrations import Migration, Script, load_migrations, read_script
 from pymilk.project.policy import PRESETS, Policy, Preset
 
 
@@ -30,6 +30,14 @@ class Project:
     def workspace(self) -> Path:
         """Where backups and the embedded database lie; git ignores it."""
         return self.root / ".pymilk"
+
+    def make_workspace(self) -> Path:
+        """Make the workspace, and keep it out of git: it holds names, phones and balances."""
+        self.workspace.mkdir(exist_ok=True)
+        ignored = self.workspace / ".gitignore"
+        if not ignored.exists():
+            ignored.write_text("*\n", encoding="utf-8")
+        return self.workspace
 
     @cached_property
     def migrations(self) -> tuple[Migration, ...]:
@@ -81,9 +89,7 @@ class Project:
 
     def _queries(self, setting: str, default: str) -> tuple[Script, ...]:
         folder = self.root / str(self.settings.get(setting, default))
-        return tuple(
-            Script(path, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))
-        )
+        return tuple(read_script(path) for path in sorted(folder.glob("*.sql")))
 
 
 def load_project(folder: Path) -> Project:
@@ -108,7 +114,7 @@ def _settings(path: Path) -> Mapping[str, object]:
         return {}
     try:
         tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageProblem(
             f"{path} can't be read: {error}.",
             state="No database was touched.",
