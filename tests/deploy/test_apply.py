@@ -163,6 +163,12 @@ def test_what_customers_do_meanwhile_is_theirs(shop: Database, toy: Toy, proof: 
             changing = pool.submit(change, toy.plan(shop), proof)
             wait_until_at_the_gate(shop.url)
             customer.execute("insert into public.bills (customer_id, amount) values (3, 5)")
+            # And nobody else can deploy: `supabase db push` would wait here.
+            customer.execute("set lock_timeout = '50ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                customer.execute(
+                    "insert into supabase_migrations.schema_migrations (version) values ('3')"
+                )
         applied = changing.result(timeout=30).applied
     assert applied is not None
     assert applied.attempts == 1
