@@ -113,6 +113,10 @@ class TestBadInput:
         self.is_told(done, 1, "Can't connect")
         assert "secret" not in done.stderr + done.stdout
 
+    def test_a_database_that_is_named_but_empty(self, toy: Toy) -> None:
+        done = run("status", cwd=toy.root, extra={"SUPABASE_DB_URL": ""})
+        self.is_told(done, 2, "SUPABASE_DB_URL is set, and empty")
+
     def test_no_project(self, tmp_path: Path) -> None:
         self.is_told(run("status", cwd=tmp_path), 2, "No project here")
 

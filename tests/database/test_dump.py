@@ -82,6 +82,7 @@ def test_a_backup_describes_what_is_in_it(shop: Database, backup: Backup) -> Non
     assert {name: found.rows for name, found in backup.contents.items()} == {
         "public.bills": 4,
         "public.customers": 3,
+        "public.marks": 2,
         "public.notes": 3,
     }
     assert backup.server_major == shop.server.major

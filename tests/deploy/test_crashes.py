@@ -72,7 +72,15 @@ def end_the_session(process: subprocess.Popen[str], pid: int, url: str) -> None:
 
 
 def press_ctrl_c(process: subprocess.Popen[str], _pid: int, _url: str) -> None:
-    os.killpg(process.pid, signal.SIGINT)
+    is_interrupted(process, signal.SIGINT)
+
+
+def tell_it_to_end(process: subprocess.Popen[str], _pid: int, _url: str) -> None:
+    is_interrupted(process, signal.SIGTERM)
+
+
+def is_interrupted(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    os.killpg(process.pid, number)
     assert process.wait(timeout=60) == 130
     assert process.stderr is not None
     told = process.stderr.read()
@@ -81,7 +89,7 @@ def press_ctrl_c(process: subprocess.Popen[str], _pid: int, _url: str) -> None:
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("strike", [kill_the_tool, end_the_session, press_ctrl_c])
+@pytest.mark.parametrize("strike", [kill_the_tool, end_the_session, press_ctrl_c, tell_it_to_end])
 def test_struck_in_the_middle_of_the_change_nothing_is_there_and_the_next_run_finishes(
     shop: Database, slow_toy: Toy, strike: Strike
 ) -> None:

@@ -1,0 +1,109 @@
+"""Ways in which a proof could have been talked around; each was one once."""
+
+from pathlib import Path
+
+import pytest
+
+from pymilk.database.catalog import read_catalog
+from pymilk.database.connection import connect
+from pymilk.database.dump import restore, take_backup
+from pymilk.database.programs import find_programs
+from pymilk.deploy.plan import Bench
+from pymilk.deploy.rollback import roll_back
+from pymilk.deploy.script import ScriptFailed
+from pymilk.deploy.verify import verify_now
+from pymilk.problem import UsageProblem
+from support.databases import Database
+from support.projects import DOWN_SQL, VERIFY_SQL, Toy, deploy_toy, schema_and_rows
+
+
+def test_a_mended_rollback_that_commits_by_itself_is_refused(shop_001: Database, toy: Toy) -> None:
+    deployed = schema_and_rows(shop_001)
+    toy.down("drop trigger refuse_overpayment on public.bills;\ncommit;\n" + DOWN_SQL)
+    with pytest.raises(UsageProblem, match="line 2: 'commit' controls the transaction itself"):
+        roll_back(toy.plan(shop_001), archive=False, mended=True)
+    assert schema_and_rows(shop_001) == deployed
+
+
+def test_a_verification_that_would_stay_is_refused(shop_001: Database, toy: Toy) -> None:
+    deployed = schema_and_rows(shop_001)
+    toy.verify(VERIFY_SQL + "reset role;\ncommit;\n")
+    plan = toy.plan(shop_001)
+    with pytest.raises(UsageProblem, match="'commit' controls the transaction itself"):
+        verify_now(plan.target, plan.migration)
+    assert schema_and_rows(shop_001) == deployed
+
+
+def test_what_comes_back_never_overwrites_what_is_newer(shop: Database, toy: Toy) -> None:
+    """The migration itself fills a column and seeds a table; a person had changed both before."""
+    toy.gap(
+        "alter table public.notes add column length integer;\n"
+        "update public.notes set length = coalesce(length(body), 0);\n"
+        "create table public.prices (id integer primary key, price integer);\n"
+        "insert into public.prices values (1, 10), (2, 20);",
+        "drop table public.prices;\nalter table public.notes drop column length;",
+    )
+    deploy_toy(toy.plan(shop))
+    session = shop.connect(autocommit=True)
+    session.execute("update public.prices set price = 12 where id = 1")
+    roll_back(toy.plan(shop), archive=True)
+    session.execute("update public.notes set body = 'a longer one' where id = 1")
+    applied = deploy_toy(toy.plan(shop)).applied
+    lengths = session.execute("select id, length from public.notes order by id").fetchall()
+    assert lengths == [(1, 12), (2, 0), (3, 0)]
+    # Which price is right, only a person can say: the kept one is still in the archive.
+    assert applied is not None
+    assert set(applied.left_in_archive) == {"public.prices", "public.notes"}
+    kept = session.execute(
+        "select archive_name from pymilk.archives where table_name = 'prices'"
+    ).fetchone()
+    assert kept is not None
+    rows = session.execute(
+        f'select id, price from pymilk_archive."{kept[0]}" order by 1'
+    ).fetchall()
+    assert rows == [("1", "12"), ("2", "20")]
+
+
+def test_figures_whose_key_hides_a_row_are_refused(shop: Database, toy: Toy) -> None:
+    shop.connect(autocommit=True).execute("insert into public.customers values (4, 'Asha', 5)")
+    toy.write("sql/state", "owed", "select name, opening from public.customers;")
+    with pytest.raises(ScriptFailed, match="gives a key twice"):
+        deploy_toy(toy.plan(shop))
+
+
+def test_names_letters_and_event_triggers_come_back(
+    empty_database: Database, bench: Bench, tmp_path: Path
+) -> None:
+    superuser = empty_database.connect(user="supabase_admin", autocommit=True)
+    superuser.execute(
+        """
+        create schema "Shop" authorization postgres;
+        create table "Shop"."Order Items" (
+          id integer primary key,
+          name text check (name ~ '^[[:alpha:]]+$')
+        );
+        insert into "Shop"."Order Items" values (1, 'Müller');
+        """
+        if _knows_letters(empty_database)
+        else 'create schema "Shop" authorization postgres;'
+        ' create table "Shop"."Order Items" (id integer primary key)'
+    )
+    superuser.execute(
+        "create function public.seen() returns event_trigger language plpgsql"
+        " as $$ begin null; end; $$; create event trigger seen on ddl_command_end"
+        " execute function public.seen()"
+    )
+    try:
+        backup = take_backup(empty_database.url, find_programs(), tmp_path / "one")
+        assert "Shop" in backup.schemas
+        restore(backup, bench.superuser_url, find_programs())
+        with connect(bench.owner_url, purpose="test") as copy:
+            assert not backup.catalog.difference(read_catalog(copy))
+    finally:
+        superuser.execute("drop event trigger seen")
+
+
+def _knows_letters(database: Database) -> bool:
+    """Whether this server's locale takes letters of every script for letters."""
+    row = database.connect().execute("select 'ü' ~ '^[[:alpha:]]$'").fetchone()
+    return bool(row and row[0])
