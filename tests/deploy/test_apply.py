@@ -227,7 +227,7 @@ PATIENCE = {"lock_timeout_ms": 100, "lock_attempts": 3}
 def test_whoever_is_in_the_way_is_named_and_nobody_waits_behind_us(
     shop: Database, toy: Toy, proof: Evidence, beginning: str
 ) -> None:
-    toy.up(beginning + UP_SQL)
+    toy.up(f"{beginning}lock table public.bills in access exclusive mode;\n{UP_SQL}")
     cashier = shop.connect()
     cashier.execute("set application_name = 'the till'")
     cashier.execute("update public.bills set paid = 1 where id = 1")
