@@ -33,7 +33,7 @@ from pymilk.cli.render import (
     say_json,
     status_text,
 )
-from pymilk.problem import Problem, UsageProblem
+from pymilk.problem import Problem, TryAgainLater, UsageProblem
 
 if TYPE_CHECKING:
     from pymilk.cli.opening import Opened
@@ -340,8 +340,10 @@ def _driver_error() -> type[Exception]:
 
 def _lost(error: Exception) -> int:
     from pymilk.database.connection import first_line
+    from pymilk.deploy.script import NOT_NOW
 
-    problem = Problem(
+    kind = TryAgainLater if isinstance(error, NOT_NOW) else Problem
+    problem = kind(
         f"The database said: {first_line(error)}",
         state=_state(),
         todo="See 'pymilk status', then run it again.",

@@ -14,6 +14,9 @@ Connection = psycopg.Connection[TupleRow]
 
 _TRANSACTION_POOLER_PORT = "6543"
 
+# Reading waits for nobody for ever, not even for whoever holds the strongest lock.
+_LOCK_TIMEOUT = "30s"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -95,8 +98,9 @@ def connect(url: str, *, purpose: str, autocommit: bool = True) -> Connection:
         # The database's limits are for the app; a dump that is waited for isn't idle.
         " set_config('statement_timeout', '0', false),"
         " set_config('idle_in_transaction_session_timeout', '0', false),"
-        " set_config('idle_session_timeout', '0', false),"
-        " set_config('extra_float_digits', '1', false), set_config('bytea_output', 'hex', false)"
+        " set_config('idle_session_timeout', '0', false), set_config('lock_timeout', %s, false),"
+        " set_config('extra_float_digits', '1', false), set_config('bytea_output', 'hex', false)",
+        (_LOCK_TIMEOUT,),
     )
     return connection
 

@@ -2,8 +2,10 @@
 
 import socket
 
+import psycopg
 import pytest
 
+from pymilk.database import connection as connection_module
 from pymilk.database.connection import Target, connect, first_line, target_at, without_password
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import Preset
@@ -105,6 +107,18 @@ def test_a_session_says_what_it_is_for(empty_database: Database) -> None:
     with connect(empty_database.url, purpose="deploy 001") as connection:
         shown = connection.execute("select current_setting('application_name')").fetchone()
     assert shown == ("pymilk deploy 001",)
+
+
+def test_reading_waits_for_nobody_for_ever(
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_LOCK_TIMEOUT", "50ms")
+    owner = empty_database.connect(autocommit=True)
+    owner.execute("create table public.a (b int)")
+    with owner.transaction(), connect(empty_database.url, purpose="test") as reader:
+        owner.execute("lock table public.a in access exclusive mode")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            reader.execute("select from public.a")
 
 
 def test_the_sentence_that_matters_of_an_error() -> None:
