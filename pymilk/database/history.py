@@ -4,10 +4,12 @@ Its shape is the CLI's (`version`, `statements`, `name`); hosted projects have m
 them `rollback`. Time, checksum and the rest are not kept here but in our ledger.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pymilk.database.connection import Connection
 from pymilk.project.migrations import Migration
+from pymilk.project.statements import split
 
 TABLE = "supabase_migrations.schema_migrations"
 
@@ -27,10 +29,21 @@ class Applied:
     statements: tuple[str, ...]
 
     def is_edited(self, migration: Migration) -> bool:
-        """Whether the file no longer says what was applied."""
-        if not self.statements:
-            return False
-        return self.statements != tuple(statement.text for statement in migration.up.statements)
+        """Whether the file no longer says what was applied.
+
+        Tools differ in where they split, and in what they do with comments at the end: only what
+        runs is compared, with the comments that belong to it.
+        """
+        return bool(self.statements) and _said(self.statements) != _said([migration.up.text])
+
+
+def _said(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(
+        statement.text.replace("\r\n", "\n")
+        for text in texts
+        for statement in split(text)
+        if not statement.only_comment
+    )
 
 
 def prepare_history(connection: Connection) -> None:

@@ -46,6 +46,8 @@ def run_script(connection: Connection, script: Script) -> tuple[StatementTime, .
     times = []
     settings = _settings(connection)
     for statement in script.statements:
+        if statement.only_comment:
+            continue
         started = time.perf_counter()
         _guard(connection, script, statement)
         words = " ".join(statement.words[:4])
@@ -68,6 +70,8 @@ def read_query(connection: Connection, script: Script) -> list[TupleRow]:
     """
     rows: list[TupleRow] = []
     for statement in script.statements:
+        if statement.only_comment:
+            continue
         rows = _guard(connection, script, statement).fetchall()
     return rows
 

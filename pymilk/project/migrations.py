@@ -42,8 +42,8 @@ class Script:
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """SHA-256 of the text, whatever ends its lines: that is the checkout's business."""
+        return hashlib.sha256(self.text.replace("\r\n", "\n").encode()).hexdigest()
 
     @cached_property
     def statements(self) -> tuple[Statement, ...]:
@@ -209,7 +209,9 @@ def read_script(path: Path) -> Script:
         UsageProblem: It is no UTF-8 text.
     """
     try:
-        return Script(path, path.read_text(encoding="utf-8"))
+        # Its line ends as they are, and without the mark that some editors begin with: as the
+        # Supabase CLI reads it.
+        return Script(path, path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UsageProblem(
             f"{path} isn't UTF-8 text ({error.reason} at byte {error.start}).",

@@ -3,7 +3,8 @@
 The pieces become `statements[]` of Supabase's history table, and the unit in which a failing
 migration is reported. The rules are those of the Supabase CLI: a `;` ends a statement unless it
 stands in quotes, a dollar quote, a comment, parentheses, or `begin atomic … end`; a comment stays
-with the statement after it; the `;` itself is dropped.
+with the statement after it, and is a statement of its own where none follows; the `;` itself is
+dropped.
 """
 
 import re
@@ -20,6 +21,7 @@ _TOKEN = re.compile(
     | (?P<dollar>\$(?P<tag>[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$)
     | (?P<word>[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*)
     | (?P<punctuation>[();])
+    | (?P<other>\S)
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -37,16 +39,18 @@ class Statement:
         line: The line (from 1) of its first word that isn't a comment.
         starts: The line that `text` starts on, with a comment perhaps.
         words: Its first keywords, lower-case, to tell what kind it is.
+        only_comment: Whether there is nothing in it to run.
     """
 
     text: str
     line: int
     starts: int
     words: tuple[str, ...]
+    only_comment: bool = False
 
 
 def split(sql: str) -> tuple[Statement, ...]:
-    """Split `sql` into statements; text that is only comments yields none."""
+    """Split `sql` into statements; blanks between them yield none."""
     return tuple(_statements(sql))
 
 
@@ -62,8 +66,7 @@ def _statements(sql: str) -> Iterator[Statement]:
             position = _end_of_block_comment(sql, position)
             continue
         if kind == "punctuation" and match.group() == ";" and depth == 0 and atomic == 0:
-            if first_word is not None:
-                yield _statement(sql, start, match.start(), first_word, words)
+            yield from _statement(sql, start, match.start(), first_word, words)
             start, first_word, words = position, None, []
             continue
         first_word = match.start() if first_word is None else first_word
@@ -76,15 +79,19 @@ def _statements(sql: str) -> Iterator[Statement]:
             word = match.group().lower()
             atomic = _atomic_depth(atomic, word, words)
             words.append(word)
-    if first_word is not None:
-        yield _statement(sql, start, len(sql), first_word, words)
+    yield from _statement(sql, start, len(sql), first_word, words)
 
 
-def _statement(sql: str, start: int, end: int, first_word: int, words: list[str]) -> Statement:
+def _statement(
+    sql: str, start: int, end: int, first_word: int | None, words: list[str]
+) -> Iterator[Statement]:
     text = sql[start:end].strip()
-    line = sql.count("\n", 0, first_word) + 1
-    starts = line - text.count("\n", 0, first_word - sql.index(text, start))
-    return Statement(text, line, starts, tuple(words[:_WORDS]))
+    if not text:
+        return
+    begin = sql.index(text, start)
+    starts = sql.count("\n", 0, begin) + 1
+    line = starts + text.count("\n", 0, (first_word or begin) - begin)
+    yield Statement(text, line, starts, tuple(words[:_WORDS]), only_comment=first_word is None)
 
 
 def _atomic_depth(atomic: int, word: str, words: list[str]) -> int:

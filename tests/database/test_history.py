@@ -54,7 +54,7 @@ def test_the_row_is_the_one_that_the_supabase_cli_writes(session: Connection) ->
     prepare_history(session)
     record_applied(session, migration())
     row = session.execute("select * from supabase_migrations.schema_migrations").fetchone()
-    statements = ["-- makes it\ncreate table a (b int)", "select ';' /* ; */"]
+    statements = ["-- makes it\ncreate table a (b int)", "select ';' /* ; */", "-- the end"]
     assert row == ("20250917000000", statements, "gap_001_x", ["drop table a"])
     assert read_history(session) == (Applied("20250917000000", "gap_001_x", tuple(statements)),)
 
@@ -134,6 +134,8 @@ def test_a_row_is_forgotten_once(session: Connection) -> None:
     [
         (UP, False),
         (UP.replace("\n\n", "\n\n\n"), False),  # between statements nothing counts
+        (UP.replace("\n", "\r\n"), False),  # a checkout with other line ends
+        (UP.replace("the end", "no end"), False),
         (UP.replace("b int", "b bigint"), True),
         (UP.replace("makes", "made"), True),
         (UP + "select 1;", True),
@@ -147,6 +149,11 @@ def test_an_edited_file_is_told_from_the_statements(
     record_applied(session, migration())
     (applied,) = read_history(session)
     assert applied.is_edited(migration(text)) == edited
+
+
+def test_others_record_a_file_as_one_piece() -> None:
+    assert not Applied("20250917000000", "gap_001_x", (UP,)).is_edited(migration())
+    assert Applied("20250917000000", "gap_001_x", (UP + "select 2",)).is_edited(migration())
 
 
 def test_without_statements_nothing_can_be_said() -> None:

@@ -178,7 +178,15 @@ def test_what_only_looks_like_it_is_let_through(statement: str) -> None:
     refuse_what_cannot_be_one_transaction(Script(Path("a.sql"), f"{statement};"))
 
 
-def test_the_checksum_covers_every_byte() -> None:
+def test_text_is_read_as_the_supabase_cli_reads_it(supabase: Path) -> None:
+    (supabase / "migrations" / "1_a.sql").write_bytes(b"\xef\xbb\xbfselect 1;\r\n\r\nselect 2;\r\n")
+    (found,) = load_migrations(supabase)
+    assert found.up.text == "select 1;\r\n\r\nselect 2;\r\n"
+
+
+def test_the_checksum_covers_every_byte_but_the_ends_of_lines() -> None:
+    lines = Script(Path("a.sql"), "select 1;\n"), Script(Path("a.sql"), "select 1;\r\n")
+    assert lines[0].checksum == lines[1].checksum
     one, other = Script(Path("a.sql"), "select 1;"), Script(Path("b.sql"), "select 1; ")
     assert one.checksum != other.checksum
     assert one.checksum == Script(Path("c.sql"), "select 1;").checksum
