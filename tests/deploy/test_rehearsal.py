@@ -206,5 +206,6 @@ def test_what_a_script_sets_for_itself_does_not_outlive_it(rehearsal: Rehearsal,
         " select pg_catalog.set_config('search_path', '', false); set DateStyle = 'German';"
         " set xmloption = content; set client_min_messages = warning;"
     )
-    toy.gap(settings + UP_SQL, settings + DOWN_SQL, settings + VERIFY_SQL)
+    role = "set role authenticated;"
+    toy.gap(settings + UP_SQL + role, settings + DOWN_SQL + role, settings + VERIFY_SQL)
     assert rehearsal.run().down_seconds is not None

@@ -135,6 +135,21 @@ def test_an_order_in_the_middle_of_it_waits_and_is_kept(shop_001: Database, toy:
     assert row == (80,)
 
 
+def test_nobody_writes_into_a_table_that_is_about_to_go(shop_001: Database, toy: Toy) -> None:
+    """A row that came after the look at the losses would be gone with the table, and paid for."""
+    toy.down(WAIT + DOWN_SQL)
+    customer, watcher = shop_001.connect(autocommit=True), shop_001.connect(autocommit=True)
+    with ThreadPoolExecutor(2) as pool:
+        with closed_gate(shop_001.url):
+            undoing = pool.submit(undo, toy, shop_001)
+            wait_until_at_the_gate(shop_001.url)
+            paying = pool.submit(customer.execute, "select public.pay_bill(1, 30)")
+            wait_until_blocked(watcher, customer.info.backend_pid)
+        undoing.result(timeout=30)
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            paying.result(timeout=30)
+
+
 # What a rollback script can get wrong → the script, and what the refusal must say.
 WRONG_SCRIPTS = {
     "a function is forgotten": (
