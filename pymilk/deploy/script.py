@@ -132,6 +132,7 @@ def _guard(
         raise ScriptFailed(
             f"{script.path.parent.name}/{script.path.name}{at}:"
             f" {error.diag.message_primary or error}{detail}",
+            state="Nothing was changed: the script's transaction is rolled back.",
             todo=error.diag.message_hint or "Mend the script; the rehearsal shows it again.",
         ) from error
 
