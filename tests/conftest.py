@@ -3,13 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pymilk.database import embedded
-from support.databases import Database, Templates
+from support.databases import GAPS, Database, Templates
 from support.servers import Server, running_server
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - what is put there is private
@@ -65,8 +65,19 @@ def dairy(templates: Templates) -> Iterator[Database]:
         yield database
 
 
-@pytest.fixture
-def dairy_001(templates: Templates) -> Iterator[Database]:
-    """The demo dairy with gap 001 fixed."""
-    with templates.clone("dairy_001") as database:
-        yield database
+def _dairy_at(stage: str, what: str) -> Callable[[Templates], Iterator[Database]]:
+    def database(templates: Templates) -> Iterator[Database]:
+        with templates.clone(stage) as clone:
+            yield clone
+
+    database.__doc__ = what
+    return pytest.fixture(name=stage)(database)
+
+
+for _gap in GAPS:
+    globals()[f"dairy_{_gap}"] = _dairy_at(
+        f"dairy_{_gap}", f"The demo dairy with the gaps up to {_gap} fixed."
+    )
+
+
+dairy_hardened = _dairy_at("dairy_hardened", "The demo dairy with everything that we have.")

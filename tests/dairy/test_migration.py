@@ -1,8 +1,6 @@
 """Gap 001 comes, is verified, and goes again without a trace; live rows are only ever corrected."""
 
 import re
-from decimal import Decimal
-from hashlib import sha256
 from uuid import UUID
 
 import psycopg
@@ -350,47 +348,6 @@ class TestVerify:
                 pytest.fail(f"verified all the same: {sabotage}")
 
 
-class TestSnapshot:
-    """A function's text is written once; the migration quotes it."""
-
-    BLOCK = re.compile(r"(?ms)^-- >>> (\S+) sha256:(\w{64})\n(.*?)^-- <<<$")
-
-    def test_every_function_file_is_quoted_as_it_is(self) -> None:
-        quoted = {
-            path: (digest, text) for path, digest, text in self.BLOCK.findall(MIGRATION.read_text())
-        }
-        assert quoted == {
-            str(path.relative_to(ROOT)): (sha256(path.read_bytes()).hexdigest(), path.read_text())
-            for path in FUNCTIONS
-        }
-
-    def test_loading_the_files_over_a_migrated_database_changes_nothing(
-        self, either_privileges: Database
-    ) -> None:
-        for file in (BASELINE, MIGRATION):
-            run_file(either_privileges.url, file)
-        before = dump(either_privileges.superuser_url, "--schema-only")
-        for path in FUNCTIONS:
-            run_file(either_privileges.url, path)
-        assert dump(either_privileges.superuser_url, "--schema-only") == before
-
-    def test_a_file_is_named_like_the_one_function_in_it(self) -> None:
-        for path in FUNCTIONS:
-            made = re.findall(r"(?m)^create or replace function \w+\.(\w+)\(", path.read_text())
-            assert made == [path.stem]
-
-    def test_postgres_finds_nothing_to_warn_of(self, dairy_001: Database) -> None:
-        books = Books(dairy_001.connect())
-        books.run("set plpgsql.extra_errors = 'all'")
-        for path in FUNCTIONS:
-            books.connection.execute(path.read_bytes())
-        customer = books.customer()
-        payment, invoice = books.payment(customer, 800), books.invoice(customer, 1000)
-        books.setting("pymilk.idempotency_key", "checked")
-        for _ in range(2):
-            assert books.allocate(payment, {invoice: 300}).total_allocated == Decimal(300)
-
-
 class TestAccess:
     """Who may do what, in the catalog and through the roles."""
 
@@ -433,19 +390,6 @@ class TestAccess:
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 books.run(call)
-
-    def test_definers_say_why_and_fix_their_search_path(self, dairy_001: Database) -> None:
-        for path in FUNCTIONS:
-            text = path.read_text()
-            assert re.search(r"(?m)^security (invoker|definer -- \S.+)$", text), path.stem
-            assert "set search_path = pg_catalog, pg_temp\n" in text, path.stem
-        exposed = Books(dairy_001.connect()).rows(
-            "select proname from pg_proc"
-            " where pronamespace in ('public'::regnamespace, 'private'::regnamespace)"
-            " and prosecdef and not coalesce(proconfig, '{}')"
-            " @> array['search_path=pg_catalog, pg_temp']"
-        )
-        assert exposed == []
 
 
 def test_queries_from_outside_and_the_function_agree(dairy: Database) -> None:

@@ -1,8 +1,9 @@
 """Databases for tests: templates made once a run, and a clone for each test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -113,11 +114,7 @@ class Templates:
             self._create(name, "template0")
             make_supabase_shaped(self._server.url(name, SUPERUSER))
             return
-        before, change = {
-            "baseline": ("empty", _migrate_baseline),
-            "dairy": ("baseline", _load_dairy),
-            "dairy_001": ("dairy", _migrate_gap_001),
-        }[stage]
+        before, change = _stages()[stage]
         self._create(name, self._template(before))
         with psycopg.connect(self._server.url(name, "postgres")) as connection:
             change(connection)
@@ -132,12 +129,22 @@ class Templates:
             session.execute(sql.SQL(statement).format(*[sql.Identifier(name) for name in names]))
 
 
-def _migrate_baseline(connection: Connection) -> None:
-    _migrate(connection, "*_baseline.sql")
+GAPS = tuple(f"{number:03}" for number in range(1, 11))
+"""The gaps, in the order in which they are fixed."""
 
 
-def _migrate_gap_001(connection: Connection) -> None:
-    _migrate(connection, "*_gap_001_*.sql")
+def _stages() -> dict[str, tuple[str, Callable[[Connection], None]]]:
+    """Stage → the stage before it, and what makes the one of the other."""
+    stages: dict[str, tuple[str, Callable[[Connection], None]]] = {
+        "baseline": ("empty", partial(_migrate, pattern="*_baseline.sql")),
+        "dairy": ("baseline", _load_dairy),
+    }
+    before = "dairy"
+    for gap in GAPS:
+        stages[f"dairy_{gap}"] = (before, partial(_migrate, pattern=f"*_gap_{gap}_*.sql"))
+        before = f"dairy_{gap}"
+    stages["dairy_hardened"] = (before, partial(_migrate, pattern="*_harden_access.sql"))
+    return stages
 
 
 def _migrate(connection: Connection, pattern: str) -> None:

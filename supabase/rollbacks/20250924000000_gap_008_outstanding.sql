@@ -1,0 +1,3 @@
+-- Undoes gap 008, exactly.
+
+-- functions, as they were before ----------------------------------------------------------------

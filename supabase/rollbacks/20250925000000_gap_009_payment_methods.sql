@@ -1,0 +1,47 @@
+-- Undoes gap 009, exactly.
+
+-- functions, as they were before ----------------------------------------------------------------
+
+-- >>> sql/functions/payments/check_payment_invariants.sql as of 20250922000000_gap_006_delete_invoice_safe sha256:bb948aa3d81cf1890b4d3665f4d952b173cba1cf76cd074f49c873f9c171a110
+-- Every broken invariant of the books, one row each; none when all is well. The same questions as
+-- sql/invariants asks from outside, by the same names; each part stands in a function of its own.
+--
+-- Locks: none. It reads one snapshot.
+
+create or replace function public.check_payment_invariants()
+returns table (
+  invariant text,
+  entity text,
+  entity_id text,
+  expected text,
+  found text
+)
+language plpgsql
+stable
+security definer -- to whom row security hides rows, all would seem well
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- return
+  return query
+  select * from private.check_payments()
+  union all
+  select * from private.check_unapplied_payments()
+  union all
+  select * from private.check_settlements()
+  union all
+  select * from private.check_billing();
+end;
+$$;
+
+comment on function public.check_payment_invariants() is
+'Every broken invariant of the books as a row; none when all is well.';
+
+revoke all on function public.check_payment_invariants()
+from public, anon, authenticated, service_role;
+grant execute on function public.check_payment_invariants() to authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/payments/check_payment_methods.sql was not there
+drop function private.check_payment_methods();
+-- <<<

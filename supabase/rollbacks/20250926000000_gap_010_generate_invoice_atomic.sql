@@ -1,0 +1,53 @@
+-- Undoes gap 010, exactly.
+
+-- functions, as they were before ----------------------------------------------------------------
+
+-- >>> sql/functions/invoices/check_invoice_series.sql was not there
+drop function private.check_invoice_series();
+-- <<<
+
+-- >>> sql/functions/payments/check_payment_invariants.sql as of 20250925000000_gap_009_payment_methods sha256:95929d2063d92a3f0e9626879c90e68fec62bb126b742c9cba19c78a8bbdd154
+-- Every broken invariant of the books, one row each; none when all is well. The same questions as
+-- sql/invariants asks from outside, by the same names; each part stands in a function of its own.
+--
+-- Locks: none. It reads one snapshot.
+
+create or replace function public.check_payment_invariants()
+returns table (
+  invariant text,
+  entity text,
+  entity_id text,
+  expected text,
+  found text
+)
+language plpgsql
+stable
+security definer -- to whom row security hides rows, all would seem well
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- return
+  return query
+  select * from private.check_payments()
+  union all
+  select * from private.check_unapplied_payments()
+  union all
+  select * from private.check_settlements()
+  union all
+  select * from private.check_billing()
+  union all
+  select * from private.check_payment_methods();
+end;
+$$;
+
+comment on function public.check_payment_invariants() is
+'Every broken invariant of the books as a row; none when all is well.';
+
+revoke all on function public.check_payment_invariants()
+from public, anon, authenticated, service_role;
+grant execute on function public.check_payment_invariants() to authenticated, service_role;
+-- <<<
+
+-- what the gap added -----------------------------------------------------------------------------
+
+drop table public.invoice_counters;

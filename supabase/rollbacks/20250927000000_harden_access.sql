@@ -1,0 +1,3 @@
+-- Undoes harden_access, exactly.
+
+-- functions, as they were before ----------------------------------------------------------------

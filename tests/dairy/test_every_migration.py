@@ -1,0 +1,52 @@
+"""What holds of each migration: it comes, is verified, and goes again without a trace."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dairy.scripts import dump, dump_rows, run_file
+from pymilk.project.migrations import Migration, load_migrations
+from support.databases import ROOT, Connection, Database
+
+MIGRATIONS = load_migrations(ROOT / "supabase")
+REVERSIBLE = [migration for migration in MIGRATIONS if not migration.irreversible]
+
+
+def path(folder: str, migration: Migration) -> Path:
+    return ROOT / "supabase" / folder / f"{migration.stem}.sql"
+
+
+def verify(connection: Connection, migration: Migration) -> None:
+    """Run its verification and undo it, as the toolkit does."""
+    connection.execute(path("verify", migration).read_bytes())
+    connection.rollback()
+
+
+def test_each_comes_and_goes_without_a_trace_one_by_one_with_psql(
+    either_privileges: Database,
+) -> None:
+    url = either_privileges.url
+    connection = either_privileges.connect()
+    for migration in MIGRATIONS:
+        schema, rows = dump(either_privileges.superuser_url), dump_rows(url)
+        run_file(url, path("migrations", migration))
+        if migration.irreversible:
+            continue
+        verify(connection, migration)
+        run_file(url, path("rollbacks", migration))
+        assert dump(either_privileges.superuser_url) == schema, migration.stem
+        assert dump_rows(url) == rows, migration.stem
+        run_file(url, path("migrations", migration))
+
+
+@pytest.mark.parametrize("migration", REVERSIBLE, ids=lambda each: each.stem)
+def test_its_verification_fails_where_it_is_not_applied(
+    migration: Migration, request: pytest.FixtureRequest
+) -> None:
+    position = MIGRATIONS.index(migration)
+    before = MIGRATIONS[position - 1]
+    stage = f"dairy_{before.gap}" if before.gap else "dairy"
+    database: Database = request.getfixturevalue(stage)
+    with pytest.raises(psycopg.Error):
+        verify(database.connect(), migration)
