@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -25,6 +26,10 @@ Money = Decimal | int | str
 
 Rupees = Decimal | int
 """An amount that came back, or that one is compared with."""
+
+
+_DAYS = (date(2000, 1, 1) + timedelta(days=day) for day in count())
+# Live invoices of one customer do not overlap.
 
 
 class Answer(NamedTuple):
@@ -112,12 +117,15 @@ class Books:
         status: str = "sent",
         due: date | None = date(2999, 1, 1),
     ) -> UUID:
-        """A new invoice for August 2025."""
+        """A new invoice, for days that no other invoice of this run is for."""
+        day = next(_DAYS)
         found = self.value(
             "insert into public.invoice_metadata (customer_id, invoice_date, period_start,"
             " period_end, total_amount, invoice_status, due_date, amount_outstanding)"
-            " values (%s, '2025-09-01', '2025-08-01', '2025-08-31', %s, %s, %s, %s) returning id",
+            " values (%s, '2025-09-01', %s, %s, %s, %s, %s, %s) returning id",
             customer,
+            day,
+            day,
             total,
             status,
             due,

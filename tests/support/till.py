@@ -38,8 +38,11 @@ def open_till(database: Database) -> Till:
     return Till(
         database=database,
         payment=_payment(connection, customer, 800),
-        invoices=(_invoice(connection, customer, 500), _invoice(connection, customer, 1000)),
-        stranger=_invoice(connection, other, 400),
+        invoices=(
+            _invoice(connection, customer, 500, month=7),
+            _invoice(connection, customer, 1000, month=8),
+        ),
+        stranger=_invoice(connection, other, 400, month=8),
         nobody=_payment(connection, None, 100),
     )
 
@@ -55,17 +58,19 @@ def _payment(connection: Connection, customer: UUID | None, amount: int) -> UUID
     )
 
 
-def _invoice(connection: Connection, customer: UUID, amount: int) -> UUID:
+def _invoice(connection: Connection, customer: UUID, amount: int, *, month: int) -> UUID:
     return _id(
         connection,
         """
         insert into public.invoice_metadata (
           customer_id, invoice_date, period_start, period_end, total_amount, invoice_status
         )
-        values (%s, date '2025-09-01', date '2025-08-01', date '2025-08-31', %s, 'sent')
+        values (
+          %s, date '2025-09-01', make_date(2025, %s, 1), make_date(2025, %s, 31), %s, 'sent'
+        )
         returning id
         """,
-        [customer, amount],
+        [customer, month, month, amount],
     )
 
 
