@@ -49,6 +49,14 @@ class PaymentRequired(Refusal):
     """No payment was named."""
 
 
+class CustomerRequired(Refusal):
+    """No customer was named."""
+
+
+class DateInvalid(Refusal):
+    """A date is not a day between 1900 and 9999."""
+
+
 class AllocationsNotAList(Refusal):
     """The allocations are not a list."""
 
@@ -75,6 +83,10 @@ class PaymentNotFound(Refusal):
 
 class InvoiceNotFound(Refusal):
     """There is no such invoice."""
+
+
+class CustomerNotFound(Refusal):
+    """There is no such customer."""
 
 
 class AllocationExceedsPayment(Refusal):
