@@ -11,14 +11,19 @@ alter table private.allocation_journal add column reason text;
 
 create table private.privileges_before (
   migration text not null,
-  kind text not null check (kind in ('function', 'table')),
+  kind text not null check (kind in ('function', 'table', 'column', 'default')),
   object text not null,
+  part text not null default '',
   privileges aclitem[] not null,
-  primary key (migration, kind, object)
+  primary key (migration, kind, object, part)
 );
 
 comment on table private.privileges_before is
 'Privileges of objects that a migration found and changed, for its rollback to restore.';
+comment on column private.privileges_before.object is
+'The function or table; of default privileges the schema, or nothing for all schemas.';
+comment on column private.privileges_before.part is
+'The column of a table; of default privileges tables, sequences or functions.';
 
 alter table private.privileges_before enable row level security;
 revoke all on private.privileges_before from public, anon, authenticated, service_role;
@@ -259,9 +264,96 @@ comment on function private.check_payments() is
 revoke all on function private.check_payments() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/privileges/remember_privileges.sql sha256:6865da9eac498c4146d414eab39421230e187cbcf7a369604d2fd44c9e2dd889
+-- >>> sql/functions/privileges/default_privileges.sql sha256:a2c0f5a2b7d056bf4e120667d8e9497e6111a02f83cff951b5ba21bd54258e86
+-- What is granted on new objects that the current role makes: where nothing has been said about it,
+-- what Postgres grants by itself.
+--
+-- p_schema: as regnamespace writes it; '' for all schemas.
+-- p_kind: tables, sequences or functions.
+-- Locks: none.
+
+create or replace function private.default_privileges(p_schema text, p_kind text)
+returns aclitem[]
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_kind "char" := case p_kind when 'tables' then 'r' when 'sequences' then 'S' else 'f' end;
+  v_owner oid := (select role.oid from pg_roles as role where role.rolname = current_user);
+begin
+  -- return
+  return coalesce(
+    (
+      select said.defaclacl
+      from pg_default_acl as said
+      where said.defaclrole = v_owner
+        and said.defaclobjtype = v_kind
+        and said.defaclnamespace = coalesce(to_regnamespace(nullif(p_schema, ''))::oid, 0)
+    ),
+    -- what a schema says comes on top of what holds for all of them
+    case
+      when p_schema <> '' then '{}'
+      else acldefault(case v_kind when 'S' then 's' else v_kind end, v_owner)
+    end
+  );
+end;
+$$;
+
+comment on function private.default_privileges(text, text) is
+'What is granted on new objects of the current role, in a schema or in all of them.';
+
+revoke all on function private.default_privileges(text, text)
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/privileges/remember_default_privileges.sql sha256:add632d7108034f1c98594c6336441496529d30898849313d85f1f26f5deed4a
+-- Remembers what is granted on new objects of the current role, in a schema or in all of them, for
+-- a migration that is about to change it: it differs from project to project.
+--
+-- p_schema: as regnamespace writes it; '' for all schemas.
+-- p_kinds: of tables, sequences, functions.
+-- Locks: none.
+
+create or replace function private.remember_default_privileges(
+  p_migration text,
+  p_schema text,
+  p_kinds text[]
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- write
+  insert into private.privileges_before (migration, kind, object, part, privileges)
+  select
+    p_migration,
+    'default',
+    p_schema,
+    named.kind,
+    private.default_privileges(p_schema, named.kind)
+  from unnest(p_kinds) as named (kind);
+end;
+$$;
+
+comment on function private.remember_default_privileges(text, text, text[]) is
+'Remembers what is granted on new objects of the current role, for a migration that changes it.';
+
+revoke all on function private.remember_default_privileges(text, text, text[])
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/privileges/remember_privileges.sql sha256:700b3f91242c4fbbfa96dc9dd3fdf01e63f8c24f2feef10733945889915074c6
 -- Remembers who may use functions and tables that a migration is about to grant or revoke anew,
 -- although it did not make them: which privileges were there differs from project to project.
+-- A table's columns are remembered with it, since revoking from the table takes theirs as well.
+--
+-- Refused is an object whose privileges its owner could not restore exactly: one on which somebody
+-- else has granted something.
 --
 -- p_functions, p_tables: as regprocedure and regclass write them.
 -- Locks: none.
@@ -277,13 +369,16 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_object text;
 begin
   -- write
-  insert into private.privileges_before (migration, kind, object, privileges)
+  insert into private.privileges_before (migration, kind, object, part, privileges)
   select
     p_migration,
     'function',
     found.oid::regprocedure::text,
+    '',
     coalesce(found.proacl, acldefault('f', found.proowner))
   from pg_proc as found
   where found.oid = any(p_functions)
@@ -292,9 +387,32 @@ begin
     p_migration,
     'table',
     found.oid::regclass::text,
+    '',
     coalesce(found.relacl, acldefault('r', found.relowner))
   from pg_class as found
-  where found.oid = any(p_tables);
+  where found.oid = any(p_tables)
+  union all
+  select p_migration, 'column', found.attrelid::regclass::text, found.attname, found.attacl
+  from pg_attribute as found
+  where found.attrelid = any(p_tables) and found.attacl is not null and not found.attisdropped;
+
+  -- check
+  select remembered.object into v_object
+  from private.privileges_before as remembered
+  cross join lateral aclexplode(nullif(remembered.privileges, '{}')) as held
+  where remembered.migration = p_migration
+    and held.grantor <> (select role.oid from pg_roles as role where role.rolname = current_user)
+  order by remembered.object
+  limit 1;
+
+  if found then
+    raise exception using
+      errcode = '0LP01',
+      message = format(
+        'privileges on %s were granted by another role than %s', v_object, current_user
+      ),
+      hint = 'A rollback could not restore them exactly; grant them as the owner instead.';
+  end if;
 end;
 $$;
 
@@ -305,9 +423,12 @@ revoke all on function private.remember_privileges(text, regprocedure[], regclas
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/privileges/restore_privileges.sql sha256:a207d90711a6014635efe2b72d39b438d460ed6595dbe5e3d2c6d72b6874ba68
--- Restores what remember_privileges kept for a migration, and forgets it: for that migration's
--- rollback. Runs as the owner of the objects.
+-- >>> sql/functions/privileges/restore_privileges.sql sha256:a26dd5c0b617e5d1c89210019402401462ddec1800c7faacc27b801235f7ed06
+-- Restores what remember_privileges and remember_default_privileges kept for a migration, and
+-- forgets it: for that migration's rollback. Runs as the owner of the objects. What has been
+-- dropped meanwhile is left alone.
+--
+-- Everything is taken back first, from the owner as well, and then granted in the order that was.
 --
 -- Locks: the catalog rows of the objects.
 
@@ -324,43 +445,68 @@ declare
 begin
   -- write
   for v_object in
-    select remembered.kind, remembered.object, remembered.privileges
+    select
+      case remembered.kind
+        when 'default' then format(
+          'alter default privileges %s',
+          case when remembered.object <> '' then 'in schema ' || remembered.object || ' ' end
+        )
+        else ''
+      end as prefix,
+      case remembered.kind when 'column' then format(' (%I)', remembered.part) end as part,
+      case remembered.kind
+        when 'default' then remembered.part
+        when 'column' then 'table ' || remembered.object
+        else remembered.kind || ' ' || remembered.object
+      end as name,
+      remembered.privileges,
+      present.privileges as privileges_now
     from private.privileges_before as remembered
+    inner join lateral (
+      select coalesce(found.proacl, acldefault('f', found.proowner)) as privileges
+      from pg_proc as found
+      where remembered.kind = 'function' and found.oid = to_regprocedure(remembered.object)
+      union all
+      select coalesce(found.relacl, acldefault('r', found.relowner))
+      from pg_class as found
+      where remembered.kind = 'table' and found.oid = to_regclass(remembered.object)
+      union all
+      select found.attacl
+      from pg_attribute as found
+      where remembered.kind = 'column'
+        and found.attrelid = to_regclass(remembered.object)
+        and found.attname = remembered.part
+        and not found.attisdropped
+      union all
+      select private.default_privileges(remembered.object, remembered.part)
+      where remembered.kind = 'default'
+    ) as present on true
     where remembered.migration = p_migration
-    order by remembered.kind, remembered.object
+    -- a column after its table, from which everything is taken
+    order by remembered.kind = 'column', remembered.kind, remembered.object, remembered.part
   loop
+    -- dynamic: a grant can't be parameterised; names come from the catalog alone
     for v_grant in
       select distinct held.grantee
-      from (
-        select proowner as owner, proacl as acl from pg_proc
-        where v_object.kind = 'function' and oid = to_regprocedure(v_object.object)
-        union all
-        select relowner, relacl from pg_class
-        where v_object.kind = 'table' and oid = to_regclass(v_object.object)
-      ) as target
-      cross join lateral aclexplode(
-        coalesce(target.acl, acldefault(left(v_object.kind, 1)::"char", target.owner))
-      ) as held
-      where held.grantee <> target.owner
+      from aclexplode(nullif(v_object.privileges_now, '{}')) as held
     loop
-      -- dynamic: a grant can't be parameterised; names come from the catalog alone
       execute format(
-        'revoke all on %s %s from %s',
-        v_object.kind, v_object.object,
+        '%srevoke all%s on %s from %s',
+        v_object.prefix, v_object.part, v_object.name,
         case when v_grant.grantee = 0 then 'public' else v_grant.grantee::regrole::text end
       );
     end loop;
 
     for v_grant in
       select held.grantee, held.privilege_type, held.is_grantable
-      from aclexplode(v_object.privileges) with ordinality as held (
+      from aclexplode(nullif(v_object.privileges, '{}')) with ordinality as held (
         grantor, grantee, privilege_type, is_grantable, position
       )
       order by held.position
     loop
       execute format(
-        'grant %s on %s %s to %s%s',
-        v_grant.privilege_type, v_object.kind, v_object.object,
+        '%sgrant %s%s on %s to %s%s',
+        v_object.prefix, v_grant.privilege_type, v_object.part, v_object.name,
         case when v_grant.grantee = 0 then 'public' else v_grant.grantee::regrole::text end,
         case when v_grant.is_grantable then ' with grant option' else '' end
       );

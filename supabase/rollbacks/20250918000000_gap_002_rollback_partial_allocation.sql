@@ -205,6 +205,14 @@ grant execute on function public.check_payment_invariants() to authenticated, se
 drop function private.check_payments();
 -- <<<
 
+-- >>> sql/functions/privileges/default_privileges.sql was not there
+drop function private.default_privileges(text, text);
+-- <<<
+
+-- >>> sql/functions/privileges/remember_default_privileges.sql was not there
+drop function private.remember_default_privileges(text, text, text[]);
+-- <<<
+
 -- >>> sql/functions/privileges/remember_privileges.sql was not there
 drop function private.remember_privileges(text, regprocedure[], regclass[]);
 -- <<<
