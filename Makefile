@@ -63,11 +63,12 @@ test: $(TOOLS) ## the suite, on real Postgres
 test-long: $(TOOLS) ## the long proofs: hundreds of rounds, kills
 	@$(BIN)/pytest -n 2 -m long $(ARGS)
 
-check: $(TOOLS) ## format, lint and types: Python and SQL
+check: $(TOOLS) ## format, lint, types, quotations: Python and SQL
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --processes 2 supabase sql
+	@$(BIN)/pymilk snapshot --check
 	@$(BIN)/squawk --config .squawk.toml supabase/migrations/*.sql
 
 fmt: $(TOOLS) ## format Python and SQL

@@ -33,6 +33,7 @@ from pymilk.cli.render import (
     say_json,
     status_text,
 )
+from pymilk.cli.snapshot_command import snapshot
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="pymilk",
     help="The safest way to change a live Supabase database that has no staging.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 75 try again later (nothing is wrong),"
-    " 130 interrupted. Every failure says in which state the database is.",
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 function files wait for a snapshot (--check),"
+    " 75 try again later (nothing is wrong), 130 interrupted."
+    " Every failure says in which state the database is.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -307,6 +309,9 @@ def adopt(
         " applied; no table was touched.",
         {"adopted": adopted},
     )
+
+
+app.command()(snapshot)
 
 
 def _already(opened: "Opened", migration: "Migration", *, as_json: bool) -> bool:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pymilk.deploy.plan import Plan
     from pymilk.deploy.rollback import RolledBack
     from pymilk.deploy.status import Status
+    from pymilk.project.snapshot import Snapshot
+    from pymilk.project.snapshot_check import Finding
 
 
 def say(*lines: str) -> None:
@@ -142,3 +144,33 @@ def status_text(label: str, status: "Status") -> list[str]:
         else "  restore: never proven; every deploy proves it"
     )
     return lines
+
+
+def snapshot_text(taken: "Snapshot") -> list[str]:
+    """What a snapshot wrote."""
+    lines = [f"{taken.migration}:"]
+    lines += [f"  quoted   {path}" for path in taken.quoted]
+    lines += [f"  dropped  the function of {path}, which is gone" for path in taken.gone]
+    lines += [f"  written  {path}" for path in taken.written]
+    if not taken.written:
+        lines = ["Every function is quoted as it is; nothing was written."]
+    lines += [
+        f"Left alone: {path}, which a later migration quotes: pymilk snapshot"
+        f" {stem.partition('_')[0]}"
+        for path, stem in taken.later.items()
+    ]
+    return lines
+
+
+def findings_text(findings: "Sequence[Finding]") -> list[str]:
+    """What is not quoted as it should be."""
+    lines = [f"✗ {finding.file}: {finding.found}." for finding in findings]
+    if any(finding.kind == "waits" for finding in findings):
+        lines.append("  To do: pymilk snapshot NAME, with a new name or an undeployed migration's.")
+    if any(finding.kind == "wrong" for finding in findings):
+        lines.append(
+            "  To do: pymilk snapshot NAME writes a rollback's blocks anew; a quotation that was"
+            " edited is"
+        )
+        lines.append("  put right in its file, or taken back.")
+    return lines or ["Every function file is quoted as it is, and every rollback undoes it."]

@@ -54,6 +54,11 @@ class Project:
         """The queries whose figures no deploy and no rollback may change (first column: key)."""
         return self._queries("state", "sql/state")
 
+    @property
+    def functions(self) -> str:
+        """Where the function files lie, from the project's folder."""
+        return str(self.settings.get("functions", "sql/functions")).strip("/")
+
     def policy(self, preset: Preset) -> Policy:
         """The policy of a kind of database: the preset, and what the project says over it.
 

@@ -54,29 +54,60 @@ def split(sql: str) -> tuple[Statement, ...]:
     return tuple(_statements(sql))
 
 
-def _statements(sql: str) -> Iterator[Statement]:
-    start = depth = atomic = position = 0
-    first_word: int | None = None
-    words: list[str] = []
+@dataclass(frozen=True)
+class Token:
+    """One piece of SQL: a word, a string, a dollar quote with its body, a comment.
+
+    Attributes:
+        kind: The name of its group in the grammar above: `word`, `string`, `line_comment`, …
+        start: Where in the text it begins.
+        text: The piece, whole.
+    """
+
+    kind: str
+    start: int
+    text: str
+
+    @property
+    def end(self) -> int:
+        """Where in the text it has ended."""
+        return self.start + len(self.text)
+
+    @property
+    def is_comment(self) -> bool:
+        """Whether Postgres skips it."""
+        return self.kind in {"line_comment", "block_comment"}
+
+
+def tokens(sql: str) -> Iterator[Token]:
+    """The pieces of `sql`, comments among them; the blanks between are left out."""
+    position = 0
     while match := _TOKEN.search(sql, position):
-        kind, position = match.lastgroup, match.end()
-        if kind == "line_comment":
-            continue
+        kind, position = match.lastgroup or "other", match.end()
         if kind == "block_comment":
             position = _end_of_block_comment(sql, position)
-            continue
-        if kind == "punctuation" and match.group() == ";" and depth == 0 and atomic == 0:
-            yield from _statement(sql, start, match.start(), first_word, words)
-            start, first_word, words = position, None, []
-            continue
-        first_word = match.start() if first_word is None else first_word
-        if match.group("dollar"):
+        elif match.group("dollar"):
             closing = sql.find(match.group("dollar"), position)
             position = len(sql) if closing < 0 else closing + len(match.group("dollar"))
-        elif kind == "punctuation":
-            depth = max(0, depth + {"(": 1, ")": -1}.get(match.group(), 0))
-        elif kind == "word":
-            word = match.group().lower()
+        yield Token(kind, match.start(), sql[match.start() : position])
+
+
+def _statements(sql: str) -> Iterator[Statement]:
+    start = depth = atomic = 0
+    first_word: int | None = None
+    words: list[str] = []
+    for token in tokens(sql):
+        if token.is_comment:
+            continue
+        if token.text == ";" and depth == 0 and atomic == 0:
+            yield from _statement(sql, start, token.start, first_word, words)
+            start, first_word, words = token.end, None, []
+            continue
+        first_word = token.start if first_word is None else first_word
+        if token.kind == "punctuation":
+            depth = max(0, depth + {"(": 1, ")": -1}.get(token.text, 0))
+        elif token.kind == "word":
+            word = token.text.lower()
             atomic = _atomic_depth(atomic, word, words)
             words.append(word)
     yield from _statement(sql, start, len(sql), first_word, words)

@@ -10,7 +10,7 @@ import pytest
 
 from support.commands import environment, run
 from support.databases import Database
-from support.projects import BASELINE, GAP, Toy, mark_baseline, toy
+from support.projects import BASELINE, GAP, Toy, mark_baseline, toy, write_toy
 
 __all__ = ["toy"]
 
@@ -21,6 +21,7 @@ COMMANDS = (
     ("status",),
     ("verify",),
     ("adopt",),
+    ("snapshot",),
     ("db", "start"),
     ("db", "stop"),
     ("db", "url"),
@@ -86,6 +87,9 @@ class TestBadInput:
             (("deploy", "001", "--override", "nonsense=x"), "can't be overridden"),
             (("deploy", "--nope"), "No such option"),
             (("nope",), "No such command"),
+            (("snapshot",), "Into which migration?"),
+            (("snapshot", "pay"), "There is no folder sql/functions"),
+            (("snapshot", "--check", "001"), "it takes no name"),
         ],
         ids=" ".join,
     )
@@ -144,6 +148,34 @@ class TestBadInput:
         assert "State: " in done.stderr
         assert "To do: " in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_snapshot_is_checked_taken_and_checked(tmp_path: Path) -> None:
+    """Files alone: no server is started, and what CI has to know is in the exit code."""
+    toy = write_toy(tmp_path)
+    function = (
+        "create or replace function public.owed(p_customer integer) returns numeric\n"
+        "language sql as 'select 1.0';\ncomment on function public.owed is 'Something.';\n"
+    )
+    toy.write("sql/functions", "owed", function)
+    done = run("snapshot", "--check", cwd=toy.root)
+    assert done.returncode == 3, done
+    assert "sql/functions/owed.sql: no migration quotes it" in done.stdout
+    assert "To do: pymilk snapshot NAME" in done.stdout
+    done = run("snapshot", "owed_again", "sql/functions/owed.sql", "--json", cwd=toy.root)
+    assert done.returncode == 0, done
+    taken = json.loads(done.stdout)
+    assert taken["quoted"] == ["sql/functions/owed.sql"]
+    assert run("snapshot", "--check", cwd=toy.root).returncode == 0
+    again = run("snapshot", "owed_again", cwd=toy.root)
+    assert (again.returncode, "nothing was written" in again.stdout) == (0, True)
+    path = toy.root / "supabase" / "rollbacks" / f"{taken['migration']}.sql"
+    path.write_text("select 1;\n")
+    done = run("snapshot", "--check", "--json", cwd=toy.root)
+    assert done.returncode == 1, done
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert finding["kind"] == "wrong"
+    assert not (toy.root / ".pymilk").exists()
 
 
 def test_the_whole_way_in_json(shop_url: str, toy: Toy) -> None:
