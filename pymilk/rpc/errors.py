@@ -73,6 +73,30 @@ class AmountInvalid(Refusal):
     """An amount is not a sum of money: above 0, below 10,000,000,000, at most two decimals."""
 
 
+class AmountRequired(Refusal):
+    """No amount was named."""
+
+
+class StrategyUnknown(Refusal):
+    """There is no such way of allocating a payment by itself."""
+
+
+class PaymentNotAnObject(Refusal):
+    """The payment is not a JSON object."""
+
+
+class PaymentKeyUnknown(Refusal):
+    """The payment has a key that is not known."""
+
+
+class PaymentFieldMalformed(Refusal):
+    """A field of the payment is not of its kind."""
+
+
+class PeriodReversed(Refusal):
+    """The period ends before it starts."""
+
+
 class IdempotencyKeyInvalid(Refusal):
     """An idempotency key has 1 to 200 characters."""
 
@@ -85,6 +109,10 @@ class InvoiceNotFound(Refusal):
     """There is no such invoice."""
 
 
+class SaleNotFound(Refusal):
+    """There is no such sale."""
+
+
 class CustomerNotFound(Refusal):
     """There is no such customer."""
 
@@ -95,6 +123,26 @@ class AllocationExceedsPayment(Refusal):
 
 class AllocationExceedsInvoice(Refusal):
     """An allocation is more than is outstanding on its invoice."""
+
+
+class AllocationExceedsOpeningBalance(Refusal):
+    """The allocation is more than remains of the opening balance."""
+
+
+class SaleBilled(Refusal):
+    """The sale stands on an invoice and is paid through it."""
+
+
+class SaleAlreadyPaid(Refusal):
+    """The sale is paid already."""
+
+
+class PaymentVoided(Refusal):
+    """The payment was voided and takes no allocation."""
+
+
+class PaymentMoved(Refusal):
+    """The payment was given to another customer at this moment."""
 
 
 class InvoiceCancelled(Refusal):
@@ -113,8 +161,20 @@ class InvoiceNamedTwice(Refusal):
     """An invoice is named twice in one call."""
 
 
+class SaleNamedTwice(Refusal):
+    """A sale is named twice in one call."""
+
+
+class SaleNotPayable(Refusal):
+    """The sale is not one that a payment pays."""
+
+
+class SalePaidWhole(Refusal):
+    """A sale is paid whole; the amount is not what remains of it."""
+
+
 class CustomerMismatch(Refusal):
-    """The payment and the invoice belong to different customers."""
+    """The payment and what it is to pay belong to different customers."""
 
 
 class PaymentWithoutCustomer(Refusal):
