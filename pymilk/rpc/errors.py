@@ -181,6 +181,70 @@ class PaymentWithoutCustomer(Refusal):
     """A payment without a customer can't be allocated."""
 
 
+class PeriodRequired(Refusal):
+    """The period to invoice has no first or no last day."""
+
+
+class PeriodInvalid(Refusal):
+    """The period is reversed, infinite or longer than a year."""
+
+
+class CustomersEmpty(Refusal):
+    """There is no customer in the list."""
+
+
+class FinancialYearInvalid(Refusal):
+    """A financial year is written like 202526, from April 2025 to March 2026."""
+
+
+class OperationInvalid(Refusal):
+    """The name of an operation has 1 to 100 characters."""
+
+
+class ParametersInvalid(Refusal):
+    """The parameters of a bulk run are a JSON object of at most 4 MB."""
+
+
+class StatusInvalid(Refusal):
+    """A bulk run is running, completed or failed."""
+
+
+class OutcomesInvalid(Refusal):
+    """The outcomes of a bulk run are a list of objects, at most 64 MB."""
+
+
+class BulkOperationNotFound(Refusal):
+    """There is no such bulk run in the log."""
+
+
+class BulkOperationFinished(Refusal):
+    """The log of a finished bulk run stays as it is."""
+
+
+class AlreadyInvoiced(Refusal):
+    """A live invoice covers days of the period already."""
+
+
+class InvoiceNumbersExhausted(Refusal):
+    """The invoice numbers of the financial year are used up."""
+
+
+class NothingToBill(Refusal):
+    """The customer has nothing to bill in the period."""
+
+
+class DeliveryInvalid(Refusal):
+    """A delivery's total isn't its quantity times its price."""
+
+
+class SaleInvalid(Refusal):
+    """A sale's amount is no sum of money, or its GST no part of it."""
+
+
+class TotalTooLarge(Refusal):
+    """Everything that is to be billed comes to more than an invoice can say."""
+
+
 # What the database says by itself. Nothing of the call was written in any of them.
 
 
