@@ -101,6 +101,18 @@ class IdempotencyKeyInvalid(Refusal):
     """An idempotency key has 1 to 200 characters."""
 
 
+class ReasonRequired(Refusal):
+    """No reason was given, and this is not done without one."""
+
+
+class ReasonTooLong(Refusal):
+    """The reason has more than 1,000 characters."""
+
+
+class InvoiceIdsInvalid(Refusal):
+    """The list of invoices is empty or has a gap."""
+
+
 class PaymentNotFound(Refusal):
     """There is no such payment."""
 
@@ -115,6 +127,10 @@ class SaleNotFound(Refusal):
 
 class CustomerNotFound(Refusal):
     """There is no such customer."""
+
+
+class AllocationNotFound(Refusal):
+    """The payment is not allocated to that invoice."""
 
 
 class AllocationExceedsPayment(Refusal):
@@ -155,6 +171,18 @@ class IdempotencyKeyReused(Refusal):
 
 class RequestUndone(Refusal):
     """The call with this idempotency key was undone and can't be made any more."""
+
+
+class PaymentVoided(Refusal):
+    """The payment is voided and stays so."""
+
+
+class KeyOfAnotherPayment(Refusal):
+    """The call with this idempotency key was about another payment."""
+
+
+class KeyNotUndoable(Refusal):
+    """The call with this idempotency key allocated nothing that could be undone."""
 
 
 class InvoiceNamedTwice(Refusal):

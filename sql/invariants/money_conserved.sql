@@ -1,4 +1,5 @@
--- Everything received is either allocated or unapplied, to the paisa (payments of NaN aside).
+-- Everything received is either allocated or unapplied, to the paisa (payments of NaN and voided
+-- ones aside).
 -- do: find the payments behind it with payment_totals_true.
 with applied as (
   select
@@ -30,7 +31,10 @@ total as (
     sum(coalesce(payment.amount_unapplied, 0)) as unapplied
   from public.payments as payment
   left join applied on payment.id = applied.payment_id
-  where payment.amount < 'Infinity'
+  where
+    payment.amount < 'Infinity'
+    -- the column comes with the gap that can void a payment
+    and to_jsonb(payment) ->> 'voided_at' is null
 )
 
 select

@@ -1,4 +1,11 @@
--- GAP-002: a status update that fails leaves money allocated and the invoice unpaid.
+-- GAP-002: a status update that failed left money allocated and the invoice unpaid; and nothing
+-- could undo an allocation but deleting rows by hand.
+--
+-- After this file an allocation can be undone by the key of the call that made it, taken off again,
+-- and a payment voided; and the status functions that the app calls overwrite nobody's write any
+-- more. docs/gaps/gap_002.md tells the whole story.
+--
+-- Locks: access exclusive on payments, from here to the commit (new columns; no row is rewritten).
 
 -- what the gap adds ------------------------------------------------------------------------------
 
@@ -20,6 +27,7 @@ create table private.privileges_before (
 
 comment on table private.privileges_before is
 'Privileges of objects that a migration found and changed, for its rollback to restore.';
+
 comment on column private.privileges_before.object is
 'The function or table; of default privileges the schema, or nothing for all schemas.';
 comment on column private.privileges_before.part is
@@ -28,7 +36,619 @@ comment on column private.privileges_before.part is
 alter table private.privileges_before enable row level security;
 revoke all on private.privileges_before from public, anon, authenticated, service_role;
 
+-- Who may call the app's two status functions differs from project to project: the rollback gives
+-- it back as it was. (The functions that remember and restore this come with this very file.)
+insert into private.privileges_before (migration, kind, object, privileges)
+select
+  '20250918000000_gap_002_rollback_partial_allocation' as migration,
+  'function' as kind,
+  'public.' || found.proname || '(uuid)' as object,
+  coalesce(found.proacl, acldefault('f', found.proowner)) as privileges
+from pg_proc as found
+where
+  found.oid in (
+    'public.update_invoice_status(uuid)'::regprocedure,
+    'public.update_invoice_status_with_sales_completion(uuid)'::regprocedure
+  );
+
 -- functions, quoted from sql/functions ----------------------------------------------------------
+
+-- >>> sql/functions/allocations/allocate_to_invoices.sql sha256:a0576531c7f3380d67720827f060d2e99dabb27491c8470c3e331d33c2a4c9e5
+-- Allocates a payment to invoices: the core under the RPCs, without keys and without jsonb.
+--
+-- With p_refuse_excess an amount that the payment or an invoice can't take refuses the whole call;
+-- without, each line is cut, in the order given, to what both can take. Everything else is refused
+-- either way. Topping up an invoice that the payment already touches adds to its row.
+--
+-- p_amounts: rupees, one for each invoice id, already checked (parse_allocations).
+-- Returns what each line got, in the same order.
+-- Locks: the payment, then the invoices by id, `for no key update`.
+
+create or replace function private.allocate_to_invoices(
+  p_payment_id uuid,
+  p_invoice_ids uuid[],
+  p_amounts numeric[],
+  p_refuse_excess boolean
+)
+returns numeric[]
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_payment record;
+  v_available numeric;
+  v_requested numeric;
+  v_faults text[];
+  v_fault integer;
+  v_rooms numeric[];
+  v_applied numeric[];
+begin
+  -- lock
+  select
+    payment.customer_id,
+    payment.amount,
+    payment.amount_applied,
+    payment.voided_at,
+    payment.void_reason
+  into v_payment
+  from public.payments as payment
+  where payment.id = p_payment_id
+  for no key update;
+
+  if not found then
+    raise exception using
+      errcode = 'PT404',
+      message = 'payment_not_found',
+      detail = jsonb_build_object('payment_id', p_payment_id)::text,
+      hint = 'The payment does not exist or was deleted; reload it.';
+  elsif v_payment.voided_at is not null then
+    raise exception using
+      errcode = 'PT409',
+      message = 'payment_voided',
+      detail = jsonb_build_object(
+        'payment_id', p_payment_id,
+        'voided_at', v_payment.voided_at,
+        'void_reason', v_payment.void_reason
+      )::text,
+      hint = 'A voided payment takes no allocation; record a new one for new money.';
+  elsif v_payment.customer_id is null then
+    raise exception using
+      errcode = 'PT422',
+      message = 'payment_without_customer',
+      detail = jsonb_build_object('payment_id', p_payment_id)::text,
+      hint = 'Set the customer of the payment, then allocate it.';
+  end if;
+
+  perform
+  from public.invoice_metadata as invoice
+  where invoice.id = any(p_invoice_ids)
+  order by invoice.id
+  for no key update;
+
+  -- check
+  -- in whole paise, and nothing at all where a legacy amount is not a sum of money
+  v_available := case
+    when v_payment.amount < 10000000000
+      then trim_scale(trunc(greatest(v_payment.amount - v_payment.amount_applied, 0), 2))
+    else 0
+  end;
+
+  with line as (
+    select
+      named.position,
+      named.requested,
+      case
+        when invoice.id is null then 'invoice_not_found'
+        when invoice.customer_id <> v_payment.customer_id then 'customer_mismatch'
+        when invoice.invoice_status = 'cancelled' then 'invoice_cancelled'
+      end as fault,
+      case
+        when invoice.total_amount < 10000000000
+          then trim_scale(trunc(greatest(invoice.total_amount - invoice.amount_paid, 0), 2))
+        else 0
+      end as room
+    from unnest(p_invoice_ids, p_amounts)
+      with ordinality as named (invoice_id, requested, position)
+    left join public.invoice_metadata as invoice on named.invoice_id = invoice.id
+  ),
+
+  cut as (
+    select
+      line.*,
+      greatest(
+        least(line.requested, line.room, v_available - coalesce(
+          sum(least(line.requested, line.room)) over (
+            order by line.position rows between unbounded preceding and 1 preceding
+          ), 0
+        )), 0
+      ) as applied
+    from line
+  )
+
+  select
+    sum(cut.requested),
+    array_agg(cut.fault order by cut.position),
+    min(cut.position) filter (where cut.fault is not null),
+    array_agg(cut.room order by cut.position),
+    array_agg(cut.applied order by cut.position)
+  into v_requested, v_faults, v_fault, v_rooms, v_applied
+  from cut;
+
+  if v_faults[v_fault] = 'invoice_not_found' then
+    raise exception using
+      errcode = 'PT404',
+      message = 'invoice_not_found',
+      detail = jsonb_build_object('invoice_id', p_invoice_ids[v_fault])::text,
+      hint = 'The invoice does not exist or was deleted; reload the customer''s invoices.';
+  elsif v_faults[v_fault] = 'customer_mismatch' then
+    raise exception using
+      errcode = 'PT422',
+      message = 'customer_mismatch',
+      detail = jsonb_build_object(
+        'payment_id', p_payment_id, 'invoice_id', p_invoice_ids[v_fault]
+      )::text,
+      hint = 'Allocate the payment to invoices of its own customer.';
+  elsif v_faults[v_fault] = 'invoice_cancelled' then
+    raise exception using
+      errcode = 'PT409',
+      message = 'invoice_cancelled',
+      detail = jsonb_build_object('invoice_id', p_invoice_ids[v_fault])::text,
+      hint = 'A cancelled invoice takes no money; reload the customer''s invoices.';
+  end if;
+
+  if p_refuse_excess and v_requested > v_available then
+    raise exception using
+      errcode = 'PT409',
+      message = 'allocation_exceeds_payment',
+      detail = jsonb_build_object(
+        'payment_id', p_payment_id, 'requested', v_requested, 'available', v_available
+      )::text,
+      hint = 'Allocate no more than what is left of the payment.';
+  end if;
+
+  select line.position into v_fault
+  from unnest(p_amounts, v_rooms) with ordinality as line (requested, room, position)
+  where p_refuse_excess and line.requested > line.room
+  order by line.position
+  limit 1;
+
+  if found then
+    raise exception using
+      errcode = 'PT409',
+      message = 'allocation_exceeds_invoice',
+      detail = jsonb_build_object(
+        'invoice_id', p_invoice_ids[v_fault],
+        'requested', p_amounts[v_fault],
+        'available', v_rooms[v_fault]
+      )::text,
+      hint = 'Allocate no more than what is outstanding on the invoice.';
+  end if;
+
+  -- write
+  insert into public.invoice_payments as allocation (invoice_id, payment_id, amount_allocated)
+  select line.invoice_id, p_payment_id, line.applied
+  from unnest(p_invoice_ids, v_applied) as line (invoice_id, applied)
+  where line.applied > 0
+  on conflict (invoice_id, payment_id) do update
+  set
+    amount_allocated = allocation.amount_allocated + excluded.amount_allocated,
+    updated_at = now();
+
+  -- return
+  return v_applied;
+end;
+$$;
+
+comment on function private.allocate_to_invoices(uuid, uuid[], numeric[], boolean) is
+'Allocates a payment to invoices: the core under the RPCs. Returns what each line got.';
+
+revoke all on function private.allocate_to_invoices(uuid, uuid[], numeric[], boolean)
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/allocations/count_invoice_payments.sql sha256:14a5d5c87f78e9f9fc06761bb9c4419c7e9ad604d4df8d7ec8447348ca6d358b
+-- After any change of invoice_payments, by an RPC or directly: moves the counters of both sides and
+-- writes the change into the journal, with the reason that the call or the writer gave.
+--
+-- A row that was only annotated changes nothing. A row that says it was made earlier than now comes
+-- from a `--data-only` restore: it counts, but what the journal says of it is restored by itself.
+--
+-- Locks: payments by id, then invoices by id, `for no key update`.
+
+create or replace function private.count_invoice_payments()
+returns trigger
+language plpgsql
+security definer -- an invoker's update that row security filters would count nothing, silently
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew took half of a call's time
+as $$
+declare
+  v_payment_ids uuid[];
+  v_invoice_ids uuid[];
+  v_changes numeric[];
+  v_restored boolean[];
+begin
+  if tg_op = 'INSERT' then
+    select
+      array_agg(added.payment_id),
+      array_agg(added.invoice_id),
+      array_agg(added.amount_allocated),
+      array_agg(added.created_at is distinct from now())
+    into v_payment_ids, v_invoice_ids, v_changes, v_restored
+    from new_rows as added;
+  elsif tg_op = 'DELETE' then
+    select
+      array_agg(gone.payment_id),
+      array_agg(gone.invoice_id),
+      array_agg(-gone.amount_allocated)
+    into v_payment_ids, v_invoice_ids, v_changes
+    from old_rows as gone;
+  else
+    select array_agg(net.payment_id), array_agg(net.invoice_id), array_agg(net.amount)
+    into v_payment_ids, v_invoice_ids, v_changes
+    from (
+      select change.payment_id, change.invoice_id, sum(change.amount) as amount
+      from (
+        select added.payment_id, added.invoice_id, added.amount_allocated as amount
+        from new_rows as added
+        union all
+        select gone.payment_id, gone.invoice_id, -gone.amount_allocated
+        from old_rows as gone
+      ) as change
+      group by change.payment_id, change.invoice_id
+      having sum(change.amount) <> 0
+    ) as net;
+  end if;
+
+  if v_changes is null then
+    return null;
+  end if;
+
+  -- lock, check, write: first the payments, then the invoices
+  perform private.move_amount_applied(v_payment_ids, v_changes);
+  perform private.move_amount_paid(v_payment_ids, v_invoice_ids, v_changes);
+
+  insert into private.allocation_journal (
+    recorded_by, call_id, payment_id, invoice_id, amount_change, reason
+  )
+  select
+    private.caller(),
+    nullif(current_setting('pymilk.call_id', true), '')::uuid,
+    change.payment_id,
+    change.invoice_id,
+    change.amount,
+    left(nullif(current_setting('pymilk.reason', true), ''), 1000)
+  from unnest(v_payment_ids, v_invoice_ids, v_changes, v_restored)
+    as change (payment_id, invoice_id, amount, restored)
+  where change.payment_id is not null
+    and change.invoice_id is not null
+    and change.restored is not true;
+
+  return null;
+end;
+$$;
+
+comment on function private.count_invoice_payments() is
+'Trigger: moves the counters of payments and invoices by what changed in invoice_payments.';
+
+revoke all on function private.count_invoice_payments()
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/allocations/undo_call.sql sha256:1f3358e547821489c60e065b739753c6fb226a20583b4194433476df8510dea6
+-- Undoes what one call allocated of a payment, or, without a call, what direct writes allocated in
+-- the last 15 minutes: the core under rollback_partial_allocation.
+--
+-- Locks: the caller holds the payment, its customer, its invoices and sales.
+
+create or replace function private.undo_call(
+  p_payment_id uuid,
+  p_call_id uuid,
+  out affected_invoices integer,
+  out removed_amount numeric
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- write
+  select undone.affected_invoices, undone.removed_amount into affected_invoices, removed_amount
+  from private.undo_invoice_payments(p_payment_id, p_call_id) as undone;
+end;
+$$;
+
+comment on function private.undo_call(uuid, uuid) is
+'Undoes what one call, or the direct writes of the last minutes, allocated of a payment.';
+
+revoke all on function private.undo_call(uuid, uuid)
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/allocations/undo_invoice_payments.sql sha256:c9d6e6bc6a96b2f376cf5886989529880a81104ba1fbf43b65cde5b0a9e59343
+-- Takes off the invoices what one call put there, or, without a call, what direct writes put there
+-- in the last 15 minutes; by the journal, and never more than is still there of it.
+--
+-- A pair's row may hold money of several calls and of direct writes. Its present life begins where
+-- its journal last came to zero; what was taken off since is not known to belong to anybody, so what
+-- the others put there stays in full, and only the rest of the row can come off. A row that is older
+-- than 15 minutes is nothing that a half-done series of direct writes left behind.
+--
+-- Locks: the caller holds the payment and its invoices.
+
+create or replace function private.undo_invoice_payments(
+  p_payment_id uuid,
+  p_call_id uuid,
+  out affected_invoices integer,
+  out removed_amount numeric
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids uuid[];
+  v_amounts numeric[];
+begin
+  -- check
+  with entry as (
+    select
+      allocation.id as allocation_id,
+      allocation.amount_allocated as held,
+      journal.id,
+      journal.amount_change,
+      case
+        when p_call_id is not null then journal.call_id is not distinct from p_call_id
+        else journal.call_id is null
+          and journal.at > now() - interval '15 minutes'
+          and allocation.created_at > now() - interval '15 minutes'
+      end as named,
+      journal.call_id,
+      allocation.amount_allocated - coalesce(
+        sum(journal.amount_change) over (
+          partition by allocation.id
+          order by journal.id
+          rows between 1 following and unbounded following
+        ), 0
+      ) as held_after
+    from public.invoice_payments as allocation
+    inner join private.allocation_journal as journal
+      on allocation.payment_id = journal.payment_id
+      and allocation.invoice_id = journal.invoice_id
+    where allocation.payment_id = p_payment_id
+      and allocation.amount_allocated < 10000000000 -- which NaN is not
+  ),
+
+  life as (
+    select
+      entry.*,
+      max(entry.id) filter (where entry.held_after <= 0)
+        over (partition by entry.allocation_id) as ended
+    from entry
+  ),
+
+  source as (
+    select
+      life.allocation_id,
+      life.held,
+      life.named,
+      sum(life.amount_change) as amount
+    from life
+    where life.id > coalesce(life.ended, 0)
+    group by life.allocation_id, life.held, life.named, life.call_id
+  ),
+
+  part as (
+    select
+      source.allocation_id,
+      coalesce(sum(source.amount) filter (where source.named), 0) as named,
+      source.held
+      - greatest(source.held - sum(source.amount), 0) -- held before the journal began
+      - coalesce(sum(source.amount) filter (where not source.named and source.amount > 0), 0)
+        as rest
+    from source
+    group by source.allocation_id, source.held
+  )
+
+  select
+    array_agg(part.allocation_id),
+    array_agg(least(part.named, part.rest))
+  into v_ids, v_amounts
+  from part
+  where least(part.named, part.rest) > 0;
+
+  -- write
+  delete from public.invoice_payments as allocation
+  using unnest(v_ids, v_amounts) as undone (id, amount)
+  where allocation.id = undone.id and allocation.amount_allocated = undone.amount;
+
+  update public.invoice_payments as allocation
+  set amount_allocated = allocation.amount_allocated - undone.amount, updated_at = now()
+  from unnest(v_ids, v_amounts) as undone (id, amount)
+  where allocation.id = undone.id;
+
+  -- return
+  select count(*)::integer, coalesce(sum(undone.amount), 0)
+  into affected_invoices, removed_amount
+  from unnest(v_amounts) as undone (amount);
+end;
+$$;
+
+comment on function private.undo_invoice_payments(uuid, uuid) is
+'Takes off the invoices what one call, or the direct writes of the last minutes, put there.';
+
+revoke all on function private.undo_invoice_payments(uuid, uuid)
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/refresh_invoice_status.sql sha256:0c2c5fa1c1c500518e9ac639353ec9b88d5f81299a36be18a35e651801776d03
+-- Refreshes what depends on the day: an invoice that nobody has paid is overdue from the day after
+-- its due date on. Everything else about its status follows from the allocations as they change.
+--
+-- An unknown invoice is no error: the app is used to that.
+-- Locks: the invoice, `for no key update`.
+
+create or replace function private.refresh_invoice_status(p_invoice_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- lock
+  perform
+  from public.invoice_metadata as invoice
+  where invoice.id = p_invoice_id
+  for no key update;
+
+  -- write: the trigger derive_invoice puts the true status
+  update public.invoice_metadata as invoice
+  set invoice_status = invoice.invoice_status, updated_at = now()
+  where invoice.id = p_invoice_id;
+end;
+$$;
+
+comment on function private.refresh_invoice_status(uuid) is
+'Refreshes the status of an invoice to the dairy''s day.';
+
+revoke all on function private.refresh_invoice_status(uuid)
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/update_invoice_status.sql sha256:690e081d24c02c211325b4cc3c58ab24b1376ffe61f64513af11f33559be0db1
+-- Refreshes the status of an invoice to the dairy's day. The totals follow the allocations by
+-- themselves since gap 001, so nothing is summed and nobody's write is overwritten any more.
+--
+-- The app calls it after each of its own writes; an unknown invoice is no error, as before.
+-- Locks: the invoice, then its sales by id where its being paid changes.
+
+create or replace function public.update_invoice_status(invoice_uuid uuid)
+returns void
+language plpgsql
+volatile
+security definer -- an invoker's update that row security filters would change nothing, silently
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- write
+  perform private.refresh_invoice_status(invoice_uuid);
+end;
+$$;
+
+comment on function public.update_invoice_status(uuid) is
+'Refreshes the status of an invoice to the dairy''s day; its totals are always true.';
+
+revoke all on function public.update_invoice_status(uuid)
+from public, anon, authenticated, service_role;
+grant execute on function public.update_invoice_status(uuid) to authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/update_invoice_status_with_sales_completion.sql sha256:0a19056a2a318234f1e6bb700be0ef96bcc5337b9220c614b797940326acead9
+-- Refreshes the status of an invoice to the dairy's day, and completes the Credit sales of one that
+-- is paid. Sales follow the allocations by themselves since gap 001; a sale that joined an invoice
+-- when that was paid already is completed here.
+--
+-- An unknown invoice is no error, as before.
+-- Locks: the invoice, then its sales by id.
+
+create or replace function public.update_invoice_status_with_sales_completion(p_invoice_id uuid)
+returns void
+language plpgsql
+volatile
+security definer -- an invoker's update that row security filters would change nothing, silently
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sale_ids uuid[];
+begin
+  -- lock
+  perform private.refresh_invoice_status(p_invoice_id);
+
+  select array_agg(locked.id) into v_sale_ids
+  from (
+    select sale.id
+    from public.sales as sale
+    where sale.sale_type = 'Credit'
+      and sale.payment_status = 'Billed'
+      and sale.id in (
+        select line.sale_id
+        from public.invoice_line_items as line
+        inner join public.invoice_metadata as invoice on line.invoice_id = invoice.id
+        where invoice.id = p_invoice_id and invoice.invoice_status = 'paid'
+      )
+    order by sale.id
+    for no key update
+  ) as locked;
+
+  -- write
+  update public.sales as sale
+  set payment_status = 'Completed', updated_at = now()
+  where sale.id = any(v_sale_ids) and sale.payment_status = 'Billed';
+end;
+$$;
+
+comment on function public.update_invoice_status_with_sales_completion(uuid) is
+'Refreshes the status of an invoice, and completes the Credit sales of one that is paid.';
+
+revoke all on function public.update_invoice_status_with_sales_completion(uuid)
+from public, anon, authenticated, service_role;
+grant execute on function public.update_invoice_status_with_sales_completion(uuid)
+to authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/payments/balance_payment.sql sha256:e5efffc684b83f14d824ec33294862b4dde1d5e99a47228a73dc1ac07caeebb8
+-- Ends a change of a payment's allocations: brings unapplied_payments in line and reads the payment
+-- back. A payment without a customer has no row there, whatever is left of it.
+--
+-- Locks: the caller holds the payment.
+
+create or replace function private.balance_payment(
+  p_payment_id uuid,
+  out payment_amount numeric,
+  out total_allocated numeric,
+  out unapplied_amount numeric,
+  out allocation_status text
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_customer_id uuid;
+begin
+  select
+    payment.amount,
+    payment.amount_applied,
+    payment.amount_unapplied,
+    payment.allocation_status,
+    payment.customer_id
+  into payment_amount, total_allocated, unapplied_amount, allocation_status, v_customer_id
+  from public.payments as payment
+  where payment.id = p_payment_id;
+
+  -- write
+  perform private.mirror_unapplied(
+    p_payment_id,
+    v_customer_id,
+    case when v_customer_id is null then 0 else unapplied_amount end
+  );
+end;
+$$;
+
+comment on function private.balance_payment(uuid) is
+'Brings unapplied_payments in line with a payment, and reads the payment back.';
+
+revoke all on function private.balance_payment(uuid) from public, anon, authenticated, service_role;
+-- <<<
 
 -- >>> sql/functions/payments/check_payment_invariants.sql sha256:a60446bed0467b3829b4d2ed9ce57b323e162e1037b2ac416e5e10f9c843598d
 -- Every broken invariant of the books, one row each; none when all is well. The same questions as
@@ -64,7 +684,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/check_payments.sql sha256:f97a071c5fdd520769c1b6d0cf2295d27d900bd542be9f879e2c5d68622c621d
+-- >>> sql/functions/payments/check_payments.sql sha256:238620b390594bc11c7ee39c779c5dd98e8c63818eb08f75d530ff33c0563852
 -- Every broken invariant of payments, one row each; a part of check_payment_invariants.
 --
 -- Locks: none. It reads one snapshot.
@@ -117,6 +737,10 @@ begin
     select
       payment.*,
       coalesce(applied.amount, 0) as allocated,
+      case
+        when payment.voided_at is not null then 0
+        else payment.amount - coalesce(applied.amount, 0)
+      end as true_rest,
       case
         when coalesce(applied.amount, 0) <= 0 then 'unapplied'
         when applied.amount < payment.amount then 'partially_applied'
@@ -192,7 +816,7 @@ begin
   select
     'payment_totals_true', 'payment', payment.id::text,
     concat_ws(
-      ', ', payment.allocated || ' applied', payment.amount - payment.allocated || ' unapplied',
+      ', ', payment.allocated || ' applied', payment.true_rest || ' unapplied',
       payment.true_status
     ),
     concat_ws(
@@ -202,7 +826,7 @@ begin
     )
   from payment_truth as payment
   where payment.amount_applied is distinct from payment.allocated
-    or payment.amount_unapplied is distinct from payment.amount - payment.allocated
+    or payment.amount_unapplied is distinct from payment.true_rest
     or payment.allocation_status is distinct from payment.true_status
   union all
   select
@@ -248,11 +872,18 @@ begin
   where invoice.invoice_status = 'cancelled' and invoice.allocated <> 0
   union all
   select
+    'voided_payments_hold_nothing', 'payment', payment.id::text,
+    'nothing allocated', payment.allocated || ' allocated'
+  from payment_truth as payment
+  where payment.voided_at is not null and payment.allocated <> 0
+  union all
+  select
     'money_conserved', 'dairy', null,
     sum(payment.amount) || ' received',
     sum(payment.allocated) || ' allocated, ' || sum(payment.amount_unapplied) || ' unapplied'
   from payment_truth as payment
   where payment.amount < 'Infinity' -- which NaN is not either
+    and payment.voided_at is null
   having sum(payment.amount)
     is distinct from sum(payment.allocated) + sum(coalesce(payment.amount_unapplied, 0));
 end;
@@ -262,6 +893,592 @@ comment on function private.check_payments() is
 'Every broken invariant of payments as a row; none when all is well.';
 
 revoke all on function private.check_payments() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/payments/derive_payment.sql sha256:b7071dd0dfef2c0a5009b9f9687345f3df0ee63b30d7c0c8c5004ce1f0dc21e6
+-- Puts what follows from the allocations into a payment that somebody inserts or updates: whatever
+-- the caller says of it is neither an error nor believed.
+--
+-- The counter only moves inside the triggers of the allocation tables, which is why this one runs
+-- at trigger depth 0 alone; the amount, which the caller may change, is taken as given. Nothing is
+-- left of a voided payment; when it was voided, and by whom, is not the caller's word either.
+--
+-- Locks: none but the row's own.
+
+create or replace function private.derive_payment()
+returns trigger
+language plpgsql
+security definer -- the same for every caller, whatever that caller may execute
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  new.amount_applied := case when tg_op = 'UPDATE' then old.amount_applied else 0 end;
+  new.amount_unapplied := case
+    when new.voided_at is not null then 0
+    else new.amount - new.amount_applied
+  end;
+  new.allocation_status := case
+    when new.amount_applied <= 0 then 'unapplied'
+    when new.amount_applied < new.amount then 'partially_applied'
+    else 'fully_applied'
+  end;
+
+  if new.voided_at is null then
+    new.voided_by := null;
+    new.void_reason := null;
+  elsif tg_op = 'UPDATE' and old.voided_at is null then
+    new.voided_at := now();
+    new.voided_by := private.caller();
+  end if;
+
+  return new;
+end;
+$$;
+
+comment on function private.derive_payment() is
+'Trigger: puts the true amount_applied, amount_unapplied and allocation_status.';
+
+revoke all on function private.derive_payment() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/payments/hold_payment.sql sha256:c8d72a21d36f5193070220baca32b186b799db84b448baffb1268baf034f9c9f
+-- Holds a payment, and its customer before it, until the transaction ends: where money may come off
+-- an opening balance the customer's row moves too, and customers come before payments.
+--
+-- Refusals: PT400 payment_required; PT404 payment_not_found.
+--
+-- Locks: the customer, then the payment, `for no key update`.
+
+create or replace function private.hold_payment(p_payment_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_payment_id is null then
+    raise exception using
+      errcode = 'PT400',
+      message = 'payment_required',
+      detail = jsonb_build_object('p_payment_id', null)::text,
+      hint = 'Name the payment.';
+  end if;
+
+  -- lock
+  perform
+  from public.customers as customer
+  where customer.id = (
+    select payment.customer_id from public.payments as payment where payment.id = p_payment_id
+  )
+  for no key update;
+
+  perform
+  from public.payments as payment
+  where payment.id = p_payment_id
+  for no key update;
+
+  if not found then
+    raise exception using
+      errcode = 'PT404',
+      message = 'payment_not_found',
+      detail = jsonb_build_object('payment_id', p_payment_id)::text,
+      hint = 'The payment does not exist or was deleted; reload it.';
+  end if;
+end;
+$$;
+
+comment on function private.hold_payment(uuid) is
+'Holds a payment and its customer until the transaction ends.';
+
+revoke all on function private.hold_payment(uuid) from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/payments/hold_targets.sql sha256:23ac58e0e00b780a65fc05dcb7c305b332f6ad8891ce28462719674abc1acb61
+-- Holds what a payment pays, and what it is about to pay, until the transaction ends: its invoices,
+-- then the sales that it pays and those that its invoices bill, since they settle with them.
+--
+-- p_more_invoice_ids: invoices that it is about to pay.
+-- Locks: invoices by id, then sales by id, `for no key update`; the caller holds the payment.
+
+create or replace function private.hold_targets(p_payment_id uuid, p_more_invoice_ids uuid[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew took half of a call's time
+as $$
+declare
+  v_invoice_ids uuid[];
+begin
+  -- lock
+  v_invoice_ids := array(
+    select allocation.invoice_id
+    from public.invoice_payments as allocation
+    where allocation.payment_id = p_payment_id
+  ) || p_more_invoice_ids;
+
+  perform
+  from public.invoice_metadata as invoice
+  where invoice.id = any(v_invoice_ids)
+  order by invoice.id
+  for no key update;
+
+  perform
+  from public.sales as sale
+  where sale.id in (
+    select line.sale_id
+    from public.invoice_line_items as line
+    where line.invoice_id = any(v_invoice_ids)
+    union all
+    select allocation.sales_id
+    from public.sales_payments as allocation
+    where allocation.payment_id = p_payment_id
+  )
+  order by sale.id
+  for no key update;
+end;
+$$;
+
+comment on function private.hold_targets(uuid, uuid[]) is
+'Holds the invoices and sales of a payment until the transaction ends.';
+
+revoke all on function private.hold_targets(uuid, uuid[])
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:1bd207cff3738581c38b9601cc932d4909da3b10d21a63f29f6a41de1768be42
+-- Undoes an allocation that didn't come to its end, and nothing else.
+--
+-- With an idempotency key, which here names the call to undo: exactly what is still there of that
+-- call's allocations. The key is spent afterwards, known or not: the original, should it arrive
+-- late, is refused (request_undone). It waits for a call with that key that is still in flight. The
+-- same key again gets the first answer again.
+--
+-- Without a key: what direct writes put there in the last 15 minutes. What an RPC committed stays,
+-- so a compensation after a time-out can't undo an allocation that was made after all.
+--
+-- payment_reset_to_unapplied: this took off the last that was allocated of the payment.
+--
+-- Refusals:
+--   PT400 payment_required, idempotency_key_invalid
+--   PT404 payment_not_found
+--   PT409 key_of_another_payment, key_not_undoable
+--
+-- Locks: the idempotency key, the customer, the payment, its invoices by id, its sales by id.
+
+create or replace function public.rollback_partial_allocation(
+  p_payment_id uuid,
+  out success boolean,
+  out affected_invoices integer,
+  out removed_amount numeric,
+  out payment_reset_to_unapplied boolean
+)
+returns record
+language plpgsql
+volatile
+security definer -- counters, keys and the journal are written by the database alone
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key text := private.idempotency_key();
+  v_caller text := private.caller();
+  v_arguments jsonb := jsonb_build_object('payment_id', p_payment_id);
+  v_known record;
+  v_undo_id uuid := gen_random_uuid();
+  v_status text;
+begin
+  -- lock
+  if v_key is not null then
+    perform private.lock_request(v_caller, v_key);
+  end if;
+
+  perform private.hold_payment(p_payment_id);
+  perform private.hold_targets(p_payment_id, '{}');
+
+  -- check
+  select
+    array_agg(request.call_id) filter (where request.named) as call_ids,
+    coalesce(bool_or(request.undoable), false) as undoable,
+    count(*) as requests,
+    jsonb_agg(request.answer) filter (where request.undoes) -> 0 as answer
+  into v_known
+  from (
+    select
+      known.call_id,
+      known.answer,
+      known.function_name = any(private.undoable_functions())
+      or known.function_name = 'rollback_partial_allocation' as undoable,
+      known.function_name = 'rollback_partial_allocation'
+      and known.arguments = v_arguments as undoes,
+      known.function_name = any(private.undoable_functions())
+      and coalesce(known.arguments ->> 'payment_id', known.answer ->> 'payment_id')
+        = p_payment_id::text as named
+    from private.request_keys as known
+    where known.caller = v_caller
+      and known.key = v_key
+      and known.recorded_at > now() - interval '30 days'
+  ) as request;
+
+  if v_known.answer is not null then
+    select first_answer.*
+    into success, affected_invoices, removed_amount, payment_reset_to_unapplied
+    from jsonb_to_record(v_known.answer) as first_answer (
+      success boolean,
+      affected_invoices integer,
+      removed_amount numeric,
+      payment_reset_to_unapplied boolean
+    );
+    return;
+  elsif v_known.requests > 0 and v_known.call_ids is null then
+    if v_known.undoable then
+      raise exception using
+        errcode = 'PT409',
+        message = 'key_of_another_payment',
+        detail = jsonb_build_object('key', v_key, 'payment_id', p_payment_id)::text,
+        hint = 'Send the payment that the call with this key was about.';
+    end if;
+
+    raise exception using
+      errcode = 'PT409',
+      message = 'key_not_undoable',
+      detail = jsonb_build_object('key', v_key, 'payment_id', p_payment_id)::text,
+      hint = 'Only calls that allocate can be undone by their key.';
+  end if;
+
+  -- write
+  perform set_config('pymilk.call_id', v_undo_id::text, true);
+  perform set_config('pymilk.reason', 'rolled back', true);
+
+  select
+    coalesce(sum(undone.affected_invoices), 0)::integer, coalesce(sum(undone.removed_amount), 0)
+  into affected_invoices, removed_amount
+  from unnest(
+    case when v_key is null then array[null::uuid] else v_known.call_ids end
+  ) as call (id)
+  cross join lateral private.undo_call(p_payment_id, call.id) as undone;
+
+  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.reason', '', true);
+
+  select balanced.allocation_status into v_status
+  from private.balance_payment(p_payment_id) as balanced;
+
+  -- return
+  success := true;
+  payment_reset_to_unapplied := removed_amount > 0 and v_status = 'unapplied';
+
+  perform private.finish_request(
+    'rollback_partial_allocation', v_key, v_arguments, v_undo_id,
+    jsonb_build_object(
+      'success', success,
+      'affected_invoices', affected_invoices,
+      'removed_amount', removed_amount,
+      'payment_reset_to_unapplied', payment_reset_to_unapplied
+    )
+  );
+
+  update private.request_keys as request
+  set undone_at = now()
+  where request.caller = v_caller
+    and request.key = v_key
+    and request.call_id = any(array[v_undo_id] || v_known.call_ids);
+end;
+$$;
+
+comment on function public.rollback_partial_allocation(uuid) is
+'Undoes the allocation call that the idempotency key names; without a key, what direct writes '
+'allocated in the last 15 minutes. What an RPC committed is never undone without its key.';
+
+revoke all on function public.rollback_partial_allocation(uuid)
+from public, anon, authenticated, service_role;
+grant execute on function public.rollback_partial_allocation(uuid) to authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/payments/unallocate_payment.sql sha256:594b8f8acdeb9070b53f31cf3d19dd4166ff561971dd534e029facecfc89be45
+-- Takes a payment off invoices: off those that are named, or off all that it pays. The money is the
+-- customer's credit afterwards. What it pays of the opening balance and of sales stays.
+--
+-- With an idempotency key the same call gets its first answer again (see claim_request).
+--
+-- Refusals:
+--   PT400 payment_required, invoice_ids_invalid, reason_too_long, idempotency_key_invalid
+--   PT404 payment_not_found, allocation_not_found
+--   PT409 idempotency_key_reused
+--
+-- Locks: the idempotency key, the customer, the payment, its invoices by id, its sales by id.
+
+create or replace function public.unallocate_payment(
+  p_payment_id uuid,
+  p_invoice_ids uuid[],
+  p_reason text,
+  out success boolean,
+  out affected_invoices integer,
+  out removed_amount numeric,
+  out total_allocated numeric,
+  out payment_amount numeric,
+  out unapplied_amount numeric,
+  out allocation_status text
+)
+returns record
+language plpgsql
+volatile
+security definer -- counters, keys and the journal are written by the database alone
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew took half of a call's time
+as $$
+declare
+  v_key text := private.idempotency_key();
+  v_reason text := private.given_reason(p_reason);
+  v_arguments jsonb;
+  v_request record;
+  v_missing uuid;
+begin
+  if cardinality(p_invoice_ids) = 0 or array_position(p_invoice_ids, null) is not null then
+    raise exception using
+      errcode = 'PT400',
+      message = 'invoice_ids_invalid',
+      detail = jsonb_build_object('p_invoice_ids', p_invoice_ids)::text,
+      hint = 'Name the invoices, each by its id, or send null for all that the payment pays.';
+  end if;
+
+  v_arguments := jsonb_build_object(
+    'payment_id', p_payment_id,
+    'invoice_ids', (
+      select jsonb_agg(distinct named.invoice_id)
+      from unnest(p_invoice_ids) as named (invoice_id)
+    ),
+    'reason', v_reason
+  );
+
+  -- lock
+  select claimed.call_id, claimed.answer into v_request
+  from private.claim_request('unallocate_payment', v_key, v_arguments) as claimed;
+
+  if v_request.answer is not null then
+    select first_answer.*
+    into
+      success, affected_invoices, removed_amount, total_allocated, payment_amount,
+      unapplied_amount, allocation_status
+    from jsonb_to_record(v_request.answer) as first_answer (
+      success boolean,
+      affected_invoices integer,
+      removed_amount numeric,
+      total_allocated numeric,
+      payment_amount numeric,
+      unapplied_amount numeric,
+      allocation_status text
+    );
+    return;
+  end if;
+
+  perform private.hold_payment(p_payment_id);
+  perform private.hold_targets(p_payment_id, '{}');
+
+  -- check
+  select named.invoice_id into v_missing
+  from unnest(p_invoice_ids) with ordinality as named (invoice_id, position)
+  where not exists (
+    select
+    from public.invoice_payments as allocation
+    where allocation.payment_id = p_payment_id and allocation.invoice_id = named.invoice_id
+  )
+  order by named.position
+  limit 1;
+
+  if found then
+    raise exception using
+      errcode = 'PT404',
+      message = 'allocation_not_found',
+      detail = jsonb_build_object('payment_id', p_payment_id, 'invoice_id', v_missing)::text,
+      hint = 'The payment does not pay this invoice (any more); reload the payment.';
+  end if;
+
+  -- write
+  perform set_config('pymilk.call_id', v_request.call_id::text, true);
+  perform set_config('pymilk.reason', coalesce(v_reason, ''), true);
+
+  with gone as (
+    delete from public.invoice_payments as allocation
+    where allocation.payment_id = p_payment_id
+      and (p_invoice_ids is null or allocation.invoice_id = any(p_invoice_ids))
+    returning allocation.amount_allocated
+  )
+
+  select count(*)::integer, coalesce(sum(gone.amount_allocated), 0)
+  into affected_invoices, removed_amount
+  from gone;
+
+  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.reason', '', true);
+
+  -- return
+  success := true;
+
+  select
+    balanced.payment_amount,
+    balanced.total_allocated,
+    balanced.unapplied_amount,
+    balanced.allocation_status
+  into payment_amount, total_allocated, unapplied_amount, allocation_status
+  from private.balance_payment(p_payment_id) as balanced;
+
+  perform private.finish_request(
+    'unallocate_payment', v_key, v_arguments, v_request.call_id,
+    jsonb_build_object(
+      'success', success,
+      'affected_invoices', affected_invoices,
+      'removed_amount', removed_amount,
+      'total_allocated', total_allocated,
+      'payment_amount', payment_amount,
+      'unapplied_amount', unapplied_amount,
+      'allocation_status', allocation_status
+    )
+  );
+end;
+$$;
+
+comment on function public.unallocate_payment(uuid, uuid[], text) is
+'Takes a payment off the invoices that are named, or, with null, off all that it pays.';
+
+revoke all on function public.unallocate_payment(uuid, uuid[], text)
+from public, anon, authenticated, service_role;
+grant execute on function public.unallocate_payment(uuid, uuid[], text)
+to authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/payments/void_payment.sql sha256:07a9abba2ff335097184be810a6e80d0e049a54143966f2b61ab76def8909c80
+-- Voids a payment, such as a cheque that bounced: takes it off everything that it pays and out of
+-- every sum. Its row stays, with who voided it, when and why; a voided payment takes no allocation
+-- and stays voided.
+--
+-- With an idempotency key the same call gets its first answer again (see claim_request).
+--
+-- Refusals:
+--   PT400 payment_required, reason_required, reason_too_long, idempotency_key_invalid
+--   PT404 payment_not_found
+--   PT409 payment_voided, idempotency_key_reused
+--
+-- Locks: the idempotency key, the customer, the payment, its invoices by id, its sales by id.
+
+create or replace function public.void_payment(
+  p_payment_id uuid,
+  p_reason text,
+  out success boolean,
+  out affected_invoices integer,
+  out removed_amount numeric,
+  out payment_amount numeric,
+  out voided_at timestamptz
+)
+returns record
+language plpgsql
+volatile
+security definer -- counters, keys and the journal are written by the database alone
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key text := private.idempotency_key();
+  v_reason text := private.given_reason(p_reason);
+  v_arguments jsonb := jsonb_build_object('payment_id', p_payment_id, 'reason', v_reason);
+  v_request record;
+  v_payment record;
+begin
+  if v_reason is null then
+    raise exception using
+      errcode = 'PT400',
+      message = 'reason_required',
+      detail = jsonb_build_object('p_reason', p_reason)::text,
+      hint = 'Say why the payment is voided, such as: cheque returned by the bank.';
+  end if;
+
+  -- lock
+  select claimed.call_id, claimed.answer into v_request
+  from private.claim_request('void_payment', v_key, v_arguments) as claimed;
+
+  if v_request.answer is not null then
+    select first_answer.*
+    into success, affected_invoices, removed_amount, payment_amount, voided_at
+    from jsonb_to_record(v_request.answer) as first_answer (
+      success boolean,
+      affected_invoices integer,
+      removed_amount numeric,
+      payment_amount numeric,
+      voided_at timestamptz
+    );
+    return;
+  end if;
+
+  perform private.hold_payment(p_payment_id);
+  perform private.hold_targets(p_payment_id, '{}');
+
+  -- check
+  select payment.amount_applied, payment.voided_at, payment.voided_by, payment.void_reason
+  into v_payment
+  from public.payments as payment
+  where payment.id = p_payment_id;
+
+  if v_payment.voided_at is not null then
+    raise exception using
+      errcode = 'PT409',
+      message = 'payment_voided',
+      detail = jsonb_build_object(
+        'payment_id', p_payment_id,
+        'voided_at', v_payment.voided_at,
+        'voided_by', v_payment.voided_by,
+        'void_reason', v_payment.void_reason
+      )::text,
+      hint = 'The payment is voided already; record a new one for new money.';
+  end if;
+
+  -- write
+  perform set_config('pymilk.call_id', v_request.call_id::text, true);
+  perform set_config('pymilk.reason', v_reason, true);
+
+  delete from public.invoice_payments as allocation
+  where allocation.payment_id = p_payment_id;
+  get diagnostics affected_invoices = row_count;
+
+  delete from public.opening_balance_payments as allocation
+  where allocation.payment_id = p_payment_id;
+
+  delete from public.sales_payments as allocation
+  where allocation.payment_id = p_payment_id;
+
+  -- the trigger derive_payment puts who did it, and that nothing is left
+  update public.payments as payment
+  set voided_at = now(), void_reason = v_reason, updated_at = now()
+  where payment.id = p_payment_id
+  returning payment.amount, payment.voided_at into payment_amount, voided_at;
+
+  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.reason', '', true);
+
+  perform private.balance_payment(p_payment_id);
+
+  -- return
+  success := true;
+  removed_amount := v_payment.amount_applied;
+
+  perform private.finish_request(
+    'void_payment', v_key, v_arguments, v_request.call_id,
+    jsonb_build_object(
+      'success', success,
+      'affected_invoices', affected_invoices,
+      'removed_amount', removed_amount,
+      'payment_amount', payment_amount,
+      'voided_at', voided_at
+    )
+  );
+end;
+$$;
+
+comment on function public.void_payment(uuid, text) is
+'Voids a payment: off everything that it pays, out of every sum, for good. Needs a reason.';
+
+revoke all on function public.void_payment(uuid, text)
+from public, anon, authenticated, service_role;
+grant execute on function public.void_payment(uuid, text) to authenticated, service_role;
 -- <<<
 
 -- >>> sql/functions/privileges/default_privileges.sql sha256:a2c0f5a2b7d056bf4e120667d8e9497e6111a02f83cff951b5ba21bd54258e86
@@ -524,3 +1741,311 @@ comment on function private.restore_privileges(text) is
 revoke all on function private.restore_privileges(text)
 from public, anon, authenticated, service_role;
 -- <<<
+
+-- >>> sql/functions/requests/claim_request.sql sha256:81aa9aa198b645ce57c7a63252c4f0078fcb49185cae8220d7ac5d3f70cd2ddd
+-- Begins a call that may carry an idempotency key: gives it an id, and the first answer when the
+-- same key with the same arguments was answered before.
+--
+-- p_arguments are canonical (uuids, trimmed numerics, one spelling), so that two spellings of the
+-- same request compare equal. A key lives 30 days; a claim sweeps a few expired ones away. A call
+-- that allocates and comes after its key was rolled back is refused, whatever its function.
+--
+-- Locks: the key (lock_request), before any row.
+
+create or replace function private.claim_request(
+  p_function_name text,
+  p_key text,
+  p_arguments jsonb,
+  out call_id uuid,
+  out answer jsonb
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller text;
+  v_functions text[] := array[p_function_name];
+  v_earlier private.request_keys;
+begin
+  call_id := gen_random_uuid();
+  if p_key is null then
+    return;
+  end if;
+
+  -- lock
+  v_caller := private.caller();
+  perform private.lock_request(v_caller, p_key);
+
+  if p_function_name = any(private.undoable_functions()) then
+    v_functions := v_functions || 'rollback_partial_allocation'::text;
+  end if;
+
+  -- check
+  select request.* into v_earlier
+  from private.request_keys as request
+  where request.caller = v_caller
+    and request.function_name = any(v_functions)
+    and request.key = p_key
+    and request.recorded_at > now() - interval '30 days'
+  order by request.undone_at nulls last
+  limit 1;
+
+  if found and v_earlier.undone_at is not null then
+    raise exception using
+      errcode = 'PT409',
+      message = 'request_undone',
+      detail = jsonb_build_object('key', p_key, 'undone_at', v_earlier.undone_at)::text,
+      hint = 'This call was undone under its key; make a new call with a new key.';
+  elsif found and v_earlier.arguments is distinct from p_arguments then
+    raise exception using
+      errcode = 'PT409',
+      message = 'idempotency_key_reused',
+      detail = jsonb_build_object('key', p_key, 'first_used_at', v_earlier.recorded_at)::text,
+      hint = 'The key was used with other arguments; a new request needs a new key.';
+  elsif found then
+    call_id := v_earlier.call_id;
+    answer := v_earlier.answer;
+    return;
+  end if;
+
+  -- write
+  delete from private.request_keys as request
+  where request.ctid in (
+    select expired.ctid
+    from private.request_keys as expired
+    where expired.recorded_at <= now() - interval '30 days'
+    order by expired.recorded_at
+    limit 20
+    for update skip locked
+  );
+end;
+$$;
+
+comment on function private.claim_request(text, text, jsonb) is
+'Begins a call: its id, and the first answer when this key was answered before.';
+
+revoke all on function private.claim_request(text, text, jsonb)
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/requests/given_reason.sql sha256:8466a37e408eeffeee69a85a53e7d25d454cd281c10d08b974726b65fe83339a
+-- The reason that a caller gives, as it is kept: without blanks around it, null when there is none,
+-- at most 1,000 characters.
+--
+-- Refusals: PT400 reason_too_long.
+--
+-- Locks: none.
+
+create or replace function private.given_reason(p_reason text)
+returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_reason text := nullif(regexp_replace(p_reason, '^\s+|\s+$', '', 'g'), '');
+begin
+  -- check
+  if length(v_reason) > 1000 then
+    raise exception using
+      errcode = 'PT400',
+      message = 'reason_too_long',
+      detail = jsonb_build_object('length', length(v_reason), 'longest', 1000)::text,
+      hint = 'Say it in at most 1,000 characters.';
+  end if;
+
+  -- return
+  return v_reason;
+end;
+$$;
+
+comment on function private.given_reason(text) is
+'The reason that a caller gives, trimmed; null when there is none.';
+
+revoke all on function private.given_reason(text) from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/requests/request_outcome.sql sha256:7cdab1d73c70d9c2fbf5b34d75eb47a4c9085c0167ae1bcde6091e97c6dcf819
+-- What became of the caller's own request: `unknown` (it never came, was refused, or is older than
+-- 30 days), `done` (with its answer) or `undone`.
+--
+-- It waits for a call with that key that is still in flight, so that `unknown` is final for a call
+-- that had reached the database. With one key used on several functions, the newest counts; the
+-- rollback that undid a call only where the call itself is not known.
+--
+-- Locks: the key (lock_request).
+
+create or replace function public.request_outcome(
+  p_key text,
+  out outcome text,
+  out function_name text,
+  out answer jsonb,
+  out recorded_at timestamptz
+)
+returns record
+language plpgsql
+volatile
+security definer -- the keys are kept in a schema that no caller may read
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller text := private.caller();
+  v_request private.request_keys;
+begin
+  if p_key is null or length(p_key) > 200 or btrim(p_key) = '' then
+    raise exception using
+      errcode = 'PT400',
+      message = 'idempotency_key_invalid',
+      detail = jsonb_build_object('length', length(p_key), 'longest', 200)::text,
+      hint = 'Ask with the key of 1 to 200 characters that the call was sent with.';
+  end if;
+
+  -- lock
+  perform private.lock_request(v_caller, p_key);
+
+  -- return
+  select request.* into v_request
+  from private.request_keys as request
+  where request.caller = v_caller
+    and request.key = p_key
+    and request.recorded_at > now() - interval '30 days'
+  order by request.function_name = 'rollback_partial_allocation', request.recorded_at desc
+  limit 1;
+
+  outcome := case
+    when v_request.key is null then 'unknown'
+    when v_request.undone_at is not null then 'undone'
+    else 'done'
+  end;
+  function_name := v_request.function_name;
+  answer := v_request.answer;
+  recorded_at := v_request.recorded_at;
+end;
+$$;
+
+comment on function public.request_outcome(text) is
+'What became of the request with this idempotency key: unknown, done (with its answer) or undone.';
+
+revoke all on function public.request_outcome(text) from public, anon, authenticated, service_role;
+grant execute on function public.request_outcome(text) to authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/requests/undoable_functions.sql sha256:44616fc278b518e08ffab5618f78e8be569a862b33badc73025d81f5fc93db7e
+-- The functions whose calls rollback_partial_allocation undoes by their key: those that allocate.
+--
+-- Their requests keep the payment as payment_id, in the arguments or, where the call makes the
+-- payment itself, in the answer.
+--
+-- Locks: none.
+
+create or replace function private.undoable_functions()
+returns text[]
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array[
+    'allocate_payment_atomic',
+    'allocate_opening_balance_atomic',
+    'allocate_payment_to_sales_atomic',
+    'auto_allocate_payment',
+    'record_payment_atomic'
+  ];
+end;
+$$;
+
+comment on function private.undoable_functions() is
+'The functions whose calls can be undone by their idempotency key.';
+
+revoke all on function private.undoable_functions() from public, anon, authenticated, service_role;
+-- <<<
+
+-- voided payments: what of them may still change ---------------------------------------------------
+
+create or replace trigger derive_payment_on_insert
+before insert on public.payments
+for each row
+when (
+  new.amount_applied is distinct from 0
+  or new.amount_unapplied is distinct from new.amount
+  or new.allocation_status is distinct from 'unapplied'
+  or new.voided_at is not null
+)
+execute function private.derive_payment();
+
+create or replace trigger derive_payment_on_update
+before update of amount, amount_applied, amount_unapplied, allocation_status, voided_at, voided_by,
+void_reason on public.payments
+for each row
+when (pg_trigger_depth() = 0)
+execute function private.derive_payment();
+
+-- A row that says it was made earlier than now comes from a restore and keeps what it was.
+create trigger refuse_voided_on_insert
+before insert on public.payments
+for each row
+when (
+  num_nonnulls(new.voided_at, new.voided_by, new.void_reason) > 0
+  and new.created_at is not distinct from now()
+)
+execute function private.refuse_row(
+  'payments_recorded_live',
+  'voided_at',
+  'a payment is recorded first and voided then',
+  'Record the payment without voided_at, then call void_payment.'
+);
+
+create trigger refuse_voiding_without_reason
+before update on public.payments
+for each row
+when (
+  new.voided_at is not null
+  and old.voided_at is null
+  and coalesce(new.void_reason, '') !~ '\S'
+)
+execute function private.refuse_row(
+  'payments_void_has_reason',
+  'void_reason',
+  'a payment is voided with a reason',
+  'Say why in void_reason, or call void_payment.'
+);
+
+create trigger refuse_allocation_of_voided
+before update on public.payments
+for each row
+when (
+  new.voided_at is not null
+  and new.amount_applied <> 0
+  and (old.voided_at is null or new.amount_applied > old.amount_applied)
+)
+execute function private.refuse_row(
+  'payments_voided_holds_nothing',
+  'amount_applied',
+  'a voided payment is allocated to nothing',
+  'Take its allocations off first; void_payment does.'
+);
+
+create trigger refuse_change_of_voided
+before update on public.payments
+for each row
+when (
+  old.voided_at is not null
+  and (
+    new.voided_at is distinct from old.voided_at
+    or new.voided_by is distinct from old.voided_by
+    or new.void_reason is distinct from old.void_reason
+    or new.amount is distinct from old.amount
+  )
+)
+execute function private.refuse_row(
+  'payments_voided_for_good',
+  'voided_at',
+  'a voided payment stays voided, with its amount',
+  'Record a new payment for new money.'
+);

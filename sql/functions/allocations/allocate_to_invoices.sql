@@ -30,7 +30,13 @@ declare
   v_applied numeric[];
 begin
   -- lock
-  select payment.customer_id, payment.amount, payment.amount_applied into v_payment
+  select
+    payment.customer_id,
+    payment.amount,
+    payment.amount_applied,
+    payment.voided_at,
+    payment.void_reason
+  into v_payment
   from public.payments as payment
   where payment.id = p_payment_id
   for no key update;
@@ -41,6 +47,16 @@ begin
       message = 'payment_not_found',
       detail = jsonb_build_object('payment_id', p_payment_id)::text,
       hint = 'The payment does not exist or was deleted; reload it.';
+  elsif v_payment.voided_at is not null then
+    raise exception using
+      errcode = 'PT409',
+      message = 'payment_voided',
+      detail = jsonb_build_object(
+        'payment_id', p_payment_id,
+        'voided_at', v_payment.voided_at,
+        'void_reason', v_payment.void_reason
+      )::text,
+      hint = 'A voided payment takes no allocation; record a new one for new money.';
   elsif v_payment.customer_id is null then
     raise exception using
       errcode = 'PT422',

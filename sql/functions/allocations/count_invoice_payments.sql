@@ -1,5 +1,5 @@
 -- After any change of invoice_payments, by an RPC or directly: moves the counters of both sides and
--- writes the change into the journal.
+-- writes the change into the journal, with the reason that the call or the writer gave.
 --
 -- A row that was only annotated changes nothing. A row that says it was made earlier than now comes
 -- from a `--data-only` restore: it counts, but what the journal says of it is restored by itself.
@@ -60,14 +60,15 @@ begin
   perform private.move_amount_paid(v_payment_ids, v_invoice_ids, v_changes);
 
   insert into private.allocation_journal (
-    recorded_by, call_id, payment_id, invoice_id, amount_change
+    recorded_by, call_id, payment_id, invoice_id, amount_change, reason
   )
   select
     private.caller(),
     nullif(current_setting('pymilk.call_id', true), '')::uuid,
     change.payment_id,
     change.invoice_id,
-    change.amount
+    change.amount,
+    left(nullif(current_setting('pymilk.reason', true), ''), 1000)
   from unnest(v_payment_ids, v_invoice_ids, v_changes, v_restored)
     as change (payment_id, invoice_id, amount, restored)
   where change.payment_id is not null

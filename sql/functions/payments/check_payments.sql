@@ -51,6 +51,10 @@ begin
       payment.*,
       coalesce(applied.amount, 0) as allocated,
       case
+        when payment.voided_at is not null then 0
+        else payment.amount - coalesce(applied.amount, 0)
+      end as true_rest,
+      case
         when coalesce(applied.amount, 0) <= 0 then 'unapplied'
         when applied.amount < payment.amount then 'partially_applied'
         else 'fully_applied'
@@ -125,7 +129,7 @@ begin
   select
     'payment_totals_true', 'payment', payment.id::text,
     concat_ws(
-      ', ', payment.allocated || ' applied', payment.amount - payment.allocated || ' unapplied',
+      ', ', payment.allocated || ' applied', payment.true_rest || ' unapplied',
       payment.true_status
     ),
     concat_ws(
@@ -135,7 +139,7 @@ begin
     )
   from payment_truth as payment
   where payment.amount_applied is distinct from payment.allocated
-    or payment.amount_unapplied is distinct from payment.amount - payment.allocated
+    or payment.amount_unapplied is distinct from payment.true_rest
     or payment.allocation_status is distinct from payment.true_status
   union all
   select
@@ -181,11 +185,18 @@ begin
   where invoice.invoice_status = 'cancelled' and invoice.allocated <> 0
   union all
   select
+    'voided_payments_hold_nothing', 'payment', payment.id::text,
+    'nothing allocated', payment.allocated || ' allocated'
+  from payment_truth as payment
+  where payment.voided_at is not null and payment.allocated <> 0
+  union all
+  select
     'money_conserved', 'dairy', null,
     sum(payment.amount) || ' received',
     sum(payment.allocated) || ' allocated, ' || sum(payment.amount_unapplied) || ' unapplied'
   from payment_truth as payment
   where payment.amount < 'Infinity' -- which NaN is not either
+    and payment.voided_at is null
   having sum(payment.amount)
     is distinct from sum(payment.allocated) + sum(coalesce(payment.amount_unapplied, 0));
 end;

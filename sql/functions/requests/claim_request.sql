@@ -2,7 +2,8 @@
 -- same key with the same arguments was answered before.
 --
 -- p_arguments are canonical (uuids, trimmed numerics, one spelling), so that two spellings of the
--- same request compare equal. A key lives 30 days; a claim sweeps a few expired ones away.
+-- same request compare equal. A key lives 30 days; a claim sweeps a few expired ones away. A call
+-- that allocates and comes after its key was rolled back is refused, whatever its function.
 --
 -- Locks: the key (lock_request), before any row.
 
@@ -21,6 +22,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_caller text;
+  v_functions text[] := array[p_function_name];
   v_earlier private.request_keys;
 begin
   call_id := gen_random_uuid();
@@ -32,13 +34,19 @@ begin
   v_caller := private.caller();
   perform private.lock_request(v_caller, p_key);
 
+  if p_function_name = any(private.undoable_functions()) then
+    v_functions := v_functions || 'rollback_partial_allocation'::text;
+  end if;
+
   -- check
   select request.* into v_earlier
   from private.request_keys as request
   where request.caller = v_caller
-    and request.function_name = p_function_name
+    and request.function_name = any(v_functions)
     and request.key = p_key
-    and request.recorded_at > now() - interval '30 days';
+    and request.recorded_at > now() - interval '30 days'
+  order by request.undone_at nulls last
+  limit 1;
 
   if found and v_earlier.undone_at is not null then
     raise exception using

@@ -2,7 +2,8 @@
 -- 30 days), `done` (with its answer) or `undone`.
 --
 -- It waits for a call with that key that is still in flight, so that `unknown` is final for a call
--- that had reached the database. With one key used on several functions, the newest counts.
+-- that had reached the database. With one key used on several functions, the newest counts; the
+-- rollback that undid a call only where the call itself is not known.
 --
 -- Locks: the key (lock_request).
 
@@ -40,7 +41,7 @@ begin
   where request.caller = v_caller
     and request.key = p_key
     and request.recorded_at > now() - interval '30 days'
-  order by request.recorded_at desc
+  order by request.function_name = 'rollback_partial_allocation', request.recorded_at desc
   limit 1;
 
   outcome := case

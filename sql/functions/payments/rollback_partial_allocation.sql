@@ -1,0 +1,145 @@
+-- Undoes an allocation that didn't come to its end, and nothing else.
+--
+-- With an idempotency key, which here names the call to undo: exactly what is still there of that
+-- call's allocations. The key is spent afterwards, known or not: the original, should it arrive
+-- late, is refused (request_undone). It waits for a call with that key that is still in flight. The
+-- same key again gets the first answer again.
+--
+-- Without a key: what direct writes put there in the last 15 minutes. What an RPC committed stays,
+-- so a compensation after a time-out can't undo an allocation that was made after all.
+--
+-- payment_reset_to_unapplied: this took off the last that was allocated of the payment.
+--
+-- Refusals:
+--   PT400 payment_required, idempotency_key_invalid
+--   PT404 payment_not_found
+--   PT409 key_of_another_payment, key_not_undoable
+--
+-- Locks: the idempotency key, the customer, the payment, its invoices by id, its sales by id.
+
+create or replace function public.rollback_partial_allocation(
+  p_payment_id uuid,
+  out success boolean,
+  out affected_invoices integer,
+  out removed_amount numeric,
+  out payment_reset_to_unapplied boolean
+)
+returns record
+language plpgsql
+volatile
+security definer -- counters, keys and the journal are written by the database alone
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key text := private.idempotency_key();
+  v_caller text := private.caller();
+  v_arguments jsonb := jsonb_build_object('payment_id', p_payment_id);
+  v_known record;
+  v_undo_id uuid := gen_random_uuid();
+  v_status text;
+begin
+  -- lock
+  if v_key is not null then
+    perform private.lock_request(v_caller, v_key);
+  end if;
+
+  perform private.hold_payment(p_payment_id);
+  perform private.hold_targets(p_payment_id, '{}');
+
+  -- check
+  select
+    array_agg(request.call_id) filter (where request.named) as call_ids,
+    coalesce(bool_or(request.undoable), false) as undoable,
+    count(*) as requests,
+    jsonb_agg(request.answer) filter (where request.undoes) -> 0 as answer
+  into v_known
+  from (
+    select
+      known.call_id,
+      known.answer,
+      known.function_name = any(private.undoable_functions())
+      or known.function_name = 'rollback_partial_allocation' as undoable,
+      known.function_name = 'rollback_partial_allocation'
+      and known.arguments = v_arguments as undoes,
+      known.function_name = any(private.undoable_functions())
+      and coalesce(known.arguments ->> 'payment_id', known.answer ->> 'payment_id')
+        = p_payment_id::text as named
+    from private.request_keys as known
+    where known.caller = v_caller
+      and known.key = v_key
+      and known.recorded_at > now() - interval '30 days'
+  ) as request;
+
+  if v_known.answer is not null then
+    select first_answer.*
+    into success, affected_invoices, removed_amount, payment_reset_to_unapplied
+    from jsonb_to_record(v_known.answer) as first_answer (
+      success boolean,
+      affected_invoices integer,
+      removed_amount numeric,
+      payment_reset_to_unapplied boolean
+    );
+    return;
+  elsif v_known.requests > 0 and v_known.call_ids is null then
+    if v_known.undoable then
+      raise exception using
+        errcode = 'PT409',
+        message = 'key_of_another_payment',
+        detail = jsonb_build_object('key', v_key, 'payment_id', p_payment_id)::text,
+        hint = 'Send the payment that the call with this key was about.';
+    end if;
+
+    raise exception using
+      errcode = 'PT409',
+      message = 'key_not_undoable',
+      detail = jsonb_build_object('key', v_key, 'payment_id', p_payment_id)::text,
+      hint = 'Only calls that allocate can be undone by their key.';
+  end if;
+
+  -- write
+  perform set_config('pymilk.call_id', v_undo_id::text, true);
+  perform set_config('pymilk.reason', 'rolled back', true);
+
+  select
+    coalesce(sum(undone.affected_invoices), 0)::integer, coalesce(sum(undone.removed_amount), 0)
+  into affected_invoices, removed_amount
+  from unnest(
+    case when v_key is null then array[null::uuid] else v_known.call_ids end
+  ) as call (id)
+  cross join lateral private.undo_call(p_payment_id, call.id) as undone;
+
+  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.reason', '', true);
+
+  select balanced.allocation_status into v_status
+  from private.balance_payment(p_payment_id) as balanced;
+
+  -- return
+  success := true;
+  payment_reset_to_unapplied := removed_amount > 0 and v_status = 'unapplied';
+
+  perform private.finish_request(
+    'rollback_partial_allocation', v_key, v_arguments, v_undo_id,
+    jsonb_build_object(
+      'success', success,
+      'affected_invoices', affected_invoices,
+      'removed_amount', removed_amount,
+      'payment_reset_to_unapplied', payment_reset_to_unapplied
+    )
+  );
+
+  update private.request_keys as request
+  set undone_at = now()
+  where request.caller = v_caller
+    and request.key = v_key
+    and request.call_id = any(array[v_undo_id] || v_known.call_ids);
+end;
+$$;
+
+comment on function public.rollback_partial_allocation(uuid) is
+'Undoes the allocation call that the idempotency key names; without a key, what direct writes '
+'allocated in the last 15 minutes. What an RPC committed is never undone without its key.';
+
+revoke all on function public.rollback_partial_allocation(uuid)
+from public, anon, authenticated, service_role;
+grant execute on function public.rollback_partial_allocation(uuid) to authenticated, service_role;
