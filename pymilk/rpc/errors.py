@@ -154,7 +154,7 @@ class SaleAlreadyPaid(Refusal):
 
 
 class PaymentVoided(Refusal):
-    """The payment was voided and takes no allocation."""
+    """The payment is voided, takes no allocation and stays voided."""
 
 
 class PaymentMoved(Refusal):
@@ -171,10 +171,6 @@ class IdempotencyKeyReused(Refusal):
 
 class RequestUndone(Refusal):
     """The call with this idempotency key was undone and can't be made any more."""
-
-
-class PaymentVoided(Refusal):
-    """The payment is voided and stays so."""
 
 
 class KeyOfAnotherPayment(Refusal):
