@@ -941,7 +941,7 @@ comment on function private.derive_payment() is
 revoke all on function private.derive_payment() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/hold_payment.sql sha256:c8d72a21d36f5193070220baca32b186b799db84b448baffb1268baf034f9c9f
+-- >>> sql/functions/payments/hold_customer_and_payment.sql sha256:78b2090661da82df54068b57b7894d6212172c0795d6b220747d0c356042114a
 -- Holds a payment, and its customer before it, until the transaction ends: where money may come off
 -- an opening balance the customer's row moves too, and customers come before payments.
 --
@@ -949,7 +949,7 @@ revoke all on function private.derive_payment() from public, anon, authenticated
 --
 -- Locks: the customer, then the payment, `for no key update`.
 
-create or replace function private.hold_payment(p_payment_id uuid)
+create or replace function private.hold_customer_and_payment(p_payment_id uuid)
 returns void
 language plpgsql
 volatile
@@ -988,10 +988,11 @@ begin
 end;
 $$;
 
-comment on function private.hold_payment(uuid) is
+comment on function private.hold_customer_and_payment(uuid) is
 'Holds a payment and its customer until the transaction ends.';
 
-revoke all on function private.hold_payment(uuid) from public, anon, authenticated, service_role;
+revoke all on function private.hold_customer_and_payment(uuid)
+from public, anon, authenticated, service_role;
 -- <<<
 
 -- >>> sql/functions/payments/hold_targets.sql sha256:23ac58e0e00b780a65fc05dcb7c305b332f6ad8891ce28462719674abc1acb61
@@ -1048,7 +1049,7 @@ revoke all on function private.hold_targets(uuid, uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:1bd207cff3738581c38b9601cc932d4909da3b10d21a63f29f6a41de1768be42
+-- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:de88253fa3cf26a9c3b0d9b855e6659f85247945ef090db326231117660bd1fb
 -- Undoes an allocation that didn't come to its end, and nothing else.
 --
 -- With an idempotency key, which here names the call to undo: exactly what is still there of that
@@ -1094,7 +1095,7 @@ begin
     perform private.lock_request(v_caller, v_key);
   end if;
 
-  perform private.hold_payment(p_payment_id);
+  perform private.hold_customer_and_payment(p_payment_id);
   perform private.hold_targets(p_payment_id, '{}');
 
   -- check
@@ -1196,7 +1197,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.rollback_partial_allocation(uuid) to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/unallocate_payment.sql sha256:594b8f8acdeb9070b53f31cf3d19dd4166ff561971dd534e029facecfc89be45
+-- >>> sql/functions/payments/unallocate_payment.sql sha256:588c309356a99fdb668c7b7a71705bc339cf5f38c250e3f35f29d469aa2daedd
 -- Takes a payment off invoices: off those that are named, or off all that it pays. The money is the
 -- customer's credit afterwards. What it pays of the opening balance and of sales stays.
 --
@@ -1273,7 +1274,7 @@ begin
     return;
   end if;
 
-  perform private.hold_payment(p_payment_id);
+  perform private.hold_customer_and_payment(p_payment_id);
   perform private.hold_targets(p_payment_id, '{}');
 
   -- check
@@ -1348,7 +1349,7 @@ grant execute on function public.unallocate_payment(uuid, uuid[], text)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/void_payment.sql sha256:07a9abba2ff335097184be810a6e80d0e049a54143966f2b61ab76def8909c80
+-- >>> sql/functions/payments/void_payment.sql sha256:5454d02207ac898d5d58e07a64c57abb9e449a6da752e53639fe8b5c9814f419
 -- Voids a payment, such as a cheque that bounced: takes it off everything that it pays and out of
 -- every sum. Its row stays, with who voided it, when and why; a voided payment takes no allocation
 -- and stays voided.
@@ -1409,7 +1410,7 @@ begin
     return;
   end if;
 
-  perform private.hold_payment(p_payment_id);
+  perform private.hold_customer_and_payment(p_payment_id);
   perform private.hold_targets(p_payment_id, '{}');
 
   -- check

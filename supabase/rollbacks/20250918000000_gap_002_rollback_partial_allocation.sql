@@ -631,8 +631,8 @@ comment on function private.derive_payment() is
 revoke all on function private.derive_payment() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/hold_payment.sql was not there
-drop function private.hold_payment(uuid);
+-- >>> sql/functions/payments/hold_customer_and_payment.sql was not there
+drop function private.hold_customer_and_payment(uuid);
 -- <<<
 
 -- >>> sql/functions/payments/hold_targets.sql was not there

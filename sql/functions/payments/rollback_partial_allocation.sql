@@ -43,7 +43,7 @@ begin
     perform private.lock_request(v_caller, v_key);
   end if;
 
-  perform private.hold_payment(p_payment_id);
+  perform private.hold_customer_and_payment(p_payment_id);
   perform private.hold_targets(p_payment_id, '{}');
 
   -- check

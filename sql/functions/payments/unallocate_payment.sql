@@ -74,7 +74,7 @@ begin
     return;
   end if;
 
-  perform private.hold_payment(p_payment_id);
+  perform private.hold_customer_and_payment(p_payment_id);
   perform private.hold_targets(p_payment_id, '{}');
 
   -- check

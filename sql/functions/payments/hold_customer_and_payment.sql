@@ -5,7 +5,7 @@
 --
 -- Locks: the customer, then the payment, `for no key update`.
 
-create or replace function private.hold_payment(p_payment_id uuid)
+create or replace function private.hold_customer_and_payment(p_payment_id uuid)
 returns void
 language plpgsql
 volatile
@@ -44,7 +44,8 @@ begin
 end;
 $$;
 
-comment on function private.hold_payment(uuid) is
+comment on function private.hold_customer_and_payment(uuid) is
 'Holds a payment and its customer until the transaction ends.';
 
-revoke all on function private.hold_payment(uuid) from public, anon, authenticated, service_role;
+revoke all on function private.hold_customer_and_payment(uuid)
+from public, anon, authenticated, service_role;
