@@ -72,7 +72,7 @@ from public, anon, authenticated, service_role;
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/allocations/allocate_to_opening_balance.sql sha256:7c1be0226fe3a755da9e2659ea76fa609966bde9af69320cecec5943b2bd6dbc
+-- >>> sql/functions/allocations/allocate_to_opening_balance.sql sha256:ac58e0f4b15db77d4a1cdc7f829df0fe68c0a94d88fe4da97808df881b3d24f0
 -- Allocates a payment to its customer's opening balance: the core under the RPCs. Paying more of
 -- it with the same payment adds to the row of the two.
 --
@@ -118,7 +118,7 @@ begin
   end if;
 
   select held.customer_id, held.available into v_payment
-  from private.hold_payment(p_payment_id) as held;
+  from private.hold_to_allocate(p_payment_id) as held;
 
   -- check
   if v_payment.customer_id <> p_customer_id then
@@ -167,7 +167,7 @@ revoke all on function private.allocate_to_opening_balance(uuid, uuid, numeric)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/allocations/allocate_to_sales.sql sha256:f048ecaaf56514fd285ec5ed3526c124420ffa4921fe4bd58a6e4f48c94212c8
+-- >>> sql/functions/allocations/allocate_to_sales.sql sha256:280518dbcffad08087b8ab8635b3bfb2504cc104b69c9671f1ce1104ef45e083
 -- Allocates a payment to Credit sales, each paid whole: the core under the RPCs.
 --
 -- A sale that stands on a live invoice is paid through the invoice alone: otherwise its customer
@@ -199,7 +199,7 @@ declare
 begin
   -- lock
   select held.customer_id, held.available into v_payment
-  from private.hold_payment(p_payment_id) as held;
+  from private.hold_to_allocate(p_payment_id) as held;
 
   perform
   from public.sales as sale
@@ -708,14 +708,14 @@ revoke all on function private.hold_invoices_and_sales(uuid[], uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/allocations/hold_payment.sql sha256:48e6c48288a51b7e07a0ea957baa1a1dd85d4332d2a5e8f8a3d7769854b4205a
+-- >>> sql/functions/allocations/hold_to_allocate.sql sha256:2b384a86a75f2c4c2967ae8f6e76b3fa95d17e20b1ec1d6820d1629b5a817e75
 -- Locks a payment that is about to be allocated, and says whose it is and how much is left of it.
 -- Refuses a payment that can't be allocated at all.
 --
 -- available: in whole paise, and nothing at all where a legacy amount is not a sum of money.
 -- Locks: the payment, `for no key update`; its customer, where one is needed, goes before.
 
-create or replace function private.hold_payment(
+create or replace function private.hold_to_allocate(
   p_payment_id uuid,
   out customer_id uuid,
   out available numeric
@@ -766,10 +766,10 @@ begin
 end;
 $$;
 
-comment on function private.hold_payment(uuid) is
+comment on function private.hold_to_allocate(uuid) is
 'Locks a payment that is about to be allocated: whose it is and what is left of it.';
 
-revoke all on function private.hold_payment(uuid) from public, anon, authenticated, service_role;
+revoke all on function private.hold_to_allocate(uuid) from public, anon, authenticated, service_role;
 -- <<<
 
 -- >>> sql/functions/allocations/lock_customer_and_payment.sql sha256:8738d927214a6bd79c3df1169a420cfc3744768fb7243c5beac03f8f16e3e4e8
@@ -1431,7 +1431,7 @@ grant execute on function public.allocate_payment_to_sales_atomic(uuid, jsonb)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/auto_allocate_payment.sql sha256:84b92a7adf424bbe4404f40292aaa699473d1355edde04edc3dc9209fc1195ee
+-- >>> sql/functions/payments/auto_allocate_payment.sql sha256:8e025a09e97210022ad69f31fa8a1be50b586dff5707fb9528e3c446c7f03fe2
 -- Allocates what is left of a payment by itself. `opening_first`: what remains of the opening
 -- balance, then the invoices; `oldest_first`: the invoices alone. Invoices by due date, invoice date
 -- and number; drafts and cancelled ones are left out. An invoice without a due date is due at once.
@@ -1536,7 +1536,7 @@ begin
   end if;
 
   select held.customer_id, held.available into v_payment
-  from private.hold_payment(p_payment_id) as held;
+  from private.hold_to_allocate(p_payment_id) as held;
 
   perform
   from public.invoice_metadata as invoice
@@ -2157,7 +2157,7 @@ comment on function private.money(jsonb) is
 revoke all on function private.money(jsonb) from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/sales/bill_sales.sql sha256:d27aac7500d5d53a118f0f660787541547938b7263d05691cdc014c2db77045e
+-- >>> sql/functions/sales/bill_listed_sales.sql sha256:72588c86ca916de6979b64abd4d47f449336c5c8c4429187f6147375fe77153e
 -- After any change of invoice_line_items: the Credit sales on the lines are Billed (Completed when
 -- their invoice is paid), and Pending again when no live invoice has them any more.
 --
@@ -2167,7 +2167,7 @@ revoke all on function private.money(jsonb) from public, anon, authenticated, se
 --
 -- Locks: sales by id, `for no key update`.
 
-create or replace function private.bill_sales()
+create or replace function private.bill_listed_sales()
 returns trigger
 language plpgsql
 security definer -- an invoker's update that row security filters would change nothing, silently
@@ -2257,10 +2257,10 @@ begin
 end;
 $$;
 
-comment on function private.bill_sales() is
+comment on function private.bill_listed_sales() is
 'Trigger: bills the sales on the lines of an invoice, and frees those that are on none any more.';
 
-revoke all on function private.bill_sales() from public, anon, authenticated, service_role;
+revoke all on function private.bill_listed_sales() from public, anon, authenticated, service_role;
 -- <<<
 
 -- >>> sql/functions/sales/bills_of_sales.sql sha256:07c6e2bfb4d1a60d2d1f4c5b0d859535f7c67ca8c1785851e5a52f1e0ff4add7
@@ -2376,20 +2376,21 @@ for each row
 when (coalesce(current_setting('pymilk.call_id', true), '') = '')
 execute function private.lock_customer_and_payment();
 
-create trigger bill_sales_on_insert
+-- gap 006 puts its own in their place
+create trigger bill_on_insert
 after insert on public.invoice_line_items
 referencing new table as new_rows
-for each statement execute function private.bill_sales();
+for each statement execute function private.bill_listed_sales();
 
-create trigger bill_sales_on_update
+create trigger bill_on_update
 after update on public.invoice_line_items
 referencing old table as old_rows new table as new_rows
-for each statement execute function private.bill_sales();
+for each statement execute function private.bill_listed_sales();
 
-create trigger bill_sales_on_delete
+create trigger free_on_delete
 after delete on public.invoice_line_items
 referencing old table as old_rows
-for each statement execute function private.bill_sales();
+for each statement execute function private.bill_listed_sales();
 
 -- what is there already: after the locks, before the rules that would refuse to say how it is -----
 

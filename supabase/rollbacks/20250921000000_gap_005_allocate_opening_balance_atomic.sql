@@ -27,9 +27,9 @@ drop trigger refuse_overpayment on public.sales;
 drop trigger refuse_total_of_paid on public.sales;
 drop trigger refuse_customer_change on public.sales;
 
-drop trigger bill_sales_on_insert on public.invoice_line_items;
-drop trigger bill_sales_on_update on public.invoice_line_items;
-drop trigger bill_sales_on_delete on public.invoice_line_items;
+drop trigger bill_on_insert on public.invoice_line_items;
+drop trigger bill_on_update on public.invoice_line_items;
+drop trigger free_on_delete on public.invoice_line_items;
 
 create or replace trigger lock_payment
 before insert or update of payment_id, customer_id, amount on public.opening_balance_payments
@@ -152,8 +152,8 @@ from public, anon, authenticated, service_role;
 drop function private.hold_invoices_and_sales(uuid[], uuid[]);
 -- <<<
 
--- >>> sql/functions/allocations/hold_payment.sql was not there
-drop function private.hold_payment(uuid);
+-- >>> sql/functions/allocations/hold_to_allocate.sql was not there
+drop function private.hold_to_allocate(uuid);
 -- <<<
 
 -- >>> sql/functions/allocations/lock_customer_and_payment.sql was not there
@@ -244,8 +244,8 @@ drop function private.calendar_date(text);
 drop function private.money(jsonb);
 -- <<<
 
--- >>> sql/functions/sales/bill_sales.sql was not there
-drop function private.bill_sales();
+-- >>> sql/functions/sales/bill_listed_sales.sql was not there
+drop function private.bill_listed_sales();
 -- <<<
 
 -- >>> sql/functions/sales/bills_of_sales.sql was not there

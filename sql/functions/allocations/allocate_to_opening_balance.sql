@@ -43,7 +43,7 @@ begin
   end if;
 
   select held.customer_id, held.available into v_payment
-  from private.hold_payment(p_payment_id) as held;
+  from private.hold_to_allocate(p_payment_id) as held;
 
   -- check
   if v_payment.customer_id <> p_customer_id then

@@ -29,7 +29,7 @@ declare
 begin
   -- lock
   select held.customer_id, held.available into v_payment
-  from private.hold_payment(p_payment_id) as held;
+  from private.hold_to_allocate(p_payment_id) as held;
 
   perform
   from public.sales as sale

@@ -102,7 +102,7 @@ begin
   end if;
 
   select held.customer_id, held.available into v_payment
-  from private.hold_payment(p_payment_id) as held;
+  from private.hold_to_allocate(p_payment_id) as held;
 
   perform
   from public.invoice_metadata as invoice

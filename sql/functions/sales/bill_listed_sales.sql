@@ -7,7 +7,7 @@
 --
 -- Locks: sales by id, `for no key update`.
 
-create or replace function private.bill_sales()
+create or replace function private.bill_listed_sales()
 returns trigger
 language plpgsql
 security definer -- an invoker's update that row security filters would change nothing, silently
@@ -97,7 +97,7 @@ begin
 end;
 $$;
 
-comment on function private.bill_sales() is
+comment on function private.bill_listed_sales() is
 'Trigger: bills the sales on the lines of an invoice, and frees those that are on none any more.';
 
-revoke all on function private.bill_sales() from public, anon, authenticated, service_role;
+revoke all on function private.bill_listed_sales() from public, anon, authenticated, service_role;

@@ -4,7 +4,7 @@
 -- available: in whole paise, and nothing at all where a legacy amount is not a sum of money.
 -- Locks: the payment, `for no key update`; its customer, where one is needed, goes before.
 
-create or replace function private.hold_payment(
+create or replace function private.hold_to_allocate(
   p_payment_id uuid,
   out customer_id uuid,
   out available numeric
@@ -55,7 +55,7 @@ begin
 end;
 $$;
 
-comment on function private.hold_payment(uuid) is
+comment on function private.hold_to_allocate(uuid) is
 'Locks a payment that is about to be allocated: whose it is and what is left of it.';
 
-revoke all on function private.hold_payment(uuid) from public, anon, authenticated, service_role;
+revoke all on function private.hold_to_allocate(uuid) from public, anon, authenticated, service_role;
