@@ -46,7 +46,7 @@ select private.remember_default_privileges(
   '20250927000000_harden_access', 'public', array['tables', 'sequences', 'functions']
 );
 select private.remember_default_privileges(
-  '20250927000000_harden_access', '', array['functions']
+  '20250927000000_harden_access', '', array['tables', 'sequences', 'functions']
 );
 
 -- functions that were there before the gaps -------------------------------------------------------
@@ -118,7 +118,11 @@ revoke all on sequences from public, anon, authenticated, service_role;
 alter default privileges in schema public
 revoke all on functions from public, anon, authenticated, service_role;
 alter default privileges
-revoke execute on functions from public;
+revoke all on tables from public, anon, authenticated, service_role;
+alter default privileges
+revoke all on sequences from public, anon, authenticated, service_role;
+alter default privileges
+revoke all on functions from public, anon, authenticated, service_role;
 
 -- row level security, where it was off ------------------------------------------------------------
 -- The policy of the other tables: whoever is signed in is the dairy's staff and sees every row.
