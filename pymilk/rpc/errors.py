@@ -153,6 +153,10 @@ class SaleAlreadyPaid(Refusal):
     """The sale is paid already."""
 
 
+class AmountBelowAllocated(Refusal):
+    """The amount of the payment would be less than what is allocated of it."""
+
+
 class PaymentVoided(Refusal):
     """The payment is voided, takes no allocation and stays voided."""
 

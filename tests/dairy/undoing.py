@@ -1,14 +1,15 @@
 """Calls of the functions that take allocations back, change payments and void them."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from psycopg.rows import class_row
 
-from dairy.books import Books, Rupees
+from dairy.books import Answer, Books, Money, Rupees, line
 
-Answer = TypeVar("Answer")
+Shape = TypeVar("Shape")
 
 KEY = "pymilk.idempotency_key"
 
@@ -83,7 +84,39 @@ def void(books: Books, payment: UUID | None, reason: str | None = "cheque return
     )
 
 
-def _call(books: Books, shape: type[Answer], statement: str, *arguments: object) -> Answer:
+def update(
+    books: Books,
+    payment: UUID | None,
+    amount: Money | None = None,
+    lines: Mapping[UUID, Money] | None = None,
+    reason: str | None = "typed wrongly",
+) -> Answer:
+    """Call update_payment_atomic; no lines keep the allocations, empty ones take them off."""
+    allocations = None if lines is None else json.dumps([line(*each) for each in lines.items()])
+    return update_as_told(books, payment, amount, allocations, reason)
+
+
+def update_as_told(
+    books: Books,
+    payment: UUID | None,
+    amount: Money | None,
+    allocations: str | None,
+    reason: str | None = None,
+) -> Answer:
+    """Call update_payment_atomic with whatever JSON text."""
+    return _call(
+        books,
+        Answer,
+        "select * from public.update_payment_atomic(p_payment_id => %s, p_amount => %s::numeric,"
+        " p_allocations => %s::jsonb, p_reason => %s)",
+        payment,
+        amount,
+        allocations,
+        reason,
+    )
+
+
+def _call(books: Books, shape: type[Shape], statement: str, *arguments: object) -> Shape:
     with books.connection.cursor(row_factory=class_row(shape)) as cursor:
         answer = cursor.execute(statement.encode(), arguments).fetchone()
     assert answer is not None
