@@ -57,6 +57,10 @@ class DateInvalid(Refusal):
     """A date is not a day between 1900 and 9999."""
 
 
+class InvoiceRequired(Refusal):
+    """No invoice was named."""
+
+
 class AllocationsNotAList(Refusal):
     """The allocations are not a list."""
 
@@ -167,6 +171,30 @@ class PaymentMoved(Refusal):
 
 class InvoiceCancelled(Refusal):
     """The invoice is cancelled and takes no money."""
+
+
+class InvoiceDeleted(Refusal):
+    """The invoice was deleted already."""
+
+
+class InvoiceHoldsMoney(Refusal):
+    """An invoice that holds money can't be deleted."""
+
+
+class InvoiceNotDeleted(Refusal):
+    """The invoice isn't deleted, so there is nothing to recover."""
+
+
+class PeriodTaken(Refusal):
+    """The customer has another invoice for these days by now."""
+
+
+class SaleTaken(Refusal):
+    """A sale of the invoice was billed elsewhere or paid since."""
+
+
+class DeliveryTaken(Refusal):
+    """A delivery of the invoice was billed elsewhere since."""
 
 
 class IdempotencyKeyReused(Refusal):

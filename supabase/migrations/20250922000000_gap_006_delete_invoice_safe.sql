@@ -1,4 +1,16 @@
 -- GAP-006: deleting an invoice reverted sales by date range, so it touched other invoices' sales.
+--
+-- After this file each line of an invoice says whether it bills its delivery or sale (`bills`); a
+-- unique index holds that nobody bills twice, whoever writes. Deleting, cancelling and removing
+-- lines sets free exactly what was billed, and the audit trail tells who did what.
+-- docs/gaps/gap_006.md tells the whole story.
+--
+-- Locks: adding columns takes access exclusive on invoice_metadata and invoice_line_items
+-- (without a rewrite): both wait for the commit, reads included. The indexes and triggers take
+-- share row exclusive on payments, customers and sales, where reading goes on.
+--
+-- Lock order of everything that runs later: idempotency key, customers, payments, invoices, sales,
+-- each by id, `for no key update`; deleting and recovering take the invoice `for update` at once.
 
 -- what the gap adds ------------------------------------------------------------------------------
 
@@ -7,18 +19,26 @@ add column deleted_at timestamptz,
 add column deleted_by text,
 add column status_before_deletion text;
 
+comment on column public.invoice_metadata.deleted_at is
+'When the invoice was deleted; it can be recovered. A deleted invoice is cancelled.';
+
 alter table public.invoice_line_items add column bills boolean not null default true;
 
+comment on column public.invoice_line_items.bills is
+'Whether this line holds its delivery or sale billed: not on a cancelled or deleted invoice.';
+
 create table public.invoice_sales_mapping (
-  id uuid primary key default gen_random_uuid(),
   invoice_id uuid not null,
   sale_id uuid not null,
   mapped_at timestamptz not null default now(),
-  released_at timestamptz
+  released_at timestamptz,
+  primary key (invoice_id, sale_id)
 );
 
 comment on table public.invoice_sales_mapping is
 'Which invoice billed which sale, and until when; kept by the database, it outlives the invoice.';
+
+create index invoice_sales_mapping_sale on public.invoice_sales_mapping (sale_id);
 
 create table public.audit_trail (
   id bigint generated always as identity primary key,
@@ -36,6 +56,8 @@ create table public.audit_trail (
 comment on table public.audit_trail is
 'What happened to payments, invoices and balances, and who did it; only ever appended to.';
 
+create index audit_trail_entity on public.audit_trail (entity_id);
+
 alter table public.invoice_sales_mapping enable row level security;
 alter table public.audit_trail enable row level security;
 
@@ -49,9 +71,245 @@ from public, anon, authenticated, service_role;
 grant select on public.invoice_sales_mapping, public.audit_trail to authenticated, service_role;
 revoke all on sequence public.audit_trail_id_seq from public, anon, authenticated, service_role;
 
+select private.remember_privileges(
+  '20250922000000_gap_006_delete_invoice_safe',
+  array['public.delete_invoice_and_revert_sales(uuid)']::regprocedure[]
+);
+
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/invoices/check_billing.sql sha256:3c9f1f1dad1cbbece974c0d92da7e9e9b65d7f144c0c02e1fba3010b2aeae65f
+-- >>> sql/functions/audit/audit_edit.sql sha256:98f55cfcc473a12344621885bcfaea2099bed88382c84de220a988b4adf773ce
+-- After somebody edited a row: enters what changed into the audit trail, as it was and as it
+-- became.
+--
+-- The trigger's WHEN clause names what people say; when counters move this is not even called.
+-- Columns that follow from others are left out of the entry. What happened gets its own name where
+-- it has one: voided, deleted, recovered, cancelled, reinstated.
+--
+-- Trigger argument: what a row is called (payment, invoice, customer).
+-- Locks: none.
+
+create or replace function private.audit_edit()
+returns trigger
+language plpgsql
+security definer -- the trail is written by the database alone
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_was jsonb := to_jsonb(old);
+  v_became jsonb := to_jsonb(new);
+begin
+  insert into public.audit_trail (
+    recorded_by, action, entity, entity_id, was, became, reason, call_id
+  )
+  select
+    private.caller(),
+    case
+      when v_was ->> 'voided_at' is null and v_became ->> 'voided_at' is not null then 'voided'
+      when v_was ->> 'deleted_at' is null and v_became ->> 'deleted_at' is not null then 'deleted'
+      when v_was ->> 'deleted_at' is not null and v_became ->> 'deleted_at' is null
+        then 'recovered'
+      when
+        v_became ->> 'invoice_status' = 'cancelled'
+        and v_was ->> 'invoice_status' is distinct from 'cancelled'
+        then 'cancelled'
+      when
+        v_was ->> 'invoice_status' = 'cancelled'
+        and v_became ->> 'invoice_status' is distinct from 'cancelled'
+        then 'reinstated'
+      else 'edited'
+    end,
+    tg_argv[0],
+    new.id,
+    jsonb_object_agg(changed.name, v_was -> changed.name),
+    jsonb_object_agg(changed.name, changed.value),
+    nullif(current_setting('pymilk.reason', true), ''),
+    nullif(current_setting('pymilk.call_id', true), '')::uuid
+  from jsonb_each(v_became) as changed (name, value)
+  where changed.value is distinct from v_was -> changed.name
+    and changed.name <> all (array[
+      'amount_applied', 'amount_unapplied', 'allocation_status', 'amount_paid',
+      'amount_outstanding', 'last_payment_date', 'opening_balance_paid', 'updated_at'
+    ]);
+
+  return null;
+end;
+$$;
+
+comment on function private.audit_edit() is
+'Trigger: enters an edit into the audit trail. Argument: what a row is called.';
+
+revoke all on function private.audit_edit() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/audit/audit_removed_lines.sql sha256:6cc623846133466ed74c238f9fad853543216022972e45fc9bb91d8c40de43cb
+-- After lines of invoices were deleted: enters them into the audit trail, one entry an invoice.
+--
+-- Locks: none.
+
+create or replace function private.audit_removed_lines()
+returns trigger
+language plpgsql
+security definer -- the trail is written by the database alone
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into public.audit_trail (recorded_by, action, entity, entity_id, was, reason, call_id)
+  select
+    private.caller(),
+    'lines_removed',
+    'invoice',
+    gone.invoice_id,
+    jsonb_build_object('lines', jsonb_agg(to_jsonb(gone) order by gone.id)),
+    nullif(current_setting('pymilk.reason', true), ''),
+    nullif(current_setting('pymilk.call_id', true), '')::uuid
+  from old_rows as gone
+  group by gone.invoice_id;
+
+  return null;
+end;
+$$;
+
+comment on function private.audit_removed_lines() is
+'Trigger: enters deleted lines of invoices into the audit trail.';
+
+revoke all on function private.audit_removed_lines()
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/audit/audit_rows.sql sha256:b17673af46f8c6835547893b69c9284b1b80d4fe9d7e33f18ea39b962247ded6
+-- After rows were inserted or deleted: enters them, whole, into the audit trail.
+--
+-- A row that says it was made earlier than now comes from a `--data-only` restore, and what the
+-- trail says of it is restored by itself; the roles of the API restore nothing and are believed
+-- nothing.
+--
+-- Trigger argument: what a row is called (payment, invoice).
+-- Locks: none.
+
+create or replace function private.audit_rows()
+returns trigger
+language plpgsql
+security definer -- the trail is written by the database alone
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_op = 'INSERT' then
+    insert into public.audit_trail (
+      recorded_by, action, entity, entity_id, became, reason, call_id
+    )
+    select
+      private.caller(),
+      'created',
+      tg_argv[0],
+      added.id,
+      to_jsonb(added),
+      nullif(current_setting('pymilk.reason', true), ''),
+      nullif(current_setting('pymilk.call_id', true), '')::uuid
+    from new_rows as added
+    where added.created_at is not distinct from now()
+      or current_setting('role', true) in ('anon', 'authenticated', 'service_role');
+  else
+    insert into public.audit_trail (
+      recorded_by, action, entity, entity_id, was, reason, call_id
+    )
+    select
+      private.caller(),
+      'removed',
+      tg_argv[0],
+      gone.id,
+      to_jsonb(gone),
+      nullif(current_setting('pymilk.reason', true), ''),
+      nullif(current_setting('pymilk.call_id', true), '')::uuid
+    from old_rows as gone;
+  end if;
+
+  return null;
+end;
+$$;
+
+comment on function private.audit_rows() is
+'Trigger: enters inserted and deleted rows into the audit trail. Argument: what a row is called.';
+
+revoke all on function private.audit_rows() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/bill_with_invoice.sql sha256:8483f1d4afc29a89bfde4ed47d878e0c944b8878761dce8928b4062c50ab956a
+-- After invoices were cancelled: their lines bill nothing. After they came back: their lines bill
+-- again, and a unique index refuses (23505) what somebody else bills by now.
+--
+-- Locks: the invoices are held by the update itself; then the sales by id, `for no key update`.
+
+create or replace function private.bill_with_invoice()
+returns trigger
+language plpgsql
+security definer -- an invoker's update that row security filters would change nothing, silently
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew takes longer than its work
+as $$
+declare
+  v_cancelled uuid[];
+  v_reinstated uuid[];
+  v_invoice_ids uuid[];
+  v_sale_ids uuid[];
+  v_delivery_ids uuid[];
+begin
+  select
+    array_agg(became.id) filter (where became.invoice_status = 'cancelled'),
+    array_agg(became.id) filter (where became.invoice_status is distinct from 'cancelled')
+  into v_cancelled, v_reinstated
+  from new_rows as became
+  inner join old_rows as was on became.id = was.id
+  where (became.invoice_status = 'cancelled') is distinct from (was.invoice_status = 'cancelled');
+
+  -- write
+  if v_cancelled is not null then
+    with freed as (
+      update public.invoice_line_items as line
+      set bills = false
+      where line.invoice_id = any(v_cancelled) and line.bills
+      returning line.invoice_id, line.sale_id, line.delivery_id
+    )
+
+    select array_agg(freed.invoice_id), array_agg(freed.sale_id), array_agg(freed.delivery_id)
+    into v_invoice_ids, v_sale_ids, v_delivery_ids
+    from freed
+    where freed.sale_id is not null or freed.delivery_id is not null;
+
+    if v_invoice_ids is not null then
+      perform private.free_billed(v_invoice_ids, v_sale_ids, v_delivery_ids);
+    end if;
+  end if;
+
+  if v_reinstated is not null then
+    with billed as (
+      update public.invoice_line_items as line
+      set bills = true
+      where line.invoice_id = any(v_reinstated) and not line.bills
+      returning line.invoice_id, line.sale_id
+    )
+
+    select array_agg(billed.invoice_id), array_agg(billed.sale_id)
+    into v_invoice_ids, v_sale_ids
+    from billed
+    where billed.sale_id is not null;
+
+    if v_sale_ids is not null then
+      perform private.take_sales(v_invoice_ids, v_sale_ids);
+    end if;
+  end if;
+
+  return null;
+end;
+$$;
+
+comment on function private.bill_with_invoice() is
+'Trigger: lines of an invoice that is cancelled bill nothing, and bill again when it comes back.';
+
+revoke all on function private.bill_with_invoice() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/check_billing.sql sha256:926b6ca67145f55c5d3bd2999fe796f2aa8b063402ab7df63268c0fc01bc3402
 -- Every broken invariant of billing, one row each; a part of check_payment_invariants.
 --
 -- Locks: none. It reads one snapshot.
@@ -70,7 +328,85 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return;
+  -- return
+  return query
+  with line as (
+    select
+      written.*,
+      invoice.id is not null and invoice.invoice_status is distinct from 'cancelled' as live,
+      invoice.customer_id
+    from public.invoice_line_items as written
+    left join public.invoice_metadata as invoice on written.invoice_id = invoice.id
+  )
+
+  select
+    'billed_once', 'sale', line.sale_id::text,
+    'one line of a live invoice', count(*) || ' lines of live invoices'
+  from line
+  where line.live and line.sale_id is not null
+  group by line.sale_id
+  having count(*) > 1
+  union all
+  select
+    'billed_once', 'delivery', line.delivery_id::text,
+    'one line of a live invoice', count(*) || ' lines of live invoices'
+  from line
+  where line.live and line.delivery_id is not null
+  group by line.delivery_id
+  having count(*) > 1
+  union all
+  select
+    'billed_sales_are_the_customers', 'invoice_line', line.id::text,
+    'a Credit sale of ' || line.customer_id,
+    sale.sale_type || ' sale of ' || coalesce(sale.customer_id::text, 'nobody')
+  from line
+  inner join public.sales as sale on line.sale_id = sale.id
+  where line.live
+    and (sale.sale_type <> 'Credit' or sale.customer_id is distinct from line.customer_id)
+  union all
+  select
+    'deleted_invoices_are_cancelled', 'invoice', invoice.id::text,
+    'cancelled', coalesce(invoice.invoice_status, 'null')
+  from public.invoice_metadata as invoice
+  where invoice.deleted_at is not null and invoice.invoice_status is distinct from 'cancelled'
+  union all
+  select
+    'lines_bill_while_live', 'invoice_line', line.id::text,
+    case when line.live then 'bills' else 'bills nothing' end,
+    case when line.bills then 'bills' else 'bills nothing' end
+  from line
+  where line.bills <> line.live
+    and not (
+      line.live
+      and exists (
+        select
+        from line as other
+        where other.bills
+          and (other.sale_id = line.sale_id or other.delivery_id = line.delivery_id)
+      )
+    )
+  union all
+  select
+    'mapping_agrees_with_lines', 'sale', coalesce(line.sale_id, mapping.sale_id)::text,
+    case
+      when line.sale_id is null then 'billed by nobody'
+      else 'billed by ' || line.invoice_id
+    end,
+    case
+      when mapping.sale_id is null then 'billed by nobody'
+      else 'billed by ' || mapping.invoice_id
+    end
+  from (
+    select billing.invoice_id, billing.sale_id
+    from line as billing
+    where billing.bills and billing.sale_id is not null
+  ) as line
+  full join (
+    select billing.invoice_id, billing.sale_id
+    from public.invoice_sales_mapping as billing
+    where billing.released_at is null
+  ) as mapping on line.invoice_id = mapping.invoice_id and line.sale_id = mapping.sale_id
+  where line.sale_id is null or mapping.sale_id is null;
 end;
 $$;
 
@@ -78,6 +414,873 @@ comment on function private.check_billing() is
 'Every broken invariant of billing as a row; none when all is well.';
 
 revoke all on function private.check_billing() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/delete_invoice_and_revert_sales.sql sha256:43c0f59a3755cc51bed39bbe94434d75fec4b07f486d626328d3d4dc225f4cc1
+-- The app's own way to delete an invoice: for good, and only the sales that this invoice billed are
+-- Pending again (it used to revert all of the customer's sales by the invoice's dates).
+--
+-- An unknown invoice is answered, not refused, as it always was; money on the invoice is refused.
+--
+-- Refusals:
+--   PT400 idempotency_key_invalid
+--   PT404 invoice_not_found (deleted by somebody else at this very moment)
+--   PT409 invoice_holds_money, idempotency_key_reused, request_undone
+--
+-- Locks: the idempotency key, the customer, payments that name the invoice, the invoice `for
+-- update`, its sales by id.
+
+create or replace function public.delete_invoice_and_revert_sales(p_invoice_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer -- sales and the audit trail are written by the database alone
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key text := private.idempotency_key();
+  v_arguments jsonb := jsonb_build_object('invoice_id', p_invoice_id);
+  v_request record;
+  v_invoice_number text;
+  v_deleted record;
+  v_answer jsonb;
+begin
+  -- lock
+  select claimed.call_id, claimed.answer into v_request
+  from private.claim_request('delete_invoice_and_revert_sales', v_key, v_arguments) as claimed;
+
+  if v_request.answer is not null then
+    return v_request.answer;
+  end if;
+
+  -- check and write
+  select invoice.invoice_number into v_invoice_number
+  from public.invoice_metadata as invoice
+  where invoice.id = p_invoice_id;
+
+  if not found then
+    return jsonb_build_object('success', false, 'error', 'Invoice not found');
+  end if;
+
+  perform set_config('pymilk.call_id', v_request.call_id::text, true);
+
+  select deleted.reverted_sales_count, deleted.line_items_count into v_deleted
+  from private.delete_invoices(array[p_invoice_id], true) as deleted;
+
+  perform set_config('pymilk.call_id', '', true);
+
+  -- return
+  v_answer := jsonb_build_object(
+    'success', true,
+    'invoice_number', v_invoice_number,
+    'reverted_sales_count', v_deleted.reverted_sales_count,
+    'deleted_line_items_count', v_deleted.line_items_count
+  );
+
+  perform private.finish_request(
+    'delete_invoice_and_revert_sales', v_key, v_arguments, v_request.call_id, v_answer
+  );
+
+  return v_answer;
+end;
+$$;
+
+comment on function public.delete_invoice_and_revert_sales(uuid) is
+'Deletes an invoice for good; the sales that it billed are Pending again. Refused while money is '
+'allocated to it.';
+
+revoke all on function public.delete_invoice_and_revert_sales(uuid)
+from public, anon, authenticated, service_role;
+grant execute on function public.delete_invoice_and_revert_sales(uuid)
+to authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/delete_invoice_safe.sql sha256:0e52b24d91e313f9d6518a092f9a48fa39ca7ea088d78e2bee8b115743f48d85
+-- Deletes an invoice and sets free the sales and deliveries that it billed, and no others.
+--
+-- Without p_permanent it can be recovered (recover_invoice); with it, lines and invoice are gone
+-- and the audit trail keeps a copy. Either way it is refused while money is allocated to the
+-- invoice.
+--
+-- With an idempotency key the same call gets its first answer again (see claim_request).
+--
+-- Refusals, raised so that nothing stays written:
+--   PT400 invoice_required, idempotency_key_invalid
+--   PT404 invoice_not_found
+--   PT409 invoice_deleted, invoice_holds_money, idempotency_key_reused, request_undone
+--
+-- Locks: the idempotency key, the customer, payments that name the invoice (p_permanent), the
+-- invoice `for update`, its sales by id.
+
+create or replace function public.delete_invoice_safe(
+  p_invoice_id uuid,
+  p_permanent boolean default false,
+  out success boolean,
+  out invoice_id uuid,
+  out invoice_number text,
+  out permanent boolean,
+  out reverted_sales_count integer,
+  out line_items_count integer
+)
+returns record
+language plpgsql
+volatile
+security definer -- deletions, sales and the audit trail are written by the database alone
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key text := private.idempotency_key();
+  v_permanent boolean := coalesce(p_permanent, false);
+  v_arguments jsonb;
+  v_request record;
+begin
+  if p_invoice_id is null then
+    raise exception using
+      errcode = 'PT400',
+      message = 'invoice_required',
+      detail = jsonb_build_object('p_invoice_id', null)::text,
+      hint = 'Name the invoice to delete.';
+  end if;
+
+  v_arguments := jsonb_build_object('invoice_id', p_invoice_id, 'permanent', v_permanent);
+
+  -- lock
+  select claimed.call_id, claimed.answer into v_request
+  from private.claim_request('delete_invoice_safe', v_key, v_arguments) as claimed;
+
+  if v_request.answer is not null then
+    select first_answer.*
+    into success, invoice_id, invoice_number, permanent, reverted_sales_count, line_items_count
+    from jsonb_to_record(v_request.answer) as first_answer (
+      success boolean,
+      invoice_id uuid,
+      invoice_number text,
+      permanent boolean,
+      reverted_sales_count integer,
+      line_items_count integer
+    );
+    return;
+  end if;
+
+  -- check and write
+  select invoice.invoice_number into invoice_number
+  from public.invoice_metadata as invoice
+  where invoice.id = p_invoice_id;
+
+  perform set_config('pymilk.call_id', v_request.call_id::text, true);
+
+  select deleted.reverted_sales_count, deleted.line_items_count
+  into reverted_sales_count, line_items_count
+  from private.delete_invoices(array[p_invoice_id], v_permanent) as deleted;
+
+  perform set_config('pymilk.call_id', '', true);
+
+  -- return
+  success := true;
+  invoice_id := p_invoice_id;
+  permanent := v_permanent;
+
+  perform private.finish_request(
+    'delete_invoice_safe', v_key, v_arguments, v_request.call_id,
+    jsonb_build_object(
+      'success', success,
+      'invoice_id', invoice_id,
+      'invoice_number', invoice_number,
+      'permanent', permanent,
+      'reverted_sales_count', reverted_sales_count,
+      'line_items_count', line_items_count
+    )
+  );
+end;
+$$;
+
+comment on function public.delete_invoice_safe(uuid, boolean) is
+'Deletes an invoice and sets free what it billed; it can be recovered unless p_permanent. Refused '
+'while money is allocated to it.';
+
+revoke all on function public.delete_invoice_safe(uuid, boolean)
+from public, anon, authenticated, service_role;
+grant execute on function public.delete_invoice_safe(uuid, boolean)
+to authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/delete_invoices.sql sha256:6cf0f48b748baa10fd640fb5b590a09085cf49f5b48be842080d7b925dfd4d6e
+-- Deletes invoices, all or none: the core under the RPCs, without keys.
+--
+-- For later recovery (p_permanent false) an invoice is cancelled and says when, by whom and what
+-- it was before; its lines stay and bill nothing. For good, lines and invoice go; the audit trail
+-- keeps both, and payments that named it as their primary invoice name none. An invoice that was
+-- deleted can still be deleted for good.
+--
+-- Sales and deliveries that it billed are set free by the triggers; nobody else's are touched.
+--
+-- Refusals: PT404 invoice_not_found, PT409 invoice_deleted, invoice_holds_money.
+-- Locks: customers by id, payments by id (for good only), invoices by id `for update` (no upgrade
+-- later, and nobody adds lines or money meanwhile), sales by id.
+
+create or replace function private.delete_invoices(
+  p_invoice_ids uuid[],
+  p_permanent boolean,
+  out reverted_sales_count integer,
+  out line_items_count integer
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew takes longer than its work
+as $$
+declare
+  v_fault record;
+  v_sale_ids uuid[];
+begin
+  -- lock
+  perform
+  from public.customers as customer
+  where customer.id in (
+    select invoice.customer_id
+    from public.invoice_metadata as invoice
+    where invoice.id = any(p_invoice_ids)
+  )
+  order by customer.id
+  for no key update;
+
+  if p_permanent then
+    perform
+    from public.payments as payment
+    where payment.primary_invoice_id = any(p_invoice_ids)
+    order by payment.id
+    for no key update;
+  end if;
+
+  perform
+  from public.invoice_metadata as invoice
+  where invoice.id = any(p_invoice_ids)
+  order by invoice.id
+  for update;
+
+  -- check
+  select
+    named.invoice_id,
+    invoice.id is null as unknown,
+    invoice.deleted_at is not null and not p_permanent as deleted,
+    invoice.deleted_at,
+    invoice.amount_paid
+  into v_fault
+  from unnest(p_invoice_ids) with ordinality as named (invoice_id, position)
+  left join public.invoice_metadata as invoice on named.invoice_id = invoice.id
+  where invoice.id is null
+    or (invoice.deleted_at is not null and not p_permanent)
+    or exists (
+      select
+      from public.invoice_payments as allocation
+      where allocation.invoice_id = invoice.id
+    )
+  order by named.position
+  limit 1;
+
+  if found and v_fault.unknown then
+    raise exception using
+      errcode = 'PT404',
+      message = 'invoice_not_found',
+      detail = jsonb_build_object('invoice_id', v_fault.invoice_id)::text,
+      hint = 'The invoice does not exist or was deleted; reload the customer''s invoices.';
+  elsif found and v_fault.deleted then
+    raise exception using
+      errcode = 'PT409',
+      message = 'invoice_deleted',
+      detail = jsonb_build_object(
+        'invoice_id', v_fault.invoice_id, 'deleted_at', v_fault.deleted_at
+      )::text,
+      hint = 'The invoice is deleted already; recover it, or delete it for good.';
+  elsif found then
+    raise exception using
+      errcode = 'PT409',
+      message = 'invoice_holds_money',
+      detail = jsonb_build_object(
+        'invoice_id', v_fault.invoice_id, 'amount_paid', v_fault.amount_paid
+      )::text,
+      hint = 'Take the payments off the invoice first, then delete it.';
+  end if;
+
+  select count(*), array_agg(line.sale_id) filter (where line.bills and line.sale_id is not null)
+  into line_items_count, v_sale_ids
+  from public.invoice_line_items as line
+  where line.invoice_id = any(p_invoice_ids);
+
+  -- write
+  if p_permanent then
+    update public.payments as payment
+    set primary_invoice_id = null, updated_at = now()
+    where payment.primary_invoice_id = any(p_invoice_ids);
+
+    delete from public.invoice_line_items as line
+    where line.invoice_id = any(p_invoice_ids);
+
+    delete from public.invoice_metadata as invoice
+    where invoice.id = any(p_invoice_ids);
+  else
+    update public.invoice_metadata as invoice
+    set
+      invoice_status = 'cancelled',
+      deleted_at = now(),
+      deleted_by = private.caller(),
+      status_before_deletion = coalesce(invoice.invoice_status, 'draft'),
+      updated_at = now()
+    where invoice.id = any(p_invoice_ids);
+  end if;
+
+  -- return
+  select count(*) into reverted_sales_count
+  from public.sales as sale
+  where sale.id = any(v_sale_ids) and sale.payment_status = 'Pending';
+end;
+$$;
+
+comment on function private.delete_invoices(uuid[], boolean) is
+'Deletes invoices, all or none, and sets free what they billed: the core under the RPCs.';
+
+revoke all on function private.delete_invoices(uuid[], boolean)
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/free_billed.sql sha256:9baa45106f9c93d55b09b912c9d3f0654b7d8afa71e94dbe1d7b8066db0971e8
+-- Sales and deliveries that lines just stopped billing: the mapping says until when, and the sales
+-- are Pending again unless they were paid by themselves.
+--
+-- Rows from before gap 006 may hold a sale or delivery on several live invoices, of which one bills
+-- it. When that one goes, the oldest of the others takes its place: otherwise what a customer is
+-- charged with already would be billed once more.
+--
+-- p_invoice_ids, p_sale_ids, p_delivery_ids: one element a line; sale or delivery may be null.
+-- Locks: the invoices of such others by id, then the sales by id, `for no key update`; the lines
+-- are held already.
+
+create or replace function private.free_billed(
+  p_invoice_ids uuid[],
+  p_sale_ids uuid[],
+  p_delivery_ids uuid[]
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew takes longer than its work
+as $$
+declare
+  v_invoice_ids uuid[];
+  v_sale_ids uuid[];
+begin
+  -- lock
+  perform
+  from public.invoice_metadata as invoice
+  where invoice.invoice_status is distinct from 'cancelled'
+    and invoice.id in (
+      select line.invoice_id
+      from public.invoice_line_items as line
+      where not line.bills
+        and (line.sale_id = any(p_sale_ids) or line.delivery_id = any(p_delivery_ids))
+    )
+  order by invoice.id
+  for no key update;
+
+  perform
+  from public.sales as sale
+  where sale.id = any(p_sale_ids)
+  order by sale.id
+  for no key update;
+
+  -- write
+  update public.invoice_sales_mapping as mapping
+  set released_at = now()
+  from unnest(p_invoice_ids, p_sale_ids) as freed (invoice_id, sale_id)
+  where mapping.invoice_id = freed.invoice_id
+    and mapping.sale_id = freed.sale_id
+    and mapping.released_at is null;
+
+  with idle as (
+    select line.id, line.sale_id, line.delivery_id, line.created_at, invoice.created_at as issued_at
+    from public.invoice_line_items as line
+    inner join public.invoice_metadata as invoice on line.invoice_id = invoice.id
+    where not line.bills
+      and (line.sale_id = any(p_sale_ids) or line.delivery_id = any(p_delivery_ids))
+      and invoice.invoice_status is distinct from 'cancelled'
+      and not exists (
+        select
+        from public.invoice_line_items as billing
+        where billing.bills and billing.sale_id = line.sale_id
+      )
+      and not exists (
+        select
+        from public.invoice_line_items as billing
+        where billing.bills and billing.delivery_id = line.delivery_id
+      )
+  ),
+
+  heir as (
+    select distinct on (idle.sale_id, idle.delivery_id) idle.id
+    from idle
+    order by idle.sale_id, idle.delivery_id, idle.issued_at, idle.created_at, idle.id
+  ),
+
+  promoted as (
+    update public.invoice_line_items as line
+    set bills = true
+    from heir
+    where line.id = heir.id
+    returning line.invoice_id, line.sale_id
+  )
+
+  select array_agg(promoted.invoice_id), array_agg(promoted.sale_id)
+  into v_invoice_ids, v_sale_ids
+  from promoted
+  where promoted.sale_id is not null;
+
+  if v_sale_ids is not null then
+    perform private.take_sales(v_invoice_ids, v_sale_ids);
+  end if;
+
+  perform private.derive_sales(p_sale_ids);
+end;
+$$;
+
+comment on function private.free_billed(uuid[], uuid[], uuid[]) is
+'Sets sales and deliveries free that lines just stopped billing.';
+
+revoke all on function private.free_billed(uuid[], uuid[], uuid[])
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/keep_bills.sql sha256:8cf842353873ccdbdaf43d5cf3f58901db775f146d640068c24064e2dd6fe1f8
+-- What somebody says of `bills` is neither an error nor believed: it follows from the line's
+-- invoice (bill_listed_sales, bill_with_invoice).
+--
+-- Locks: none but the row's own.
+
+create or replace function private.keep_bills()
+returns trigger
+language plpgsql
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  new.bills := case when tg_op = 'UPDATE' then old.bills else true end;
+
+  return new;
+end;
+$$;
+
+comment on function private.keep_bills() is
+'Trigger: puts back what a caller says of invoice_line_items.bills.';
+
+revoke all on function private.keep_bills() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/keep_deletion.sql sha256:51e44ae9c719bfadd518ead6b1bf08486e81ba7122466646fa1449b7357dc1e1
+-- Whether, when and by whom an invoice was deleted is written by delete_invoice_safe and
+-- recover_invoice alone; what anybody else says of it is neither an error nor believed.
+--
+-- A row that says it was made earlier than now comes from a `--data-only` restore and keeps it.
+--
+-- Locks: none but the row's own.
+
+create or replace function private.keep_deletion()
+returns trigger
+language plpgsql
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_op = 'UPDATE' then
+    new.deleted_at := old.deleted_at;
+    new.deleted_by := old.deleted_by;
+    new.status_before_deletion := old.status_before_deletion;
+  elsif new.created_at is not distinct from now() then
+    new.deleted_at := null;
+    new.deleted_by := null;
+    new.status_before_deletion := null;
+  end if;
+
+  return new;
+end;
+$$;
+
+comment on function private.keep_deletion() is
+'Trigger: puts back what a caller says of the deletion of an invoice.';
+
+revoke all on function private.keep_deletion() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/recover_invoice.sql sha256:f8031acf12c8201bc6d590eadf162ce83640abcfab61cc03765f18c182733583
+-- Brings an invoice back that delete_invoice_safe deleted: it is what it was before (overdue by
+-- now, if its day has passed), and its lines bill their sales and deliveries again.
+--
+-- With an idempotency key the same call gets its first answer again (see claim_request).
+--
+-- Refusals, raised so that nothing stays written:
+--   PT400 invoice_required, idempotency_key_invalid
+--   PT404 invoice_not_found
+--   PT409 invoice_not_deleted, period_taken (another live invoice of the customer overlaps),
+--         sale_taken (billed elsewhere, paid by itself, or another customer's by now),
+--         delivery_taken (billed elsewhere), idempotency_key_reused, request_undone
+--
+-- Locks: the idempotency key, the customer, the invoice `for update`, its sales by id.
+
+create or replace function public.recover_invoice(
+  p_invoice_id uuid,
+  out success boolean,
+  out invoice_id uuid,
+  out invoice_number text,
+  out invoice_status text,
+  out billed_sales_count integer,
+  out line_items_count integer
+)
+returns record
+language plpgsql
+volatile
+security definer -- deletions, sales and the audit trail are written by the database alone
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key text := private.idempotency_key();
+  v_arguments jsonb;
+  v_request record;
+begin
+  if p_invoice_id is null then
+    raise exception using
+      errcode = 'PT400',
+      message = 'invoice_required',
+      detail = jsonb_build_object('p_invoice_id', null)::text,
+      hint = 'Name the invoice to recover.';
+  end if;
+
+  v_arguments := jsonb_build_object('invoice_id', p_invoice_id);
+
+  -- lock
+  select claimed.call_id, claimed.answer into v_request
+  from private.claim_request('recover_invoice', v_key, v_arguments) as claimed;
+
+  if v_request.answer is not null then
+    select first_answer.*
+    into
+      success, invoice_id, invoice_number, invoice_status, billed_sales_count, line_items_count
+    from jsonb_to_record(v_request.answer) as first_answer (
+      success boolean,
+      invoice_id uuid,
+      invoice_number text,
+      invoice_status text,
+      billed_sales_count integer,
+      line_items_count integer
+    );
+    return;
+  end if;
+
+  -- check and write
+  perform set_config('pymilk.call_id', v_request.call_id::text, true);
+  perform private.revive_invoice(p_invoice_id);
+  perform set_config('pymilk.call_id', '', true);
+
+  -- return
+  success := true;
+
+  select invoice.id, invoice.invoice_number, invoice.invoice_status
+  into invoice_id, invoice_number, invoice_status
+  from public.invoice_metadata as invoice
+  where invoice.id = p_invoice_id;
+
+  select count(line.sale_id) filter (where line.bills), count(*)
+  into billed_sales_count, line_items_count
+  from public.invoice_line_items as line
+  where line.invoice_id = p_invoice_id;
+
+  perform private.finish_request(
+    'recover_invoice', v_key, v_arguments, v_request.call_id,
+    jsonb_build_object(
+      'success', success,
+      'invoice_id', invoice_id,
+      'invoice_number', invoice_number,
+      'invoice_status', invoice_status,
+      'billed_sales_count', billed_sales_count,
+      'line_items_count', line_items_count
+    )
+  );
+end;
+$$;
+
+comment on function public.recover_invoice(uuid) is
+'Brings back an invoice that delete_invoice_safe deleted. Refused when its period, a sale or a '
+'delivery of it has been taken since.';
+
+revoke all on function public.recover_invoice(uuid)
+from public, anon, authenticated, service_role;
+grant execute on function public.recover_invoice(uuid) to authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/replace_mapping.sql sha256:0f20fa59a6676c9ba29c7037b2e6e6d04930688383909c5e287a8080444898e3
+-- A row of invoice_sales_mapping that is inserted by itself comes from a `--data-only` restore: it
+-- takes the place of the one that restoring its line made.
+--
+-- Locks: the row that goes.
+
+create or replace function private.replace_mapping()
+returns trigger
+language plpgsql
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from public.invoice_sales_mapping as mapping
+  where mapping.invoice_id = new.invoice_id and mapping.sale_id = new.sale_id;
+
+  return new;
+end;
+$$;
+
+comment on function private.replace_mapping() is
+'Trigger: a restored row of the mapping takes the place of what restoring its line made.';
+
+revoke all on function private.replace_mapping() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/revive_invoice.sql sha256:5483d0dace918b6d33545a132245c379a18937b0d8f61e6bd7ce1fc49f30aa5b
+-- Brings a deleted invoice back: the core under recover_invoice, without keys.
+--
+-- An invoice that was cancelled before it was deleted is cancelled again and takes nothing.
+--
+-- Refusals: PT404 invoice_not_found, PT409 invoice_not_deleted, period_taken, sale_taken,
+-- delivery_taken.
+-- Locks: the customer, the invoice `for update` (no upgrade later), its sales by id. The lines take
+-- their sales and deliveries by a unique index before the sales are locked: as in an insert of
+-- lines, so that the two queue.
+
+create or replace function private.revive_invoice(p_invoice_id uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_invoice record;
+  v_taken record;
+begin
+  -- lock
+  perform
+  from public.customers as customer
+  where customer.id = (
+    select invoice.customer_id
+    from public.invoice_metadata as invoice
+    where invoice.id = p_invoice_id
+  )
+  for no key update;
+
+  select
+    invoice.customer_id,
+    invoice.period_start,
+    invoice.period_end,
+    invoice.invoice_status,
+    invoice.deleted_at,
+    invoice.status_before_deletion
+  into v_invoice
+  from public.invoice_metadata as invoice
+  where invoice.id = p_invoice_id
+  for update;
+
+  -- check
+  if not found then
+    raise exception using
+      errcode = 'PT404',
+      message = 'invoice_not_found',
+      detail = jsonb_build_object('invoice_id', p_invoice_id)::text,
+      hint = 'The invoice does not exist or was deleted for good; the audit trail has a copy.';
+  elsif v_invoice.deleted_at is null then
+    raise exception using
+      errcode = 'PT409',
+      message = 'invoice_not_deleted',
+      detail = jsonb_build_object(
+        'invoice_id', p_invoice_id, 'invoice_status', v_invoice.invoice_status
+      )::text,
+      hint = 'Nothing is to be recovered; reload the customer''s invoices.';
+  end if;
+
+  if v_invoice.status_before_deletion is distinct from 'cancelled' then
+    select other.id, other.period_start, other.period_end into v_taken
+    from public.invoice_metadata as other
+    where other.customer_id = v_invoice.customer_id
+      and other.id <> p_invoice_id
+      and other.invoice_status is distinct from 'cancelled'
+      and other.period_start <= v_invoice.period_end
+      and other.period_end >= v_invoice.period_start
+    order by other.period_start, other.id
+    limit 1;
+
+    if found then
+      raise exception using
+        errcode = 'PT409',
+        message = 'period_taken',
+        detail = jsonb_build_object(
+          'invoice_id', p_invoice_id,
+          'taken_by', v_taken.id,
+          'period_start', v_taken.period_start,
+          'period_end', v_taken.period_end
+        )::text,
+        hint = 'The customer has another invoice for these days by now; delete that one first.';
+    end if;
+
+    select line.sale_id, billing.invoice_id into v_taken
+    from public.invoice_line_items as line
+    inner join public.sales as sale on line.sale_id = sale.id
+    left join public.invoice_line_items as billing
+      on line.sale_id = billing.sale_id and billing.bills
+    where line.invoice_id = p_invoice_id
+      and (
+        billing.id is not null
+        or sale.sale_type <> 'Credit'
+        or sale.customer_id <> v_invoice.customer_id
+        or sale.amount_paid > 0
+      )
+    order by line.sale_id
+    limit 1;
+
+    if found then
+      raise exception using
+        errcode = 'PT409',
+        message = 'sale_taken',
+        detail = jsonb_build_object(
+          'invoice_id', p_invoice_id, 'sale_id', v_taken.sale_id, 'taken_by', v_taken.invoice_id
+        )::text,
+        hint = 'A sale of the invoice was billed elsewhere or paid since; make a new invoice.';
+    end if;
+
+    select line.delivery_id, billing.invoice_id into v_taken
+    from public.invoice_line_items as line
+    inner join public.invoice_line_items as billing
+      on line.delivery_id = billing.delivery_id and billing.bills
+    where line.invoice_id = p_invoice_id
+    order by line.delivery_id
+    limit 1;
+
+    if found then
+      raise exception using
+        errcode = 'PT409',
+        message = 'delivery_taken',
+        detail = jsonb_build_object(
+          'invoice_id', p_invoice_id,
+          'delivery_id', v_taken.delivery_id,
+          'taken_by', v_taken.invoice_id
+        )::text,
+        hint = 'A delivery of the invoice was billed elsewhere since; make a new invoice.';
+    end if;
+  end if;
+
+  -- write: of an issued invoice its totals and dates say what it is (derive_invoice)
+  update public.invoice_metadata as invoice
+  set
+    invoice_status = case
+      when v_invoice.status_before_deletion in ('draft', 'cancelled')
+        then v_invoice.status_before_deletion
+      else 'sent'
+    end,
+    deleted_at = null,
+    deleted_by = null,
+    status_before_deletion = null,
+    updated_at = now()
+  where invoice.id = p_invoice_id;
+end;
+$$;
+
+comment on function private.revive_invoice(uuid) is
+'Brings a deleted invoice back: the core under recover_invoice.';
+
+revoke all on function private.revive_invoice(uuid) from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/take_sales.sql sha256:d2bf65d15e780565190e208baf37019f9a324deef95bc4cc1810f653af484f01
+-- Sales that lines of live invoices just took: each must be a Credit sale of the invoice's customer
+-- that nobody paid by itself (23514 otherwise); it becomes Billed, and the mapping says by whom.
+--
+-- That nobody else bills it holds the unique index of the lines.
+--
+-- p_invoice_ids, p_sale_ids: pairs.
+-- Locks: the sales by id, `for no key update`; the caller holds the invoices.
+
+create or replace function private.take_sales(p_invoice_ids uuid[], p_sale_ids uuid[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew takes longer than its work
+as $$
+declare
+  v_offence record;
+begin
+  -- lock
+  perform
+  from public.sales as sale
+  where sale.id = any(p_sale_ids)
+  order by sale.id
+  for no key update;
+
+  -- check
+  select
+    billed.invoice_id,
+    billed.sale_id,
+    sale.sale_type <> 'Credit' or sale.customer_id <> invoice.customer_id as strange
+  into v_offence
+  from unnest(p_invoice_ids, p_sale_ids) as billed (invoice_id, sale_id)
+  inner join public.invoice_metadata as invoice on billed.invoice_id = invoice.id
+  inner join public.sales as sale on billed.sale_id = sale.id
+  where sale.sale_type <> 'Credit'
+    or sale.customer_id <> invoice.customer_id
+    or sale.amount_paid > 0
+  limit 1;
+
+  if found and v_offence.strange then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_line_items',
+      constraint = 'invoice_line_items_sale_of_customer',
+      column = 'sale_id',
+      message = 'an invoice bills Credit sales of its own customer alone',
+      detail = jsonb_build_object(
+        'invoice_id', v_offence.invoice_id, 'sale_id', v_offence.sale_id
+      )::text,
+      hint = 'Bill the sale to the customer who made it.';
+  elsif found then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_line_items',
+      constraint = 'invoice_line_items_sale_unpaid',
+      column = 'sale_id',
+      message = 'a sale that was paid by itself cannot be billed',
+      detail = jsonb_build_object(
+        'invoice_id', v_offence.invoice_id, 'sale_id', v_offence.sale_id
+      )::text,
+      hint = 'Leave the sale off the invoice, or take its payment off first.';
+  end if;
+
+  -- write
+  insert into public.invoice_sales_mapping as mapping (invoice_id, sale_id)
+  select billed.invoice_id, billed.sale_id
+  from unnest(p_invoice_ids, p_sale_ids) as billed (invoice_id, sale_id)
+  on conflict (invoice_id, sale_id) do update
+  set released_at = null
+  where mapping.released_at is not null;
+
+  perform private.derive_sales(p_sale_ids);
+end;
+$$;
+
+comment on function private.take_sales(uuid[], uuid[]) is
+'Checks and bills sales that lines of live invoices just took.';
+
+revoke all on function private.take_sales(uuid[], uuid[])
+from public, anon, authenticated, service_role;
 -- <<<
 
 -- >>> sql/functions/payments/check_payment_invariants.sql sha256:bb948aa3d81cf1890b4d3665f4d952b173cba1cf76cd074f49c873f9c171a110
@@ -119,3 +1322,479 @@ revoke all on function public.check_payment_invariants()
 from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
+
+-- >>> sql/functions/sales/bill_listed_sales.sql sha256:69443412ea4739c09e18e9ae09ff320956b5fbac7608a0c851c1ab3eba0c9d64
+-- After any change of invoice_line_items: lines of live invoices bill their sales and deliveries,
+-- those of cancelled ones bill nothing, and what a line stopped billing is free again.
+--
+-- `bills` follows from the line's invoice, whatever the caller says. A unique index holds that
+-- nobody else bills the same; everything is done for the statement as a whole, since a month of
+-- all customers is one statement. What the database itself writes into lines is settled where it
+-- writes.
+--
+-- Locks: the invoices by id, then the sales by id, `for no key update`.
+
+create or replace function private.bill_listed_sales()
+returns trigger
+language plpgsql
+security definer -- an invoker's update that row security filters would change nothing, silently
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew took half of a call's time
+as $$
+declare
+  v_invoice_ids uuid[];
+  v_line_ids uuid[];
+  v_any_idle boolean;
+  v_freed_by uuid[];
+  v_freed_sale_ids uuid[];
+  v_freed_delivery_ids uuid[];
+  v_taken_by uuid[];
+  v_sale_ids uuid[];
+begin
+  if tg_op = 'INSERT' then
+    select
+      array_agg(distinct added.invoice_id),
+      array_agg(added.id) filter (where not added.bills or added.invoice_id is null),
+      array_agg(added.invoice_id) filter (where added.sale_id is not null),
+      array_agg(added.sale_id) filter (where added.sale_id is not null)
+    into v_invoice_ids, v_line_ids, v_taken_by, v_sale_ids
+    from new_rows as added;
+  elsif tg_op = 'DELETE' then
+    select array_agg(gone.invoice_id), array_agg(gone.sale_id), array_agg(gone.delivery_id)
+    into v_freed_by, v_freed_sale_ids, v_freed_delivery_ids
+    from old_rows as gone
+    where gone.bills and (gone.sale_id is not null or gone.delivery_id is not null);
+  elsif pg_trigger_depth() = 1 then
+    select array_agg(was.invoice_id), array_agg(was.sale_id), array_agg(was.delivery_id)
+    into v_freed_by, v_freed_sale_ids, v_freed_delivery_ids
+    from (
+      select id, invoice_id, sale_id, delivery_id, bills from old_rows
+      except
+      select id, invoice_id, sale_id, delivery_id, bills from new_rows
+    ) as was
+    where was.bills;
+
+    select array_agg(became.id), array_agg(became.invoice_id)
+    into v_line_ids, v_invoice_ids
+    from (
+      select id, invoice_id, sale_id, delivery_id from new_rows
+      except
+      select id, invoice_id, sale_id, delivery_id from old_rows
+    ) as became;
+  end if;
+
+  -- lock
+  if v_invoice_ids is not null then
+    select bool_or(locked.invoice_status = 'cancelled') into v_any_idle
+    from (
+      select invoice.invoice_status
+      from public.invoice_metadata as invoice
+      where invoice.id = any(v_invoice_ids)
+      order by invoice.id
+      for no key update
+    ) as locked;
+  end if;
+
+  -- check and write
+  if v_any_idle and tg_op = 'INSERT' then
+    select array_agg(added.id) into v_line_ids
+    from new_rows as added;
+  end if;
+
+  if v_line_ids is not null then
+    update public.invoice_line_items as line
+    set bills = not line.bills
+    from public.invoice_line_items as same
+    left join public.invoice_metadata as invoice on same.invoice_id = invoice.id
+    where line.id = any(v_line_ids)
+      and same.id = line.id
+      and line.bills
+      <> (invoice.id is not null and invoice.invoice_status is distinct from 'cancelled');
+  end if;
+
+  if v_freed_by is not null then
+    perform private.free_billed(v_freed_by, v_freed_sale_ids, v_freed_delivery_ids);
+  end if;
+
+  if v_line_ids is not null then
+    select array_agg(line.invoice_id), array_agg(line.sale_id)
+    into v_taken_by, v_sale_ids
+    from public.invoice_line_items as line
+    where (line.id = any(v_line_ids) or line.sale_id = any(v_sale_ids))
+      and line.bills
+      and line.sale_id is not null;
+  end if;
+
+  if v_sale_ids is not null then
+    perform private.take_sales(v_taken_by, v_sale_ids);
+  end if;
+
+  return null;
+end;
+$$;
+
+comment on function private.bill_listed_sales() is
+'Trigger: lines of live invoices bill their sales and deliveries; what they leave is free again.';
+
+revoke all on function private.bill_listed_sales() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/sales/derive_sales.sql sha256:e54fc88acdcfac112b7564ef15236698f65f664d54568aa54d63b1053c25ee90
+-- Puts the true payment_status of Credit sales that were just billed, freed or settled: Completed
+-- when they or their invoice are paid, Billed on a live invoice, Pending when they were set free.
+--
+-- Not for any other sale: of those, what the app says holds.
+--
+-- Locks: none; the caller holds the sales.
+
+create or replace function private.derive_sales(p_sale_ids uuid[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew took half of a call's time
+as $$
+begin
+  -- write
+  update public.sales as sale
+  set
+    payment_status = truth.payment_status,
+    -- the app's own statements set it themselves; a restore keeps what was
+    updated_at = case
+      when current_setting('pymilk.call_id', true) <> '' then now()
+      else sale.updated_at
+    end
+  from (
+    select
+      derived.id,
+      case
+        when bill.paid or (derived.amount_paid > 0 and derived.amount_paid >= derived.total_amount)
+          then 'Completed'
+        when bill.sale_id is not null then 'Billed'
+        else 'Pending'
+      end as payment_status
+    from public.sales as derived
+    left join private.bills_of_sales(p_sale_ids) as bill on derived.id = bill.sale_id
+    where derived.id = any(p_sale_ids) and derived.sale_type = 'Credit'
+  ) as truth
+  where sale.id = truth.id and sale.payment_status <> truth.payment_status;
+end;
+$$;
+
+comment on function private.derive_sales(uuid[]) is
+'Puts the true payment_status of Credit sales that were just billed, freed or settled.';
+
+revoke all on function private.derive_sales(uuid[])
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/sales/keep_billed_sale.sql sha256:bbb3e36384a0f984574183a9202396ef569ef919cc5ec9d658bc9ee38aab7a4c
+-- Refuses (23514) to change customer or type of a sale that a live invoice bills; the trigger's
+-- WHEN clause says when one of them changes. Its status is derive_sale's.
+--
+-- Locks: none; the sale is held by the update itself.
+
+create or replace function private.keep_billed_sale()
+returns trigger
+language plpgsql
+security definer -- an invoker whom row security filters would see no invoice, silently
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_invoice_id uuid;
+begin
+  -- check
+  select bill.invoice_id into v_invoice_id
+  from private.bills_of_sales(array[old.id]) as bill;
+
+  if found then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'sales',
+      constraint = 'sales_billed_fixed',
+      column = 'customer_id',
+      message = 'a billed sale keeps its customer and its type',
+      detail = jsonb_build_object('id', old.id, 'invoice_id', v_invoice_id)::text,
+      hint = 'Delete or cancel its invoice first.';
+  end if;
+
+  return new;
+end;
+$$;
+
+comment on function private.keep_billed_sale() is
+'Trigger: a sale that a live invoice bills keeps its customer and its type.';
+
+revoke all on function private.keep_billed_sale() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/sales/settle_sales.sql sha256:c28d8cd35040e078bf31ca3cda2c69d2eecf8ce7973795b72086fed3a792c638
+-- After an invoice became paid: the Credit sales that it bills are Completed. After it stopped
+-- being paid: they are Billed again.
+--
+-- The app's update_invoice_status_with_sales_completion did this on the change that it made itself;
+-- now the status changes with the allocation, in its transaction, and the sales with it.
+--
+-- Locks: the invoice is held by the update itself; then its sales by id, `for no key update`.
+
+create or replace function private.settle_sales()
+returns trigger
+language plpgsql
+security definer -- an invoker's update that row security filters would change nothing, silently
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sale_ids uuid[];
+begin
+  -- lock
+  select array_agg(locked.id) into v_sale_ids
+  from (
+    select sale.id
+    from public.sales as sale
+    where sale.id in (
+      select line.sale_id
+      from public.invoice_line_items as line
+      where line.invoice_id = new.id
+    )
+    order by sale.id
+    for no key update
+  ) as locked;
+
+  -- write
+  if v_sale_ids is not null then
+    perform private.derive_sales(v_sale_ids);
+  end if;
+
+  return null;
+end;
+$$;
+
+comment on function private.settle_sales() is
+'Trigger: completes the Credit sales of an invoice that became paid, and bills them again after.';
+
+revoke all on function private.settle_sales() from public, anon, authenticated, service_role;
+-- <<<
+
+-- what is there already --------------------------------------------------------------------------
+
+-- Lines of cancelled invoices bill nothing. A sale or delivery that several live invoices hold is
+-- billed by the oldest; the others stay as they are and check_payment_invariants() lists them.
+with live as (
+  select
+    item.id,
+    row_number() over (
+      partition by item.sale_id order by invoice.created_at, invoice.id, item.created_at, item.id
+    ) as sale_place,
+    row_number() over (
+      partition by item.delivery_id
+      order by invoice.created_at, invoice.id, item.created_at, item.id
+    ) as delivery_place,
+    item.sale_id,
+    item.delivery_id
+  from public.invoice_line_items as item
+  inner join public.invoice_metadata as invoice on item.invoice_id = invoice.id
+  where coalesce(invoice.invoice_status, 'draft') <> 'cancelled'
+),
+
+billing as (
+  select id
+  from live
+  where (sale_id is null or sale_place = 1) and (delivery_id is null or delivery_place = 1)
+)
+
+update public.invoice_line_items as item
+set bills = false
+where item.id not in (select billing.id from billing);
+
+insert into public.invoice_sales_mapping (invoice_id, sale_id, mapped_at)
+select
+  item.invoice_id,
+  item.sale_id,
+  coalesce(item.created_at, now())
+from public.invoice_line_items as item
+where item.bills and item.sale_id is not null;
+
+-- Lines of a month are indexed in seconds; `concurrently` would commit what came before.
+-- squawk-ignore require-concurrent-index-creation
+create unique index invoice_line_items_sale_billed_once
+on public.invoice_line_items (sale_id)
+where bills and sale_id is not null;
+
+-- squawk-ignore require-concurrent-index-creation
+create unique index invoice_line_items_delivery_billed_once
+on public.invoice_line_items (delivery_id)
+where bills and delivery_id is not null;
+
+-- For whoever takes over when a line stops billing.
+-- squawk-ignore require-concurrent-index-creation
+create index invoice_line_items_delivery_not_billing
+on public.invoice_line_items (delivery_id)
+where not bills and delivery_id is not null;
+
+-- Deleting an invoice asks who names it: the foreign key would read all payments each time.
+-- squawk-ignore require-concurrent-index-creation
+create index payments_primary_invoice
+on public.payments (primary_invoice_id)
+where primary_invoice_id is not null;
+
+-- billing ----------------------------------------------------------------------------------------
+
+create trigger keep_bills_on_insert
+before insert on public.invoice_line_items
+for each row
+when (new.bills is null)
+execute function private.keep_bills();
+
+-- Deeper than 0 the database itself writes it.
+create trigger keep_bills_on_update
+before update on public.invoice_line_items
+for each row
+when (new.bills is distinct from old.bills and pg_trigger_depth() = 0)
+execute function private.keep_bills();
+
+create trigger refuse_truncate
+before truncate on public.invoice_line_items
+for each statement execute function private.refuse_statement(
+  'invoice_line_items_bill',
+  'lines hold sales and deliveries billed and cannot be truncated',
+  'Delete the rows instead.'
+);
+
+-- When money moves counters this is not called: they move deeper than 0.
+create trigger bill_with_invoice
+after update on public.invoice_metadata
+referencing old table as old_rows new table as new_rows
+for each statement
+when (pg_trigger_depth() = 0)
+execute function private.bill_with_invoice();
+
+create trigger keep_billed_sale
+before update on public.sales
+for each row
+when (new.customer_id is distinct from old.customer_id or new.sale_type <> old.sale_type)
+execute function private.keep_billed_sale();
+
+create trigger replace_mapping
+before insert on public.invoice_sales_mapping
+for each row
+when (pg_trigger_depth() = 0)
+execute function private.replace_mapping();
+
+-- deletion ---------------------------------------------------------------------------------------
+
+create trigger keep_deletion_on_insert
+before insert on public.invoice_metadata
+for each row
+when (num_nonnulls(new.deleted_at, new.deleted_by, new.status_before_deletion) > 0)
+execute function private.keep_deletion();
+
+create trigger keep_deletion_on_update
+before update of deleted_at, deleted_by, status_before_deletion on public.invoice_metadata
+for each row
+when (coalesce(current_setting('pymilk.call_id', true), '') = '')
+execute function private.keep_deletion();
+
+create trigger refuse_reinstatement_on_insert
+before insert on public.invoice_metadata
+for each row
+when (new.deleted_at is not null and new.invoice_status is distinct from 'cancelled')
+execute function private.refuse_row(
+  'invoice_metadata_deleted_is_cancelled',
+  'invoice_status',
+  'a deleted invoice is cancelled',
+  'Recover the invoice with recover_invoice.'
+);
+
+create trigger refuse_reinstatement_on_update
+before update on public.invoice_metadata
+for each row
+when (new.deleted_at is not null and new.invoice_status is distinct from 'cancelled')
+execute function private.refuse_row(
+  'invoice_metadata_deleted_is_cancelled',
+  'invoice_status',
+  'a deleted invoice stays cancelled until it is recovered',
+  'Recover the invoice with recover_invoice.'
+);
+
+-- the audit trail --------------------------------------------------------------------------------
+
+create trigger refuse_change
+before update or delete or truncate on public.audit_trail
+for each statement execute function private.refuse_statement(
+  'audit_trail_append_only',
+  'the audit trail is only ever appended to',
+  'Correct the thing itself; the trail follows.'
+);
+
+create trigger audit_insert
+after insert on public.payments
+referencing new table as new_rows
+for each statement execute function private.audit_rows('payment');
+
+create trigger audit_delete
+after delete on public.payments
+referencing old table as old_rows
+for each statement execute function private.audit_rows('payment');
+
+create trigger audit_edit
+after update on public.payments
+for each row
+when (
+  (
+    new.customer_id, new.amount, new.payment_date, new.payment_method, new.period_start,
+    new.period_end, new.notes, new.primary_invoice_id, new.voided_at
+  )
+  is distinct from (
+    old.customer_id, old.amount, old.payment_date, old.payment_method, old.period_start,
+    old.period_end, old.notes, old.primary_invoice_id, old.voided_at
+  )
+)
+execute function private.audit_edit('payment');
+
+create trigger audit_insert
+after insert on public.invoice_metadata
+referencing new table as new_rows
+for each statement execute function private.audit_rows('invoice');
+
+create trigger audit_delete
+after delete on public.invoice_metadata
+referencing old table as old_rows
+for each statement execute function private.audit_rows('invoice');
+
+-- Among issued invoices the status follows from money and dates; to and from draft and cancelled
+-- it is somebody's word.
+create trigger audit_edit
+after update on public.invoice_metadata
+for each row
+when (
+  (
+    new.invoice_number, new.customer_id, new.invoice_date, new.period_start, new.period_end,
+    new.total_amount, new.subscription_amount, new.manual_sales_amount, new.gst_amount,
+    new.file_path, new.status, new.due_date, new.deleted_at
+  )
+  is distinct from (
+    old.invoice_number, old.customer_id, old.invoice_date, old.period_start, old.period_end,
+    old.total_amount, old.subscription_amount, old.manual_sales_amount, old.gst_amount,
+    old.file_path, old.status, old.due_date, old.deleted_at
+  )
+  or (
+    new.invoice_status is distinct from old.invoice_status
+    and (
+      new.invoice_status in ('draft', 'cancelled') or old.invoice_status in ('draft', 'cancelled')
+    )
+  )
+)
+execute function private.audit_edit('invoice');
+
+create trigger audit_delete
+after delete on public.invoice_line_items
+referencing old table as old_rows
+for each statement execute function private.audit_removed_lines();
+
+create trigger audit_edit
+after update on public.customers
+for each row
+when (new.opening_balance is distinct from old.opening_balance)
+execute function private.audit_edit('customer');

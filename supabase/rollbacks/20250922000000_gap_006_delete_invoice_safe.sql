@@ -1,9 +1,130 @@
 -- Undoes gap 006, exactly.
+--
+-- Nothing is deleted and nothing comes back to life: a deleted invoice stays cancelled, with its
+-- lines, and is an ordinary cancelled invoice from then on. The audit trail, the mapping and what
+-- the columns said go; the toolkit archives them before.
+--
+-- The app goes back first: delete_invoice_safe and recover_invoice are gone afterwards, and they
+-- did not exist before.
+--
+-- Locks: `drop trigger` takes access exclusive on the tables below, from here to the commit.
+
+drop trigger keep_bills_on_insert on public.invoice_line_items;
+drop trigger keep_bills_on_update on public.invoice_line_items;
+drop trigger refuse_truncate on public.invoice_line_items;
+drop trigger bill_with_invoice on public.invoice_metadata;
+drop trigger keep_billed_sale on public.sales;
+drop trigger keep_deletion_on_insert on public.invoice_metadata;
+drop trigger keep_deletion_on_update on public.invoice_metadata;
+drop trigger refuse_reinstatement_on_insert on public.invoice_metadata;
+drop trigger refuse_reinstatement_on_update on public.invoice_metadata;
+drop trigger audit_insert on public.payments;
+drop trigger audit_delete on public.payments;
+drop trigger audit_edit on public.payments;
+drop trigger audit_insert on public.invoice_metadata;
+drop trigger audit_delete on public.invoice_metadata;
+drop trigger audit_edit on public.invoice_metadata;
+drop trigger audit_delete on public.invoice_line_items;
+drop trigger audit_edit on public.customers;
+drop trigger replace_mapping on public.invoice_sales_mapping;
+
+drop index public.payments_primary_invoice;
 
 -- functions, as they were before ----------------------------------------------------------------
 
+-- >>> sql/functions/audit/audit_edit.sql was not there
+drop function private.audit_edit();
+-- <<<
+
+-- >>> sql/functions/audit/audit_removed_lines.sql was not there
+drop function private.audit_removed_lines();
+-- <<<
+
+-- >>> sql/functions/audit/audit_rows.sql was not there
+drop function private.audit_rows();
+-- <<<
+
+-- >>> sql/functions/invoices/bill_with_invoice.sql was not there
+drop function private.bill_with_invoice();
+-- <<<
+
 -- >>> sql/functions/invoices/check_billing.sql was not there
 drop function private.check_billing();
+-- <<<
+
+-- >>> sql/functions/invoices/delete_invoice_and_revert_sales.sql as of 20250901000000_baseline sha256:ef76a2a2142ee937842fe3f680a9c491cd49d75c03c4b614ef71a7957cc57b4b
+-- Reverts sales by the invoice's date range, whichever invoice had billed them.
+create or replace function public.delete_invoice_and_revert_sales(p_invoice_id uuid)
+returns jsonb
+language plpgsql
+as $$
+declare
+  invoice public.invoice_metadata%rowtype;
+  reverted integer;
+  removed integer;
+begin
+  select * into invoice from public.invoice_metadata where id = p_invoice_id;
+  if not found then
+    return jsonb_build_object('success', false, 'error', 'Invoice not found');
+  end if;
+
+  update public.sales
+  set payment_status = 'Pending', updated_at = now()
+  where customer_id = invoice.customer_id
+    and sale_type = 'Credit'
+    and payment_status in ('Billed', 'Completed')
+    and sale_date between invoice.period_start and invoice.period_end;
+  get diagnostics reverted = row_count;
+
+  delete from public.invoice_line_items where invoice_id = p_invoice_id;
+  get diagnostics removed = row_count;
+
+  delete from public.invoice_metadata where id = p_invoice_id;
+
+  return jsonb_build_object(
+    'success', true,
+    'invoice_number', invoice.invoice_number,
+    'reverted_sales_count', reverted,
+    'deleted_line_items_count', removed
+  );
+end;
+$$;
+-- <<<
+
+-- >>> sql/functions/invoices/delete_invoice_safe.sql was not there
+drop function public.delete_invoice_safe(uuid, boolean);
+-- <<<
+
+-- >>> sql/functions/invoices/delete_invoices.sql was not there
+drop function private.delete_invoices(uuid[], boolean);
+-- <<<
+
+-- >>> sql/functions/invoices/free_billed.sql was not there
+drop function private.free_billed(uuid[], uuid[], uuid[]);
+-- <<<
+
+-- >>> sql/functions/invoices/keep_bills.sql was not there
+drop function private.keep_bills();
+-- <<<
+
+-- >>> sql/functions/invoices/keep_deletion.sql was not there
+drop function private.keep_deletion();
+-- <<<
+
+-- >>> sql/functions/invoices/recover_invoice.sql was not there
+drop function public.recover_invoice(uuid);
+-- <<<
+
+-- >>> sql/functions/invoices/replace_mapping.sql was not there
+drop function private.replace_mapping();
+-- <<<
+
+-- >>> sql/functions/invoices/revive_invoice.sql was not there
+drop function private.revive_invoice(uuid);
+-- <<<
+
+-- >>> sql/functions/invoices/take_sales.sql was not there
+drop function private.take_sales(uuid[], uuid[]);
 -- <<<
 
 -- >>> sql/functions/payments/check_payment_invariants.sql as of 20250921000000_gap_005_allocate_opening_balance_atomic sha256:9a780cbdd18f81abb74f319b8cf01de296d65778ceb8494ce03c6a77025964a2
@@ -43,6 +164,184 @@ revoke all on function public.check_payment_invariants()
 from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
+
+-- >>> sql/functions/sales/bill_listed_sales.sql as of 20250921000000_gap_005_allocate_opening_balance_atomic sha256:72588c86ca916de6979b64abd4d47f449336c5c8c4429187f6147375fe77153e
+-- After any change of invoice_line_items: the Credit sales on the lines are Billed (Completed when
+-- their invoice is paid), and Pending again when no live invoice has them any more.
+--
+-- A sale that was paid by itself is refused on a live invoice: its customer would pay it twice. The
+-- sale's lock settles who comes first, the line or the payment. A line that says it was made earlier
+-- than now comes from a `--data-only` restore, and so does the status of its sale.
+--
+-- Locks: sales by id, `for no key update`.
+
+create or replace function private.bill_listed_sales()
+returns trigger
+language plpgsql
+security definer -- an invoker's update that row security filters would change nothing, silently
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew took half of a call's time
+as $$
+declare
+  v_sale_ids uuid[];
+  v_freed uuid[];
+  v_offence uuid;
+begin
+  if tg_op = 'INSERT' then
+    select array_agg(distinct added.sale_id) into v_sale_ids
+    from new_rows as added
+    where added.sale_id is not null and added.created_at is not distinct from now();
+  elsif tg_op = 'DELETE' then
+    -- lines of a cancelled invoice billed nothing; those of an invoice that is gone did
+    select array_agg(distinct gone.sale_id) into v_freed
+    from old_rows as gone
+    left join public.invoice_metadata as invoice on gone.invoice_id = invoice.id
+    where gone.sale_id is not null and invoice.invoice_status is distinct from 'cancelled';
+  else
+    select
+      array_agg(distinct added.sale_id) filter (where added.sale_id is not null),
+      array_agg(distinct gone.sale_id) filter (
+        where gone.sale_id is not null and invoice.invoice_status is distinct from 'cancelled'
+      )
+    into v_sale_ids, v_freed
+    from new_rows as added
+    inner join old_rows as gone on added.id = gone.id
+    left join public.invoice_metadata as invoice on gone.invoice_id = invoice.id
+    where (added.sale_id, added.invoice_id) is distinct from (gone.sale_id, gone.invoice_id);
+  end if;
+
+  if v_sale_ids is null and v_freed is null then
+    return null;
+  end if;
+
+  -- lock
+  perform
+  from public.sales as sale
+  where sale.id = any(v_sale_ids || v_freed)
+  order by sale.id
+  for no key update;
+
+  -- check
+  select sale.id into v_offence
+  from public.sales as sale
+  inner join private.bills_of_sales(v_sale_ids) as bill on sale.id = bill.sale_id
+  where sale.amount_paid > 0
+  order by sale.id
+  limit 1;
+
+  if found then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_line_items',
+      constraint = 'invoice_line_items_sale_unpaid',
+      column = 'sale_id',
+      message = 'a sale that was paid by itself cannot be billed',
+      detail = jsonb_build_object('sale_id', v_offence)::text,
+      hint = 'Leave the sale off the invoice, or take its payment off first.';
+  end if;
+
+  -- write
+  update public.sales as sale
+  set payment_status = derived.status, updated_at = now()
+  from (
+    select
+      named.id,
+      case
+        when bill.paid then 'Completed'
+        when bill.sale_id is not null then 'Billed'
+        else 'Pending'
+      end as status
+    from unnest(v_sale_ids || v_freed) as named (id)
+    left join private.bills_of_sales(v_sale_ids || v_freed) as bill on named.id = bill.sale_id
+    where bill.sale_id is not null or named.id = any(v_freed)
+  ) as derived
+  where sale.id = derived.id
+    and sale.sale_type = 'Credit'
+    and sale.amount_paid = 0
+    and sale.payment_status <> derived.status;
+
+  return null;
+end;
+$$;
+
+comment on function private.bill_listed_sales() is
+'Trigger: bills the sales on the lines of an invoice, and frees those that are on none any more.';
+
+revoke all on function private.bill_listed_sales() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/sales/derive_sales.sql was not there
+drop function private.derive_sales(uuid[]);
+-- <<<
+
+-- >>> sql/functions/sales/keep_billed_sale.sql was not there
+drop function private.keep_billed_sale();
+-- <<<
+
+-- >>> sql/functions/sales/settle_sales.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:9a009df6340ce84f7d62c8fcde9a1d834d6b5f57f7dd45090e83f6db407dfdfd
+-- After an invoice became paid: its Credit sales are Completed. After it stopped being paid: they
+-- are Billed again, but for those that were paid by themselves.
+--
+-- The app's update_invoice_status_with_sales_completion did this on the change that it made itself;
+-- now the status changes with the allocation, in its transaction, and the sales with it.
+--
+-- Locks: the invoice is held by the update itself; then its sales by id, `for no key update`.
+
+create or replace function private.settle_sales()
+returns trigger
+language plpgsql
+security definer -- an invoker's update that row security filters would change nothing, silently
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sale_ids uuid[];
+begin
+  -- lock
+  select array_agg(locked.id) into v_sale_ids
+  from (
+    select sale.id
+    from public.sales as sale
+    where sale.sale_type = 'Credit'
+      and sale.id in (
+        select line.sale_id
+        from public.invoice_line_items as line
+        where line.invoice_id = new.id
+      )
+    order by sale.id
+    for no key update
+  ) as locked;
+
+  -- write
+  if new.invoice_status = 'paid' then
+    update public.sales as sale
+    set payment_status = 'Completed', updated_at = now()
+    where sale.id = any(v_sale_ids) and sale.payment_status = 'Billed';
+  else
+    update public.sales as sale
+    set payment_status = 'Billed', updated_at = now()
+    where sale.id = any(v_sale_ids)
+      and sale.payment_status = 'Completed'
+      and not exists (
+        select
+        from public.sales_payments as allocation
+        where allocation.sales_id = sale.id
+      );
+  end if;
+
+  return null;
+end;
+$$;
+
+comment on function private.settle_sales() is
+'Trigger: completes the Credit sales of an invoice that became paid, and bills them again after.';
+
+revoke all on function private.settle_sales() from public, anon, authenticated, service_role;
+-- <<<
+
+comment on function public.delete_invoice_and_revert_sales(uuid) is null;
+
+select private.restore_privileges('20250922000000_gap_006_delete_invoice_safe');
 
 -- what the gap added -----------------------------------------------------------------------------
 

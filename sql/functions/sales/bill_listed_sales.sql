@@ -1,11 +1,12 @@
--- After any change of invoice_line_items: the Credit sales on the lines are Billed (Completed when
--- their invoice is paid), and Pending again when no live invoice has them any more.
+-- After any change of invoice_line_items: lines of live invoices bill their sales and deliveries,
+-- those of cancelled ones bill nothing, and what a line stopped billing is free again.
 --
--- A sale that was paid by itself is refused on a live invoice: its customer would pay it twice. The
--- sale's lock settles who comes first, the line or the payment. A line that says it was made earlier
--- than now comes from a `--data-only` restore, and so does the status of its sale.
+-- `bills` follows from the line's invoice, whatever the caller says. A unique index holds that
+-- nobody else bills the same; everything is done for the statement as a whole, since a month of
+-- all customers is one statement. What the database itself writes into lines is settled where it
+-- writes.
 --
--- Locks: sales by id, `for no key update`.
+-- Locks: the invoices by id, then the sales by id, `for no key update`.
 
 create or replace function private.bill_listed_sales()
 returns trigger
@@ -15,89 +16,98 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- planning each array anew took half of a call's time
 as $$
 declare
+  v_invoice_ids uuid[];
+  v_line_ids uuid[];
+  v_any_idle boolean;
+  v_freed_by uuid[];
+  v_freed_sale_ids uuid[];
+  v_freed_delivery_ids uuid[];
+  v_taken_by uuid[];
   v_sale_ids uuid[];
-  v_freed uuid[];
-  v_offence uuid;
 begin
   if tg_op = 'INSERT' then
-    select array_agg(distinct added.sale_id) into v_sale_ids
-    from new_rows as added
-    where added.sale_id is not null and added.created_at is not distinct from now();
-  elsif tg_op = 'DELETE' then
-    -- lines of a cancelled invoice billed nothing; those of an invoice that is gone did
-    select array_agg(distinct gone.sale_id) into v_freed
-    from old_rows as gone
-    left join public.invoice_metadata as invoice on gone.invoice_id = invoice.id
-    where gone.sale_id is not null and invoice.invoice_status is distinct from 'cancelled';
-  else
     select
-      array_agg(distinct added.sale_id) filter (where added.sale_id is not null),
-      array_agg(distinct gone.sale_id) filter (
-        where gone.sale_id is not null and invoice.invoice_status is distinct from 'cancelled'
-      )
-    into v_sale_ids, v_freed
-    from new_rows as added
-    inner join old_rows as gone on added.id = gone.id
-    left join public.invoice_metadata as invoice on gone.invoice_id = invoice.id
-    where (added.sale_id, added.invoice_id) is distinct from (gone.sale_id, gone.invoice_id);
-  end if;
+      array_agg(distinct added.invoice_id),
+      array_agg(added.id) filter (where not added.bills or added.invoice_id is null),
+      array_agg(added.invoice_id) filter (where added.sale_id is not null),
+      array_agg(added.sale_id) filter (where added.sale_id is not null)
+    into v_invoice_ids, v_line_ids, v_taken_by, v_sale_ids
+    from new_rows as added;
+  elsif tg_op = 'DELETE' then
+    select array_agg(gone.invoice_id), array_agg(gone.sale_id), array_agg(gone.delivery_id)
+    into v_freed_by, v_freed_sale_ids, v_freed_delivery_ids
+    from old_rows as gone
+    where gone.bills and (gone.sale_id is not null or gone.delivery_id is not null);
+  elsif pg_trigger_depth() = 1 then
+    select array_agg(was.invoice_id), array_agg(was.sale_id), array_agg(was.delivery_id)
+    into v_freed_by, v_freed_sale_ids, v_freed_delivery_ids
+    from (
+      select id, invoice_id, sale_id, delivery_id, bills from old_rows
+      except
+      select id, invoice_id, sale_id, delivery_id, bills from new_rows
+    ) as was
+    where was.bills;
 
-  if v_sale_ids is null and v_freed is null then
-    return null;
+    select array_agg(became.id), array_agg(became.invoice_id)
+    into v_line_ids, v_invoice_ids
+    from (
+      select id, invoice_id, sale_id, delivery_id from new_rows
+      except
+      select id, invoice_id, sale_id, delivery_id from old_rows
+    ) as became;
   end if;
 
   -- lock
-  perform
-  from public.sales as sale
-  where sale.id = any(v_sale_ids || v_freed)
-  order by sale.id
-  for no key update;
-
-  -- check
-  select sale.id into v_offence
-  from public.sales as sale
-  inner join private.bills_of_sales(v_sale_ids) as bill on sale.id = bill.sale_id
-  where sale.amount_paid > 0
-  order by sale.id
-  limit 1;
-
-  if found then
-    raise exception using
-      errcode = 'check_violation',
-      schema = 'public',
-      table = 'invoice_line_items',
-      constraint = 'invoice_line_items_sale_unpaid',
-      column = 'sale_id',
-      message = 'a sale that was paid by itself cannot be billed',
-      detail = jsonb_build_object('sale_id', v_offence)::text,
-      hint = 'Leave the sale off the invoice, or take its payment off first.';
+  if v_invoice_ids is not null then
+    select bool_or(locked.invoice_status = 'cancelled') into v_any_idle
+    from (
+      select invoice.invoice_status
+      from public.invoice_metadata as invoice
+      where invoice.id = any(v_invoice_ids)
+      order by invoice.id
+      for no key update
+    ) as locked;
   end if;
 
-  -- write
-  update public.sales as sale
-  set payment_status = derived.status, updated_at = now()
-  from (
-    select
-      named.id,
-      case
-        when bill.paid then 'Completed'
-        when bill.sale_id is not null then 'Billed'
-        else 'Pending'
-      end as status
-    from unnest(v_sale_ids || v_freed) as named (id)
-    left join private.bills_of_sales(v_sale_ids || v_freed) as bill on named.id = bill.sale_id
-    where bill.sale_id is not null or named.id = any(v_freed)
-  ) as derived
-  where sale.id = derived.id
-    and sale.sale_type = 'Credit'
-    and sale.amount_paid = 0
-    and sale.payment_status <> derived.status;
+  -- check and write
+  if v_any_idle and tg_op = 'INSERT' then
+    select array_agg(added.id) into v_line_ids
+    from new_rows as added;
+  end if;
+
+  if v_line_ids is not null then
+    update public.invoice_line_items as line
+    set bills = not line.bills
+    from public.invoice_line_items as same
+    left join public.invoice_metadata as invoice on same.invoice_id = invoice.id
+    where line.id = any(v_line_ids)
+      and same.id = line.id
+      and line.bills
+      <> (invoice.id is not null and invoice.invoice_status is distinct from 'cancelled');
+  end if;
+
+  if v_freed_by is not null then
+    perform private.free_billed(v_freed_by, v_freed_sale_ids, v_freed_delivery_ids);
+  end if;
+
+  if v_line_ids is not null then
+    select array_agg(line.invoice_id), array_agg(line.sale_id)
+    into v_taken_by, v_sale_ids
+    from public.invoice_line_items as line
+    where (line.id = any(v_line_ids) or line.sale_id = any(v_sale_ids))
+      and line.bills
+      and line.sale_id is not null;
+  end if;
+
+  if v_sale_ids is not null then
+    perform private.take_sales(v_taken_by, v_sale_ids);
+  end if;
 
   return null;
 end;
 $$;
 
 comment on function private.bill_listed_sales() is
-'Trigger: bills the sales on the lines of an invoice, and frees those that are on none any more.';
+'Trigger: lines of live invoices bill their sales and deliveries; what they leave is free again.';
 
 revoke all on function private.bill_listed_sales() from public, anon, authenticated, service_role;

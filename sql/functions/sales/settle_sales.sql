@@ -1,5 +1,5 @@
--- After an invoice became paid: its Credit sales are Completed. After it stopped being paid: they
--- are Billed again, but for those that were paid by themselves.
+-- After an invoice became paid: the Credit sales that it bills are Completed. After it stopped
+-- being paid: they are Billed again.
 --
 -- The app's update_invoice_status_with_sales_completion did this on the change that it made itself;
 -- now the status changes with the allocation, in its transaction, and the sales with it.
@@ -20,31 +20,18 @@ begin
   from (
     select sale.id
     from public.sales as sale
-    where sale.sale_type = 'Credit'
-      and sale.id in (
-        select line.sale_id
-        from public.invoice_line_items as line
-        where line.invoice_id = new.id
-      )
+    where sale.id in (
+      select line.sale_id
+      from public.invoice_line_items as line
+      where line.invoice_id = new.id
+    )
     order by sale.id
     for no key update
   ) as locked;
 
   -- write
-  if new.invoice_status = 'paid' then
-    update public.sales as sale
-    set payment_status = 'Completed', updated_at = now()
-    where sale.id = any(v_sale_ids) and sale.payment_status = 'Billed';
-  else
-    update public.sales as sale
-    set payment_status = 'Billed', updated_at = now()
-    where sale.id = any(v_sale_ids)
-      and sale.payment_status = 'Completed'
-      and not exists (
-        select
-        from public.sales_payments as allocation
-        where allocation.sales_id = sale.id
-      );
+  if v_sale_ids is not null then
+    perform private.derive_sales(v_sale_ids);
   end if;
 
   return null;

@@ -1,0 +1,72 @@
+-- After invoices were cancelled: their lines bill nothing. After they came back: their lines bill
+-- again, and a unique index refuses (23505) what somebody else bills by now.
+--
+-- Locks: the invoices are held by the update itself; then the sales by id, `for no key update`.
+
+create or replace function private.bill_with_invoice()
+returns trigger
+language plpgsql
+security definer -- an invoker's update that row security filters would change nothing, silently
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew takes longer than its work
+as $$
+declare
+  v_cancelled uuid[];
+  v_reinstated uuid[];
+  v_invoice_ids uuid[];
+  v_sale_ids uuid[];
+  v_delivery_ids uuid[];
+begin
+  select
+    array_agg(became.id) filter (where became.invoice_status = 'cancelled'),
+    array_agg(became.id) filter (where became.invoice_status is distinct from 'cancelled')
+  into v_cancelled, v_reinstated
+  from new_rows as became
+  inner join old_rows as was on became.id = was.id
+  where (became.invoice_status = 'cancelled') is distinct from (was.invoice_status = 'cancelled');
+
+  -- write
+  if v_cancelled is not null then
+    with freed as (
+      update public.invoice_line_items as line
+      set bills = false
+      where line.invoice_id = any(v_cancelled) and line.bills
+      returning line.invoice_id, line.sale_id, line.delivery_id
+    )
+
+    select array_agg(freed.invoice_id), array_agg(freed.sale_id), array_agg(freed.delivery_id)
+    into v_invoice_ids, v_sale_ids, v_delivery_ids
+    from freed
+    where freed.sale_id is not null or freed.delivery_id is not null;
+
+    if v_invoice_ids is not null then
+      perform private.free_billed(v_invoice_ids, v_sale_ids, v_delivery_ids);
+    end if;
+  end if;
+
+  if v_reinstated is not null then
+    with billed as (
+      update public.invoice_line_items as line
+      set bills = true
+      where line.invoice_id = any(v_reinstated) and not line.bills
+      returning line.invoice_id, line.sale_id
+    )
+
+    select array_agg(billed.invoice_id), array_agg(billed.sale_id)
+    into v_invoice_ids, v_sale_ids
+    from billed
+    where billed.sale_id is not null;
+
+    if v_sale_ids is not null then
+      perform private.take_sales(v_invoice_ids, v_sale_ids);
+    end if;
+  end if;
+
+  return null;
+end;
+$$;
+
+comment on function private.bill_with_invoice() is
+'Trigger: lines of an invoice that is cancelled bill nothing, and bill again when it comes back.';
+
+revoke all on function private.bill_with_invoice() from public, anon, authenticated, service_role;
