@@ -1,0 +1,346 @@
+"""The dairy's books in plain Python: dicts, Decimals and the contract, no SQL.
+
+What the database says after each step of a history is compared with what stands here.
+"""
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal, localcontext
+from typing import Any
+from uuid import UUID
+
+NOTHING = Decimal(0)
+LIMIT = Decimal(10) ** 10
+FAR, PAST = date(2999, 1, 1), date(2020, 1, 1)
+"""Days on which an invoice is due: not in this test's life, and long ago."""
+
+Pair = tuple[UUID, UUID]
+Snapshot = dict[str, dict[str, Any]]
+
+
+def paise(value: object) -> Decimal | None:
+    """A legal amount out of what a caller sent; None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    text = str(value)
+    if not text.isascii():
+        return None
+    digits, dot, decimals = text.partition(".")
+    if not digits.isdigit() or (dot and not decimals.isdigit()) or len(text) > 40:
+        return None
+    with localcontext() as context:
+        context.prec = 60
+        amount = Decimal(text)
+        if not NOTHING < amount < LIMIT or amount != amount.quantize(Decimal("0.01")):
+            return None
+    return amount
+
+
+def plain(amount: Decimal) -> str:
+    """An amount as text, without trailing zeros: as trim_scale() gives it."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def made(kind: str, number: int) -> UUID:
+    """The id of the thing with this number that the app inserts."""
+    return UUID(f"{'cpisd'.index(kind[0]) + 1:08d}-0000-4000-8000-{number:012d}")
+
+
+@dataclass
+class Payment:
+    """Money that came in."""
+
+    customer: UUID | None
+    amount: Decimal
+    paid_on: date
+    voided: bool = False
+
+
+@dataclass
+class Invoice:
+    """What a customer was billed.
+
+    Attributes:
+        word: draft, sent or cancelled: what people decide; the rest follows from the money.
+        period: Its first and last day.
+        deleted: Soft-deleted; `word_before` is what it then was.
+    """
+
+    customer: UUID
+    total: Decimal
+    due: date
+    period: tuple[date, date]
+    word: str = "sent"
+    deleted: bool = False
+    word_before: str = "sent"
+
+    @property
+    def live(self) -> bool:
+        """Neither cancelled nor deleted."""
+        return self.word != "cancelled"
+
+
+@dataclass
+class Sale:
+    """A Credit sale; `word` is what the app says of it while nothing else decides."""
+
+    customer: UUID
+    total: Decimal
+    sold_on: date
+    word: str = "Pending"
+
+
+@dataclass
+class Delivery:
+    """Milk at somebody's door."""
+
+    customer: UUID
+    total: Decimal
+    delivered_on: date
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept under an idempotency key."""
+
+    arguments: object
+    answer: Mapping[str, Any]
+    payment: UUID | None = None
+    rows: Mapping[Pair, Decimal] = field(default_factory=dict)
+    undone: bool = False
+
+
+@dataclass
+class Dairy:
+    """All books of one history.
+
+    Attributes:
+        functions: The functions that the database has: what a gap adds is expected from it on.
+        known: Ids by kind in the order in which they came up; a step names them by number.
+        on_invoices: Rupees by payment and invoice; on_opening and on_sales likewise.
+        by_hand: The part of on_invoices that no RPC made.
+        lines: Sale or delivery → the invoices that have a line of it.
+        kept: Idempotency keys by caller, function and key.
+    """
+
+    functions: frozenset[str]
+    customers: dict[UUID, Decimal] = field(default_factory=dict)
+    payments: dict[UUID, Payment] = field(default_factory=dict)
+    invoices: dict[UUID, Invoice] = field(default_factory=dict)
+    sales: dict[UUID, Sale] = field(default_factory=dict)
+    deliveries: dict[UUID, Delivery] = field(default_factory=dict)
+    on_invoices: dict[Pair, Decimal] = field(default_factory=dict)
+    by_hand: dict[Pair, Decimal] = field(default_factory=dict)
+    on_opening: dict[Pair, Decimal] = field(default_factory=dict)
+    on_sales: dict[Pair, Decimal] = field(default_factory=dict)
+    lines: dict[UUID, set[UUID]] = field(default_factory=dict)
+    kept: dict[tuple[str, str, str], Kept] = field(default_factory=dict)
+    adopted: dict[str, tuple[UUID, ...]] = field(default_factory=dict)
+    newcomers: list[tuple[str, UUID]] = field(default_factory=list)
+
+    def copy(self) -> "Dairy":
+        """Books of their own, to try a step on."""
+        return deepcopy(self)
+
+    def has(self, function: str) -> bool:
+        """Whether the gap that brings this function is deployed."""
+        return function in self.functions
+
+    # names ------------------------------------------------------------------------------------
+
+    def name(self, kind: str, number: int | None) -> UUID | None:
+        """The id that a step means by a number: made by the app below 10, by an RPC from 10 on."""
+        if number is None:
+            return None
+        adopted = self.adopted.get(kind, ())
+        return adopted[number - 10] if 10 <= number < 10 + len(adopted) else made(kind, number)
+
+    def adopt(self, kind: str, identity: UUID) -> None:
+        """Note what an RPC made; it gets its number when the step (or the batch) is over."""
+        self.newcomers.append((kind, identity))
+
+    def welcome(self) -> None:
+        """Number what RPCs have made since."""
+        for kind, identity in self.newcomers:
+            self.adopted[kind] = (*self.adopted.get(kind, ()), identity)
+        self.newcomers.clear()
+
+    # sums -------------------------------------------------------------------------------------
+
+    def applied(self, payment: UUID) -> Decimal:
+        """What of a payment is allocated, whatever to."""
+        return sum(
+            (
+                amount
+                for rows in (self.on_invoices, self.on_opening, self.on_sales)
+                for (source, _), amount in rows.items()
+                if source == payment
+            ),
+            NOTHING,
+        )
+
+    def left(self, payment: UUID) -> Decimal:
+        """What of a payment is not; nothing of a voided one."""
+        found = self.payments[payment]
+        return NOTHING if found.voided else found.amount - self.applied(payment)
+
+    def allocation_status(self, payment: UUID) -> str:
+        """What follows from the sums."""
+        applied = self.applied(payment)
+        if applied == 0:
+            return "unapplied"
+        return "partially_applied" if applied < self.payments[payment].amount else "fully_applied"
+
+    def paid(self, invoice: UUID) -> Decimal:
+        """What was paid of an invoice."""
+        return _to(self.on_invoices, invoice)
+
+    def outstanding(self, invoice: UUID) -> Decimal:
+        """What is still open of an invoice."""
+        return self.invoices[invoice].total - self.paid(invoice)
+
+    def opening_left(self, customer: UUID) -> Decimal:
+        """What is still open of an opening balance."""
+        return self.customers[customer] - _to(self.on_opening, customer)
+
+    def sale_paid(self, sale: UUID) -> Decimal:
+        """What was paid of a sale by itself."""
+        return _to(self.on_sales, sale)
+
+    def owed(self, customer: UUID) -> Decimal:
+        """Outstanding: the opening balance and the issued invoices."""
+        return self.opening_left(customer) + sum(
+            (
+                self.outstanding(key)
+                for key, invoice in self.invoices.items()
+                if invoice.customer == customer and invoice.word == "sent"
+            ),
+            NOTHING,
+        )
+
+    def invoice_status(self, invoice: UUID) -> str:
+        """What follows from people's word, the money and the day."""
+        found = self.invoices[invoice]
+        if found.word != "sent":
+            return found.word
+        if self.outstanding(invoice) <= 0:
+            return "paid"
+        if self.paid(invoice) > 0:
+            return "partially_paid"
+        return "overdue" if found.due == PAST else "sent"
+
+    def last_paid(self, invoice: UUID) -> date | None:
+        """The day of the latest payment that is allocated to it."""
+        return max(
+            (
+                self.payments[source].paid_on
+                for source, target in self.on_invoices
+                if target == invoice
+            ),
+            default=None,
+        )
+
+    def bill(self, thing: UUID) -> UUID | None:
+        """The live invoice that bills a sale or a delivery."""
+        live = (key for key in self.lines.get(thing, ()) if self.invoices[key].live)
+        return next(live, None)
+
+    def sale_status(self, sale: UUID) -> str:
+        """Completed when it or its invoice is paid; Billed on one; else the app's word."""
+        found, bill = self.sales[sale], self.bill(sale)
+        if self.sale_paid(sale) >= found.total:
+            return "Completed"
+        if bill is not None:
+            return "Completed" if self.invoice_status(bill) == "paid" else "Billed"
+        return found.word
+
+    # moves ------------------------------------------------------------------------------------
+
+    def put(self, rows: dict[Pair, Decimal], pair: Pair, amount: Decimal) -> None:
+        """Set what a pair holds; nothing takes its row away."""
+        if amount:
+            rows[pair] = amount
+        else:
+            rows.pop(pair, None)
+
+    def add_rpc(self, pair: Pair, amount: Decimal) -> None:
+        """Allocate to an invoice by an RPC."""
+        self.on_invoices[pair] = self.on_invoices.get(pair, NOTHING) + amount
+
+    def clear(self, payment: UUID, targets: Iterable[UUID] | None = None) -> dict[UUID, Decimal]:
+        """Take a payment off invoices (all of them unless named); what each had."""
+        wanted = None if targets is None else set(targets)
+        found = {
+            target: amount
+            for (source, target), amount in self.on_invoices.items()
+            if source == payment and (wanted is None or target in wanted)
+        }
+        for target in found:
+            del self.on_invoices[payment, target]
+            self.by_hand.pop((payment, target), None)
+        return found
+
+    def clear_sale(self, payment: UUID) -> None:
+        """Take a payment off its sales, which wait for money again."""
+        for source, sale in [pair for pair in self.on_sales if pair[0] == payment]:
+            del self.on_sales[source, sale]
+            self.sales[sale].word = "Pending"
+
+    # the whole --------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Everything as the database should show it (see steps.LOOK)."""
+        found: Snapshot = {
+            "payments": {
+                str(key): [
+                    _text(payment.customer),
+                    plain(payment.amount),
+                    plain(self.applied(key)),
+                    plain(self.left(key)),
+                    self.allocation_status(key),
+                    payment.voided,
+                ]
+                for key, payment in self.payments.items()
+            },
+            "invoices": {
+                str(key): [
+                    str(invoice.customer),
+                    plain(invoice.total),
+                    plain(self.paid(key)),
+                    plain(self.outstanding(key)),
+                    self.invoice_status(key),
+                    _text(self.last_paid(key)),
+                    invoice.deleted,
+                ]
+                for key, invoice in self.invoices.items()
+            },
+            "allocations": {
+                f"{source} {target}": plain(amount)
+                for rows in (self.on_invoices, self.on_opening, self.on_sales)
+                for (source, target), amount in rows.items()
+            },
+        }
+        if self.has("reconcile_unapplied_payments"):
+            found["unapplied"] = {
+                str(key): [[str(payment.customer), plain(self.left(key))]]
+                for key, payment in self.payments.items()
+                if payment.customer and self.left(key) > 0
+            }
+        if self.has("delete_invoice_safe"):
+            found["sales"] = {str(key): self.sale_status(key) for key in self.sales}
+        if self.has("allocate_opening_balance_atomic"):
+            found["opening"] = {
+                str(key): plain(_to(self.on_opening, key)) for key in self.customers
+            }
+        return found
+
+
+def _to(rows: Mapping[Pair, Decimal], wanted: UUID) -> Decimal:
+    return sum((amount for (_, target), amount in rows.items() if target == wanted), NOTHING)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,184 @@
+"""The app's own edits of invoices."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import ClassVar
+
+from hypothesis import strategies as st
+
+from dairy.model import FAR, PAST, Dairy, Invoice, paise
+from dairy.steps import (
+    Faults,
+    Outcome,
+    Row,
+    Statement,
+    Step,
+    either,
+    kind,
+    mostly,
+    numbers,
+    one_of,
+    say,
+)
+from dairy.steps_app import numeric, overlapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnOneInvoice(Step):
+    """A statement on one invoice."""
+
+    invoice: int
+
+    def found(self, dairy: Dairy) -> Invoice | None:
+        """The invoice, if it is there."""
+        identity = dairy.name("invoice", self.invoice)
+        return None if identity is None else dairy.invoices.get(identity)
+
+
+@kind(
+    invoice=numbers,
+    status=st.sampled_from(
+        ["sent", "sent", "cancelled", "cancelled", "draft", "paid", "partially_paid", "overdue"]
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class SayInvoiceStatus(OnOneInvoice):
+    """update invoice_metadata set invoice_status: intent, or something that is not believed."""
+
+    status: str
+
+    def statement(self, dairy: Dairy) -> Statement:
+        return say(
+            "update public.invoice_metadata set invoice_status = %s, amount_paid = 5,"
+            " amount_outstanding = 7, last_payment_date = '2001-01-01' where id = %s",
+            self.status,
+            dairy.name("invoice", self.invoice),
+        )
+
+    def word(self, invoice: Invoice) -> str:
+        """What becomes of people's word."""
+        if invoice.word in {"draft", "cancelled"} and self.status not in {
+            "draft",
+            "cancelled",
+            "sent",
+        }:
+            return invoice.word
+        return self.status if self.status in {"draft", "cancelled"} else "sent"
+
+    def faults(self, dairy: Dairy) -> Faults:
+        invoice, identity = self.found(dairy), dairy.name("invoice", self.invoice)
+        if invoice is None or identity is None:
+            return set()
+        back = invoice.word == "cancelled" and self.word(invoice) != "cancelled"
+        return one_of(
+            [
+                (self.word(invoice) == "cancelled" and dairy.paid(identity) > 0, "23514"),
+                (back and invoice.deleted, "23514"),
+                (
+                    back and overlapping(dairy, invoice.customer, invoice.period, identity),
+                    "23514",
+                ),
+                (back and _billed_elsewhere(dairy, self.invoice), "23514"),
+            ]
+        )
+
+    def happen(self, dairy: Dairy) -> Row:
+        invoice = self.found(dairy)
+        if invoice is not None:
+            invoice.word = self.word(invoice)
+        return {}
+
+
+def _billed_elsewhere(dairy: Dairy, number: int) -> bool:
+    identity = dairy.name("invoice", number)
+    return any(
+        identity in invoices
+        and (dairy.bill(thing) is not None or (thing in dairy.sales and dairy.sale_paid(thing) > 0))
+        for thing, invoices in dairy.lines.items()
+    )
+
+
+@kind(invoice=numbers, total=mostly(either, st.just(0)))
+@dataclass(frozen=True, kw_only=True)
+class UpdateInvoiceTotal(OnOneInvoice):
+    """An invoice is corrected."""
+
+    total: object
+
+    def statement(self, dairy: Dairy) -> Statement:
+        return say(
+            "update public.invoice_metadata set total_amount = %s where id = %s",
+            numeric(self.total),
+            dairy.name("invoice", self.invoice),
+        )
+
+    def faults(self, dairy: Dairy) -> Faults:
+        invoice, total = self.found(dairy), numeric(self.total)
+        identity = dairy.name("invoice", self.invoice)
+        if invoice is None or identity is None:
+            return set()
+        amount = Decimal(0) if total == "0" else paise(total)
+        return one_of(
+            [
+                (total is None, "23502"),
+                (amount is None, "23514"),
+                (amount is not None and amount < dairy.paid(identity), "23514"),
+            ]
+        )
+
+    def happen(self, dairy: Dairy) -> Row:
+        invoice = self.found(dairy)
+        if invoice is not None:
+            invoice.total = Decimal(str(self.total))
+        return {}
+
+
+@kind(invoice=numbers, due=st.sampled_from([FAR, PAST]))
+@dataclass(frozen=True, kw_only=True)
+class UpdateDueDate(OnOneInvoice):
+    """An invoice gets more time, or less."""
+
+    weight: ClassVar[int] = 2
+
+    due: date
+
+    def statement(self, dairy: Dairy) -> Statement:
+        return say(
+            "update public.invoice_metadata set due_date = %s, file_path = 'x.pdf' where id = %s",
+            self.due,
+            dairy.name("invoice", self.invoice),
+        )
+
+    def happen(self, dairy: Dairy) -> Row:
+        invoice = self.found(dairy)
+        if invoice is not None:
+            invoice.due = self.due
+        return {}
+
+
+@kind(
+    invoice=numbers,
+    function=st.sampled_from(
+        ["update_invoice_status", "update_invoice_status_with_sales_completion"]
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class RefreshStatus(OnOneInvoice):
+    """rpc('update_invoice_status'): nothing is to do, since the status is right already."""
+
+    weight: ClassVar[int] = 2
+
+    function: str
+
+    def statement(self, dairy: Dairy) -> Statement:
+        return say(f"select public.{self.function}(%s)", dairy.name("invoice", self.invoice))
+
+    def faults(self, dairy: Dairy) -> Faults:
+        # an unknown invoice: nothing to do before gap 002, a refusal is welcome after it
+        return set() if self.found(dairy) else {"PT404 invoice_not_found"}
+
+    def disagreement(self, dairy: Dairy, outcome: Outcome) -> str | None:
+        if self.found(dairy) is None and outcome.fault is None:
+            return None
+        return super().disagreement(dairy, outcome)
