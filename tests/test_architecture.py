@@ -63,8 +63,8 @@ def test_a_module_can_be_read_in_a_sitting(module: Path) -> None:
 def test_what_undoes_and_verifies_has_a_migration_of_its_stem() -> None:
     supabase = ROOT / "supabase"
     stems = {migration.stem for migration in load_migrations(supabase)}
-    for folder in ("rollbacks", "verify"):
-        assert {path.stem for path in (supabase / folder).iterdir()} <= stems
+    for folder in ("rollbacks", "verify", "give_back"):
+        assert {path.stem for path in (supabase / folder).glob("*")} <= stems
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from pymilk.deploy.figures import (
     read_state,
     read_violations,
 )
-from pymilk.deploy.give_back import give_back, still_archived
+from pymilk.deploy.give_back import give_back_to, still_archived
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.preflight import refuse_failed
 from pymilk.deploy.rehearsal import rehearsal_facts
@@ -158,7 +158,7 @@ def _apply(
     marks = read_marks(connection)
     began = time.monotonic()
     run_script(connection, migration.up)
-    given_back = give_back(connection, migration.version)
+    given_back = give_back_to(connection, migration)
     written = tables_written(connection, marks)
     if migration.verify is not None:
         run_verification(connection, migration.verify)

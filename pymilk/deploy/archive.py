@@ -7,6 +7,7 @@ Values are kept as text, which every type comes back from unchanged: so the arch
 of the types that the rollback may drop.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from pymilk.problem import Problem
 
 # Types that have no `=`.
 _INCOMPARABLE = frozenset({"json", "xml", "point", "polygon"})
+_TRANSACTION_TIME = re.compile(r"timezone\('[^']*'::text, now\(\)\)|\(?now\(\)")
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,13 @@ def _kept_columns(
 
 def holds_values(connection: Connection, table: Table, columns: tuple[str, ...]) -> sql.Composed:
     """Rows in which a column holds something other than what a new row gets by default."""
+    return sql.SQL(" or ").join(values_held(connection, table, columns).values())
+
+
+def values_held(
+    connection: Connection, table: Table, columns: tuple[str, ...]
+) -> Mapping[str, sql.Composed]:
+    """Column → whether it holds something other than what a new row gets by default."""
     known = connection.execute(
         "select t.attname, format_type(t.atttypid, null), pg_get_expr(d.adbin, d.adrelid)"
         " from pg_attribute as t"
@@ -193,16 +202,23 @@ def holds_values(connection: Connection, table: Table, columns: tuple[str, ...])
         " where t.attrelid = %s::regclass and t.attname = any(%s)",
         (table.identifier.as_string(connection), list(columns)),
     ).fetchall()
-    return sql.SQL(" or ").join(
+    return {
         # The default's text is the server's own.
-        sql.SQL("{column}{text} is distinct from ({default}){text}").format(
+        column: sql.SQL("({column}{text} is distinct from ({default}){text})").format(
             column=sql.Identifier("t", column),
-            # One that calls something may give another value each time, or use up a number.
-            default=sql.SQL("null" if default is None or "(" in default else default),
+            default=sql.SQL("null" if default is None or _calls(default) else default),
             text=sql.SQL("::text" if kind.removesuffix("[]") in _INCOMPARABLE else ""),
         )
         for column, kind, default in known
-    )
+    }
+
+
+def _calls(default: str) -> bool:
+    """Whether it calls something: that may give another value each time, or use up a number.
+
+    The time of the transaction is the same all through the deploy that adds the column.
+    """
+    return "(" in _TRANSACTION_TIME.sub("", default)
 
 
 def primary_key(connection: Connection, table: Table) -> tuple[str, ...]:

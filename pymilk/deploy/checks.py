@@ -152,7 +152,7 @@ def _history(look: Look) -> Check | str:
 
 def _files(look: Look) -> Check | str:
     migration = look.migration
-    for script in (migration.up, migration.down, migration.verify):
+    for script in (migration.up, migration.down, migration.verify, migration.give_back):
         if script is not None:
             try:
                 refuse_what_cannot_be_one_transaction(script)

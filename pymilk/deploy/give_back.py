@@ -9,7 +9,9 @@ from psycopg import sql
 
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table, read_tables
-from pymilk.deploy.archive import holds_values, texts
+from pymilk.deploy.archive import texts, values_held
+from pymilk.deploy.script import run_script
+from pymilk.project.migrations import Migration
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,26 @@ class _Archive:
     source: sql.Identifier
 
 
+def give_back_to(connection: Connection, migration: Migration) -> Mapping[str, int]:
+    """Give a migration back what its rollback kept, and let its own script make it consistent.
+
+    The script, supabase/give_back/<stem>.sql, runs only where something had been kept: right after
+    it came back, with triggers as they are.
+
+    Raises:
+        ScriptFailed: A statement of the script failed.
+    """
+    given = give_back(connection, migration.version)
+    if given and migration.give_back is not None:
+        run_script(connection, migration.give_back)
+    return given
+
+
 def give_back(connection: Connection, version: str) -> Mapping[str, int]:
     """Put archived rows back where the migration made room for them again.
 
-    A value that is there already is newer and stays; the archived one stays in the archive.
+    A value that is there already is newer and stays, column by column; the archived one stays in
+    the archive. What a column holds by default doesn't count: that is nobody's value.
 
     Runs in the caller's transaction. Triggers stay silent: they count and check what happens, and
     these rows are no new business. Foreign keys and other constraints hold as always.
@@ -81,7 +99,7 @@ def _archives(connection: Connection, version: str) -> Iterator[_Archive]:
     rows = connection.execute(
         "select id, kind, schema_name, table_name, column_names, key_columns, archive_name"
         " from pymilk.archives where version = %s and kind <> 'changed'"
-        " and given_back_at is null order by id",
+        " and given_back_at is null order by id desc",  # what was kept last counts
         (version,),
     ).fetchall()
     for id_, kind, schema, name, columns, key, archive in rows:
@@ -159,19 +177,27 @@ def _statement(connection: Connection, archive: _Archive) -> sql.Composed:
             values=sql.SQL(", ").join(value[column] for column in archive.columns),
             source=archive.source,
         )
+    newer = values_held(connection, archive.table, archive.columns)
     return sql.SQL(
-        "update only {table} as t set {sets} from {source} as a where {same} and not ({newer})"
+        "update only {table} as t set {sets} from {source} as a where {same} and ({differs})"
     ).format(
-        newer=holds_values(connection, archive.table, archive.columns),
         table=archive.table.identifier,
         source=archive.source,
         sets=sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(column), value[column])
+            sql.SQL("{} = case when {} then {} else {} end").format(
+                sql.Identifier(column), newer[column], sql.Identifier("t", column), value[column]
+            )
             for column in archive.columns
         ),
         same=sql.SQL(" and ").join(
             sql.SQL("{} = {}").format(sql.Identifier("t", column), value[column])
             for column in archive.key
+        ),
+        differs=sql.SQL(" or ").join(
+            sql.SQL("not {} and {}::text is distinct from {}").format(
+                newer[column], sql.Identifier("t", column), sql.Identifier("a", column)
+            )
+            for column in archive.columns
         ),
     )
 

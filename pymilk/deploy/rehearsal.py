@@ -25,7 +25,7 @@ from pymilk.deploy.figures import (
     read_state,
     read_violations,
 )
-from pymilk.deploy.give_back import give_back
+from pymilk.deploy.give_back import give_back_to
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.script import NOT_NOW, ScriptFailed, run_script, run_verification
 from pymilk.problem import Problem
@@ -94,9 +94,7 @@ def _rehearse(connection: Connection, plan: Plan) -> Rehearsed:
     down_seconds = None
     if plan.migration.down is not None:
         down_seconds = _down(connection, plan, before, contents)
-        _up(connection, plan)
-        with connection.transaction():
-            give_back(connection, plan.migration.version)
+        _up(connection, plan, giving_back=True)
         again = after.difference(read_catalog(connection))
         if again:
             raise RehearsalFailed(
@@ -120,7 +118,9 @@ def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
     }
 
 
-def _up(connection: Connection, plan: Plan) -> tuple[tuple[StatementTime, ...], Mapping[str, str]]:
+def _up(
+    connection: Connection, plan: Plan, *, giving_back: bool = False
+) -> tuple[tuple[StatementTime, ...], Mapping[str, str]]:
     project = plan.project
     with connection.transaction():
         violations = read_violations(connection, project.invariants)
@@ -129,6 +129,9 @@ def _up(connection: Connection, plan: Plan) -> tuple[tuple[StatementTime, ...], 
         with _counting_on(connection, plan.migration.up):
             statements = run_script(connection, plan.migration.up)
         locks = _locks(connection, existing)
+        # The first time, what an earlier rollback kept stays away: the rollback has to be proven.
+        if giving_back:
+            give_back_to(connection, plan.migration)
         if plan.migration.verify is not None:
             run_verification(connection, plan.migration.verify)
         broken = new_violations(violations, read_violations(connection, project.invariants))

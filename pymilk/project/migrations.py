@@ -61,6 +61,8 @@ class Migration:
         up: The migration itself.
         down: Its rollback, if there is one.
         verify: Its verification, if there is one.
+        give_back: What makes rows that an earlier rollback had kept consistent again, if anything
+            has to.
     """
 
     version: str
@@ -68,10 +70,11 @@ class Migration:
     up: Script
     down: Script | None
     verify: Script | None
+    give_back: Script | None = None
 
     @property
     def stem(self) -> str:
-        """What its three files are called, without `.sql`."""
+        """What its files are called, without `.sql`."""
         return f"{self.version}_{self.name}"
 
     @property
@@ -101,7 +104,7 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
     """Read every migration under a supabase/ folder, oldest first.
 
     Args:
-        supabase: The folder that holds migrations/, rollbacks/ and verify/.
+        supabase: The folder that holds migrations/, rollbacks/, verify/ and give_back/.
 
     Raises:
         UsageProblem: The folder is missing, or two files claim one version.
@@ -132,6 +135,7 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
             read_script(path),
             _optional_script(supabase / "rollbacks" / path.name),
             _optional_script(supabase / "verify" / path.name),
+            _optional_script(supabase / "give_back" / path.name),
         )
     return tuple(migration for _, migration in sorted(migrations.items()))
 
