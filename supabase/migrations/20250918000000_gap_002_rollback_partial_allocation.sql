@@ -1482,7 +1482,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.void_payment(uuid, text) to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/privileges/default_privileges.sql sha256:a2c0f5a2b7d056bf4e120667d8e9497e6111a02f83cff951b5ba21bd54258e86
+-- >>> sql/functions/privileges/default_privileges.sql sha256:2a7173c9b9957dd268964b5bb487a28bff02c34e69bae9165d845fd748ac1060
 -- What is granted on new objects that the current role makes: where nothing has been said about it,
 -- what Postgres grants by itself.
 --
@@ -1498,7 +1498,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_kind "char" := case p_kind when 'tables' then 'r' when 'sequences' then 'S' else 'f' end;
+  v_kind "char" := (
+    case p_kind when 'tables' then 'r' when 'sequences' then 'S' else 'f' end
+  )::"char";
   v_owner oid := (select role.oid from pg_roles as role where role.rolname = current_user);
 begin
   -- return

@@ -22,6 +22,9 @@ from pymilk.problem import Problem
 
 DEFAULT_MAJOR = 17
 
+_IN_OUR_IMAGES = {"pymilk-postgres:17": {"plpgsql_check"}}
+"""What .ci/postgres-image installs beside Postgres."""
+
 
 @dataclass(frozen=True)
 class Server:
@@ -56,6 +59,24 @@ def running_server() -> Iterator[Server]:
     else:
         with _whichever_there_is() as server:
             yield server
+
+
+def offers(extension: str) -> bool:
+    """Whether the server that the environment asks for has this extension, without starting it."""
+    dsn = os.environ.get("PYMILK_TEST_DSN")
+    if dsn:
+        with psycopg.connect(dsn) as connection:
+            found = connection.execute(
+                "select from pg_available_extensions where name = %s", [extension]
+            )
+            return found.rowcount == 1
+    if os.environ.get("PYMILK_TEST_BACKEND", "container") != "container":
+        return False
+    try:
+        image = container.find_image(_wanted_major())
+    except Problem:
+        return False
+    return extension in _IN_OUR_IMAGES.get(image, set())
 
 
 @contextmanager

@@ -13,7 +13,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_kind "char" := case p_kind when 'tables' then 'r' when 'sequences' then 'S' else 'f' end;
+  v_kind "char" := (
+    case p_kind when 'tables' then 'r' when 'sequences' then 'S' else 'f' end
+  )::"char";
   v_owner oid := (select role.oid from pg_roles as role where role.rolname = current_user);
 begin
   -- return
