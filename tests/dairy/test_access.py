@@ -25,10 +25,14 @@ since   function                                                 anon  authentic
 002     update_invoice_status(uuid)                              -     execute        execute
 002     update_invoice_status_with_sales_completion(uuid)        -     execute        execute
 002     void_payment(uuid,text)                                  -     execute        execute
+003     update_payment_atomic(uuid,numeric,jsonb,text)           -     execute        execute
 005     allocate_opening_balance_atomic(uuid,uuid,numeric)       -     execute        execute
 005     allocate_payment_to_sales_atomic(uuid,jsonb)             -     execute        execute
 005     auto_allocate_payment(uuid,text)                         -     execute        execute
 005     record_payment_atomic(jsonb)                             -     execute        execute
+006     delete_invoice_and_revert_sales(uuid)                    -     execute        execute
+006     delete_invoice_safe(uuid,boolean)                        -     execute        execute
+006     recover_invoice(uuid)                                    -     execute        execute
 007     generate_bulk_invoices_atomic(date,date,uuid[],boolean)  -     execute        execute
 007     log_bulk_operation(text,jsonb)                           -     execute        execute
 007     preview_bulk_invoices(date,date,uuid[])                  -     execute        execute
@@ -39,7 +43,6 @@ since   function                                                 anon  authentic
 010     generate_invoice_atomic(uuid,date,date)                  -     execute        execute
 010     get_next_invoice_sequence(text)                          -     execute        execute
 010     next_invoice_number(text)                                -     execute        execute
-harden  delete_invoice_and_revert_sales(uuid)                    -     execute        execute
 """
 """Until the migration of the first column, a function is what the project had granted."""
 
