@@ -57,8 +57,15 @@ paid_in as (
     sum(payment.amount - coalesce(applied.amount, 0)) as credit
   from public.payments as payment
   left join applied on payment.id = applied.payment_id
-  -- the column comes with the gap that can void a payment
-  where to_jsonb(payment) ->> 'voided_at' is null
+  -- the column comes with the gap that can void a payment; where that gap was rolled back, a voided
+  -- payment is one that says that nothing is applied of it and nothing is left
+  where
+    to_jsonb(payment) ->> 'voided_at' is null
+    and (
+      payment.amount_applied is distinct from 0
+      or payment.amount_unapplied is distinct from 0
+      or payment.allocation_status is distinct from 'unapplied'
+    )
   group by payment.customer_id
 )
 

@@ -2,10 +2,17 @@
 with figure as (
   select
     (
-      -- the column comes with the gap that can void a payment
+      -- the column comes with the gap that can void a payment; where that gap was rolled back, a
+      -- voided payment is one that says that nothing is applied of it and nothing is left
       select coalesce(sum(payment.amount), 0)
       from public.payments as payment
-      where to_jsonb(payment) ->> 'voided_at' is null
+      where
+        to_jsonb(payment) ->> 'voided_at' is null
+        and (
+          payment.amount_applied is distinct from 0
+          or payment.amount_unapplied is distinct from 0
+          or payment.allocation_status is distinct from 'unapplied'
+        )
     ) as received,
     (
       select coalesce(sum(invoice_payment.amount_allocated), 0)

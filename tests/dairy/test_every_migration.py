@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dairy.scripts import dump, dump_rows, run_file
+from dairy.scripts import dump_rows, dump_still, run_file
 from pymilk.project.migrations import Migration, load_migrations
 from support.databases import ROOT, Connection, Database
 
@@ -29,13 +29,13 @@ def test_each_comes_and_goes_without_a_trace_one_by_one_with_psql(
     url = either_privileges.url
     connection = either_privileges.connect()
     for migration in MIGRATIONS:
-        schema, rows = dump(either_privileges.superuser_url), dump_rows(url)
+        schema, rows = dump_still(either_privileges.superuser_url), dump_rows(url)
         run_file(url, path("migrations", migration))
         if migration.irreversible:
             continue
         verify(connection, migration)
         run_file(url, path("rollbacks", migration))
-        assert dump(either_privileges.superuser_url) == schema, migration.stem
+        assert dump_still(either_privileges.superuser_url) == schema, migration.stem
         assert dump_rows(url) == rows, migration.stem
         run_file(url, path("migrations", migration))
 
