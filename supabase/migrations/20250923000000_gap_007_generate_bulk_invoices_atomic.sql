@@ -211,14 +211,16 @@ grant execute on function public.update_bulk_operation_status(uuid, text, jsonb,
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/billing_lines.sql sha256:bede3f6b7250c392448e401d9e12b9f76e8fd981a169c65efe2fc47f6dde9d1e
+-- >>> sql/functions/invoices/billing_lines.sql sha256:005859e152978469288005dcece543eac89d3be8cfb560e91b685d4b37ad858f
 -- What an invoice of each customer for a period would bill, line by line, or why there is none: the
 -- one place that decides it, for the preview and for the invoices themselves.
 --
 -- Billed are the delivered deliveries and the Credit sales still Pending that no live invoice has
 -- billed and nobody paid: those of the period, and late ones. Late is what is dated before the period on a day that
 -- a live invoice of the customer covers already: that day's own invoice can't be made any more. What
--- is dated on an older day that was never invoiced waits for the invoice of its own period.
+-- is dated on an older day that was never invoiced waits for the invoice of its own period. An invoice
+-- whose total is not made up of lines that name their delivery or sale (the app may have written
+-- one) is taken to have billed every delivery of its days: better late than twice.
 --
 -- outcome, the same on all rows of a customer:
 --   invoiced          a row for each line
@@ -276,7 +278,8 @@ begin
       invoice.id,
       invoice.invoice_number,
       invoice.period_start,
-      invoice.period_end
+      invoice.period_end,
+      invoice.total_amount
     from public.invoice_metadata as invoice
     where invoice.customer_id = any(p_customer_ids)
       and invoice.invoice_status is distinct from 'cancelled'
@@ -284,7 +287,7 @@ begin
       and invoice.period_start <= p_period_end
   ),
 
-  item as materialized (
+  unbilled as materialized (
     select
       delivery.customer_id,
       'subscription' as line_item_type,
@@ -310,15 +313,6 @@ begin
     where delivery.customer_id = any(p_customer_ids)
       and delivery.delivery_status = 'delivered'
       and delivery.order_date <= p_period_end
-      and (
-        delivery.order_date >= p_period_start
-        or exists (
-          select
-          from live_invoice
-          where live_invoice.customer_id = delivery.customer_id
-            and delivery.order_date between live_invoice.period_start and live_invoice.period_end
-        )
-      )
       and not exists (
         select
         from public.invoice_line_items as billed
@@ -345,15 +339,6 @@ begin
       and sale.sale_type = 'Credit'
       and sale.payment_status = 'Pending'
       and sale.sale_date <= p_period_end
-      and (
-        sale.sale_date >= p_period_start
-        or exists (
-          select
-          from live_invoice
-          where live_invoice.customer_id = sale.customer_id
-            and sale.sale_date between live_invoice.period_start and live_invoice.period_end
-        )
-      )
       and not exists (
         select
         from public.invoice_line_items as billed
@@ -363,6 +348,35 @@ begin
         select
         from public.sales_payments as allocation
         where allocation.sales_id = sale.id
+      )
+  ),
+
+  item as materialized (
+    select unbilled.*
+    from unbilled
+    where unbilled.day >= p_period_start
+    union all
+    select unbilled.*
+    from unbilled
+    where unbilled.day < p_period_start
+      and exists (
+        select
+        from live_invoice
+        where live_invoice.customer_id = unbilled.customer_id
+          and unbilled.day between live_invoice.period_start and live_invoice.period_end
+          and (
+            unbilled.sale_id is not null
+            or live_invoice.total_amount = (
+              select coalesce(sum(line.line_total), 0)
+              from public.invoice_line_items as line
+              where line.invoice_id = live_invoice.id
+                and (
+                  line.delivery_id is not null
+                  or line.sale_id is not null
+                  or line.line_item_type = 'adjustment'
+                )
+            )
+          )
       )
   ),
 
