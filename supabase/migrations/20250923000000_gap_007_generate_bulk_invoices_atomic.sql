@@ -211,7 +211,7 @@ grant execute on function public.update_bulk_operation_status(uuid, text, jsonb,
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/billing_lines.sql sha256:005859e152978469288005dcece543eac89d3be8cfb560e91b685d4b37ad858f
+-- >>> sql/functions/invoices/billing_lines.sql sha256:9baa93efb61e07049bb793f2ff9efcf40f06f88380e424642841d91e7c4ec777
 -- What an invoice of each customer for a period would bill, line by line, or why there is none: the
 -- one place that decides it, for the preview and for the invoices themselves.
 --
@@ -344,11 +344,7 @@ begin
         from public.invoice_line_items as billed
         where billed.sale_id = sale.id and billed.bills
       )
-      and not exists (
-        select
-        from public.sales_payments as allocation
-        where allocation.sales_id = sale.id
-      )
+      and not sale.amount_paid > 0
   ),
 
   item as materialized (
@@ -581,6 +577,195 @@ revoke all on function private.check_period(date, date)
 from public, anon, authenticated, service_role;
 -- <<<
 
+-- >>> sql/functions/invoices/delete_bulk_invoices_safe.sql sha256:f9bd3477a60b9b0f4550b803f35cfb8ad819a5ebdf3f8221ee4529691306f95a
+-- Deletes invoices so that they can be recovered, and sets free what they billed: what
+-- delete_invoice_safe does, for many at once, all or nothing.
+--
+-- p_invoice_ids: one named twice counts once.
+-- p_validate_payments: true refuses the run when one of them holds money; false skips and reports
+-- those. Money is never taken off. What is deleted already is skipped either way.
+-- outcomes: a list in the order of the invoices' numbers, for each invoice_id its outcome (deleted,
+-- holds_money, already_deleted), invoice_number, customer_id, and total_amount and amount_paid in
+-- rupees.
+--
+-- With an idempotency key the same call gets its first answer again (see claim_request).
+--
+-- Refusals, raised so that nothing stays written:
+--   PT400 invoice_ids_invalid, idempotency_key_invalid
+--   PT404 invoice_not_found
+--   PT409 invoice_holds_money, idempotency_key_reused, request_undone
+--
+-- Locks: the idempotency key, then customers by id, invoices by id `for update`, their sales by id.
+
+create or replace function public.delete_bulk_invoices_safe(
+  p_invoice_ids uuid[],
+  p_validate_payments boolean default true,
+  out success boolean,
+  out invoices_deleted integer,
+  out skipped integer,
+  out reverted_sales_count integer,
+  out outcomes jsonb
+)
+returns record
+language plpgsql
+volatile
+security definer -- deletions, sales and the audit trail are written by the database alone
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan -- one invoice or a month of them: planned for that many
+as $$
+declare
+  v_key text := private.idempotency_key();
+  v_refuse_money boolean := coalesce(p_validate_payments, true);
+  v_invoice_ids uuid[];
+  v_nameless bigint;
+  v_arguments jsonb;
+  v_request record;
+  v_unknown uuid[];
+  v_holding uuid[];
+  v_deletable uuid[];
+begin
+  select array_agg(distinct named.id order by named.id), count(*) filter (where named.id is null)
+  into v_invoice_ids, v_nameless
+  from unnest(p_invoice_ids) as named (id);
+
+  if v_invoice_ids is null or v_nameless > 0 then
+    raise exception using
+      errcode = 'PT400',
+      message = 'invoice_ids_invalid',
+      detail = jsonb_build_object('invoice_ids', p_invoice_ids[1:100])::text,
+      hint = 'Name at least one invoice to delete, each by its id.';
+  end if;
+
+  v_arguments := jsonb_build_object(
+    'invoice_ids', v_invoice_ids, 'validate_payments', v_refuse_money
+  );
+
+  -- lock
+  select claimed.call_id, claimed.answer into v_request
+  from private.claim_request('delete_bulk_invoices_safe', v_key, v_arguments) as claimed;
+
+  if v_request.answer is not null then
+    select first_answer.*
+    into success, invoices_deleted, skipped, reverted_sales_count, outcomes
+    from jsonb_to_record(v_request.answer) as first_answer (
+      success boolean,
+      invoices_deleted integer,
+      skipped integer,
+      reverted_sales_count integer,
+      outcomes jsonb
+    );
+    return;
+  end if;
+
+  perform
+  from public.customers as customer
+  where customer.id in (
+    select invoice.customer_id
+    from public.invoice_metadata as invoice
+    where invoice.id = any(v_invoice_ids)
+  )
+  order by customer.id
+  for no key update;
+
+  perform
+  from public.invoice_metadata as invoice
+  where invoice.id = any(v_invoice_ids)
+  order by invoice.id
+  for update;
+
+  -- check
+  with judged as (
+    select
+      named.id,
+      invoice.invoice_number,
+      invoice.customer_id,
+      invoice.total_amount,
+      invoice.amount_paid,
+      case
+        when invoice.id is null then 'unknown'
+        when invoice.deleted_at is not null then 'already_deleted'
+        when
+          exists (
+            select
+            from public.invoice_payments as allocation
+            where allocation.invoice_id = named.id
+          )
+          then 'holds_money'
+        else 'deleted'
+      end as outcome
+    from unnest(v_invoice_ids) as named (id)
+    left join public.invoice_metadata as invoice on named.id = invoice.id
+  )
+
+  select
+    array_agg(judged.id) filter (where judged.outcome = 'unknown'),
+    array_agg(judged.id) filter (where judged.outcome = 'holds_money'),
+    array_agg(judged.id) filter (where judged.outcome = 'deleted'),
+    count(*) filter (where judged.outcome <> 'deleted'),
+    jsonb_agg(
+      jsonb_build_object(
+        'invoice_id', judged.id,
+        'outcome', judged.outcome,
+        'invoice_number', judged.invoice_number,
+        'customer_id', judged.customer_id,
+        'total_amount', judged.total_amount,
+        'amount_paid', judged.amount_paid
+      )
+      order by judged.invoice_number, judged.id
+    )
+  into v_unknown, v_holding, v_deletable, skipped, outcomes
+  from judged;
+
+  if v_unknown is not null then
+    raise exception using
+      errcode = 'PT404',
+      message = 'invoice_not_found',
+      detail = jsonb_build_object('invoice_ids', v_unknown[1:100])::text,
+      hint = 'The invoice does not exist or was deleted for good; reload the list of invoices.';
+  elsif v_refuse_money and v_holding is not null then
+    raise exception using
+      errcode = 'PT409',
+      message = 'invoice_holds_money',
+      detail = jsonb_build_object(
+        'invoices', cardinality(v_holding), 'invoice_ids', v_holding[1:100]
+      )::text,
+      hint = 'Take the payments off the invoices first, or leave them out.';
+  end if;
+
+  -- write
+  perform set_config('pymilk.call_id', v_request.call_id::text, true);
+
+  select deleted.reverted_sales_count into reverted_sales_count
+  from private.delete_invoices(coalesce(v_deletable, '{}'), false) as deleted;
+
+  perform set_config('pymilk.call_id', '', true);
+
+  -- return
+  success := true;
+  invoices_deleted := coalesce(cardinality(v_deletable), 0);
+
+  perform private.finish_request(
+    'delete_bulk_invoices_safe', v_key, v_arguments, v_request.call_id,
+    jsonb_build_object(
+      'success', success,
+      'invoices_deleted', invoices_deleted,
+      'skipped', skipped,
+      'reverted_sales_count', reverted_sales_count,
+      'outcomes', outcomes
+    )
+  );
+end;
+$$;
+
+comment on function public.delete_bulk_invoices_safe(uuid[], boolean) is
+'Deletes invoices, all or nothing, recoverably; what they billed is free again. '
+'p_validate_payments false skips and reports those that hold money.';
+
+revoke all on function public.delete_bulk_invoices_safe(uuid[], boolean)
+from public, anon, authenticated, service_role;
+grant execute on function public.delete_bulk_invoices_safe(uuid[], boolean) to service_role;
+-- <<<
+
 -- >>> sql/functions/invoices/due_date.sql sha256:cfb584d6dba29070017c39990f71cbf3e5f0de8c90defeb6ba8ebecf668a62bc
 -- The day on which an invoice is due: the customer's first billing day after the period's end. A
 -- billing day that a month doesn't have is its last day; without a billing day it is the 1st.
@@ -772,7 +957,7 @@ grant execute on function public.generate_bulk_invoices_atomic(date, date, uuid[
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/generate_invoices.sql sha256:213906fa1dae412bfb2f1627b5507da1f493b6a2b8b84cb709e98355ab0f84a3
+-- >>> sql/functions/invoices/generate_invoices.sql sha256:d30f590f3c709c0aa0a630fdbe20746d00e835427f23ba25871908cce7217e75
 -- Invoices customers for a period, all in one go: the core under the RPCs, without keys.
 --
 -- What is billed, and what one invoice's fault does to it, is decided by billing_lines; its lines are
@@ -781,7 +966,7 @@ to authenticated, service_role;
 --
 -- An invoice is dated today, by the dairy's clock, numbered in the financial year of that day, in the
 -- order of the customers' names, issued as sent, and due on the customer's first billing day after
--- the period. Its sales become Billed.
+-- the period. Its lines make their sales Billed (bill_listed_sales).
 --
 -- p_customer_ids: distinct; null for everyone who has something to bill.
 -- p_refuse_invoiced: whether one customer with an overlapping invoice refuses the whole run.
@@ -994,10 +1179,6 @@ begin
   inner join unnest(v_invoice.ids, v_invoice.customer_ids) as invoice (id, customer_id)
     on line.customer_id = invoice.customer_id;
 
-  update public.sales as sale
-  set payment_status = 'Billed', updated_at = now()
-  where sale.id = any(v_line.sale_ids) and sale.payment_status = 'Pending';
-
   -- return
   return query
   with judged as (
@@ -1044,7 +1225,7 @@ revoke all on function private.generate_invoices(uuid[], date, date, boolean)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/parse_customer_ids.sql sha256:9a38c9fcff40801239561a4bbfe2708a3e523868f87bec335adc4795dc1d3a82
+-- >>> sql/functions/invoices/parse_customer_ids.sql sha256:f3338bd09eded85dacae6499c7ac996d1c35b6f341540b8abbf59a581e088a24
 -- The customers that a caller names for a bulk run, each once and in one order; null for everyone.
 --
 -- Refusals: PT400 customers_empty, customer_required
@@ -1057,27 +1238,35 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_customer_ids uuid[];
+  v_named bigint;
+  v_nameless bigint;
 begin
+  select
+    array_agg(distinct named.id order by named.id),
+    count(*),
+    count(*) filter (where named.id is null)
+  into v_customer_ids, v_named, v_nameless
+  from unnest(p_customer_ids) as named (id);
+
   -- check
-  if cardinality(p_customer_ids) = 0 then
+  if p_customer_ids is not null and v_named = 0 then
     raise exception using
       errcode = 'PT400',
       message = 'customers_empty',
       detail = jsonb_build_object('customers', 0)::text,
       hint = 'Name at least one customer, or send null for everyone with something to bill.';
-  elsif array_position(p_customer_ids, null) is not null then
+  elsif v_nameless > 0 then
     raise exception using
       errcode = 'PT400',
       message = 'customer_required',
-      detail = jsonb_build_object('line', array_position(p_customer_ids, null))::text,
+      detail = jsonb_build_object('customers', v_named, 'without_id', v_nameless)::text,
       hint = 'Each line of the list names a customer.';
   end if;
 
   -- return
-  return (
-    select array_agg(distinct named.id order by named.id)
-    from unnest(p_customer_ids) as named (id)
-  );
+  return v_customer_ids;
 end;
 $$;
 

@@ -22,6 +22,10 @@ drop function private.billing_reason(text, jsonb);
 drop function private.check_period(date, date);
 -- <<<
 
+-- >>> sql/functions/invoices/delete_bulk_invoices_safe.sql was not there
+drop function public.delete_bulk_invoices_safe(uuid[], boolean);
+-- <<<
+
 -- >>> sql/functions/invoices/due_date.sql was not there
 drop function private.due_date(date, integer);
 -- <<<

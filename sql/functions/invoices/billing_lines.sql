@@ -130,11 +130,7 @@ begin
         from public.invoice_line_items as billed
         where billed.sale_id = sale.id and billed.bills
       )
-      and not exists (
-        select
-        from public.sales_payments as allocation
-        where allocation.sales_id = sale.id
-      )
+      and not sale.amount_paid > 0
   ),
 
   item as materialized (

@@ -6,7 +6,7 @@
 --
 -- An invoice is dated today, by the dairy's clock, numbered in the financial year of that day, in the
 -- order of the customers' names, issued as sent, and due on the customer's first billing day after
--- the period. Its sales become Billed.
+-- the period. Its lines make their sales Billed (bill_listed_sales).
 --
 -- p_customer_ids: distinct; null for everyone who has something to bill.
 -- p_refuse_invoiced: whether one customer with an overlapping invoice refuses the whole run.
@@ -218,10 +218,6 @@ begin
   )
   inner join unnest(v_invoice.ids, v_invoice.customer_ids) as invoice (id, customer_id)
     on line.customer_id = invoice.customer_id;
-
-  update public.sales as sale
-  set payment_status = 'Billed', updated_at = now()
-  where sale.id = any(v_line.sale_ids) and sale.payment_status = 'Pending';
 
   -- return
   return query

@@ -10,27 +10,35 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_customer_ids uuid[];
+  v_named bigint;
+  v_nameless bigint;
 begin
+  select
+    array_agg(distinct named.id order by named.id),
+    count(*),
+    count(*) filter (where named.id is null)
+  into v_customer_ids, v_named, v_nameless
+  from unnest(p_customer_ids) as named (id);
+
   -- check
-  if cardinality(p_customer_ids) = 0 then
+  if p_customer_ids is not null and v_named = 0 then
     raise exception using
       errcode = 'PT400',
       message = 'customers_empty',
       detail = jsonb_build_object('customers', 0)::text,
       hint = 'Name at least one customer, or send null for everyone with something to bill.';
-  elsif array_position(p_customer_ids, null) is not null then
+  elsif v_nameless > 0 then
     raise exception using
       errcode = 'PT400',
       message = 'customer_required',
-      detail = jsonb_build_object('line', array_position(p_customer_ids, null))::text,
+      detail = jsonb_build_object('customers', v_named, 'without_id', v_nameless)::text,
       hint = 'Each line of the list names a customer.';
   end if;
 
   -- return
-  return (
-    select array_agg(distinct named.id order by named.id)
-    from unnest(p_customer_ids) as named (id)
-  );
+  return v_customer_ids;
 end;
 $$;
 
