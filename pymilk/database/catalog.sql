@@ -163,7 +163,16 @@ with
                 'storage ' || nullif(t.attstorage, y.typstorage)::text,
                 'compression ' || nullif(t.attcompression::text, ''),
                 'statistics ' || nullif(t.attstattarget, -1)::text,
-                'options ' || nullif(array(select unnest(t.attoptions) order by 1)::text, '{}'),
+                'options ' || nullif(
+                    array(
+                        select option
+                        from unnest(t.attoptions) as option
+                        -- a number that newer servers note on each column for themselves
+                        where split_part(option, '=', 1) <> 'pg_attver'
+                        order by option
+                    )::text,
+                    '{}'
+                ),
                 g.text,
                 'comment ' || k.description
             )

@@ -20,6 +20,7 @@ from pymilk.database.catalog import OWN_SCHEMAS, Catalog, project_schemas, read_
 from pymilk.database.connection import Connection, connect, without_password
 from pymilk.database.contents import Contents, read_all_contents, read_tables
 from pymilk.database.programs import Programs
+from pymilk.database.stamps import without_stamps
 from pymilk.problem import Problem
 
 _MANIFEST = "manifest.json"
@@ -173,7 +174,6 @@ def restore(backup: Backup, url: str, programs: Programs) -> None:
         _run,
         what="The backup could not be restored",
         state="Nothing was changed in the database it was taken from.",
-        url=url,
     )
     with tempfile.NamedTemporaryFile("w", suffix=".list", encoding="utf-8") as chosen:
         chosen.writelines(
@@ -182,7 +182,12 @@ def restore(backup: Backup, url: str, programs: Programs) -> None:
             if " SCHEMA - public " not in line
         )
         chosen.flush()
-        run([pg_restore, f"--jobs={_JOBS}", "--exit-on-error", f"--use-list={chosen.name}", dump])
+        listed = [f"--use-list={chosen.name}", dump]
+        schema = without_stamps(run([pg_restore, "--section=pre-data", "--file=-", *listed]))
+        psql = [str(programs.path("psql")), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+        run(psql, url=url, given=schema)
+        rest = [f"--jobs={_JOBS}", "--exit-on-error", "--section=data", "--section=post-data"]
+        run([pg_restore, *rest, *listed], url=url)
     with connect(url, purpose="restore") as connection:
         for statement in backup.beside:
             connection.execute(statement.encode())
@@ -190,7 +195,7 @@ def restore(backup: Backup, url: str, programs: Programs) -> None:
 
 def schema_text(url: str, programs: Programs, schemas: Iterable[str], *, data: bool = False) -> str:
     """pg_dump's own text of some schemas, comparable between runs: the independent oracle."""
-    return _run(
+    text = _run(
         [
             str(programs.path("pg_dump")),
             "--restrict-key=pymilk",
@@ -201,6 +206,7 @@ def schema_text(url: str, programs: Programs, schemas: Iterable[str], *, data: b
         state="Nothing was changed.",
         url=url,
     )
+    return without_stamps(text)
 
 
 def _schemas_to_back_up(connection: Connection) -> tuple[str, ...]:
@@ -237,19 +243,34 @@ def _exactly(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _run(command: list[str], *, what: str, state: str, url: str) -> str:
-    """Run one of Postgres's programs against a database; gives what it printed."""
-    shown, secret = without_password(url)
+def _run(
+    command: list[str],
+    *,
+    what: str,
+    state: str,
+    url: str | None = None,
+    given: str | None = None,
+) -> str:
+    """Run one of Postgres's programs, against a database or on files; gives what it printed."""
+    connected = []
+    environment = dict(os.environ)
+    if url is not None:
+        shown, secret = without_password(url)
+        connected = [f"--dbname={shown}"]
+        environment.update(secret)
     done = subprocess.run(
-        [*command, f"--dbname={shown}"],
-        env={**os.environ, **secret},
+        [*command, *connected],
+        env=environment,
+        input=given,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        told = next((line for line in lines if "error:" in line), lines[-1] if lines else "no word")
+        told = next(
+            (line for line in lines if "error:" in line.lower()), lines[-1] if lines else "no word"
+        )
         todo = "Make room on the disk." if "No space left" in done.stderr else "See the message."
         raise Problem(f"{what}: {told}", state=state, todo=f"{todo} Then run it again.")
     return done.stdout

@@ -1,4 +1,4 @@
-"""The books of the demo dairy, before gap 001 and after."""
+"""The books of the demo dairy, before the gaps are fixed and after."""
 
 import os
 from collections.abc import Iterator
@@ -21,10 +21,18 @@ collect_ignore = [
 ]
 
 
+@pytest.fixture(params=["dairy_001", "dairy_hardened"])
+def fixed(request: pytest.FixtureRequest) -> Database:
+    """The demo dairy with gap 001 fixed alone, and with everything."""
+    database = request.getfixturevalue(request.param)
+    assert isinstance(database, Database)
+    return database
+
+
 @pytest.fixture
-def books(dairy_001: Database) -> Books:
-    """The books with gap 001 fixed, kept by the owner; every statement commits."""
-    return Books(dairy_001.connect(autocommit=True))
+def books(fixed: Database) -> Books:
+    """The books of that dairy, kept by the owner; every statement commits."""
+    return Books(fixed.connect(autocommit=True))
 
 
 @pytest.fixture

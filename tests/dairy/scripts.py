@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from pymilk.database.programs import find_programs
+from pymilk.database.stamps import without_stamps
 from support.databases import MIGRATIONS, ROOT
 
 STEM = "20250917000000_gap_001_allocate_payment_atomic"
@@ -38,7 +39,7 @@ def run_file(url: str, path: Path) -> str:
 
 def dump(url: str, *arguments: str) -> str:
     """The text of pg_dump, the same for the same database."""
-    text = _run("pg_dump", "--restrict-key=same", *arguments, url)
+    text = without_stamps(_run("pg_dump", "--restrict-key=same", *arguments, url))
     # The one line of a newer pg_dump that an older server does not know.
     return text.replace("SET transaction_timeout = 0;\n", "")
 

@@ -232,11 +232,11 @@ class TestWho:
 
         assert books.invoice_totals(draft) == (100, 0, "draft")
 
-    def test_who_called_stands_in_the_journal(self, dairy_001: Database, books: Books) -> None:
+    def test_who_called_stands_in_the_journal(self, fixed: Database, books: Books) -> None:
         customer = books.customer()
         payment, invoice = books.payment(customer, 100), books.invoice(customer, 100)
         clerk = "5f3f2a3e-0000-4000-8000-000000000001"
-        app = Books(dairy_001.connect(role="authenticated", autocommit=True))
+        app = Books(fixed.connect(role="authenticated", autocommit=True))
         app.allocate(payment, {invoice: 1})
         app.setting("request.jwt.claims", f'{{"sub": "{clerk}", "role": "authenticated"}}')
         app.allocate(payment, {invoice: 2})

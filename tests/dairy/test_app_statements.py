@@ -1,4 +1,4 @@
-"""What the live app issues today goes on, as its own role, before gap 001 and after."""
+"""What the live app issues today goes on, as its own role, before any gap and after each."""
 
 from uuid import UUID
 
@@ -6,10 +6,15 @@ import psycopg
 import pytest
 
 from dairy.books import Books
-from support.databases import Database
+from support.databases import GAPS, Database
+
+STAGES = [
+    *("dairy", "dairy_001", "dairy_hardened"),
+    *(pytest.param(f"dairy_{gap}", marks=pytest.mark.long) for gap in GAPS[1:]),
+]
 
 
-@pytest.fixture(params=["dairy", "dairy_001"])
+@pytest.fixture(params=STAGES)
 def app(request: pytest.FixtureRequest) -> Books:
     """The app's session: role authenticated, a clerk signed in, every statement commits."""
     database = request.getfixturevalue(request.param)

@@ -359,9 +359,9 @@ def test_a_bulk_insert_counts_every_row(books: Books) -> None:
     assert books.broken() == []
 
 
-def test_anon_meets_the_same_rules(dairy_001: Database, books: Books) -> None:
+def test_anon_meets_the_same_rules(fixed: Database, books: Books) -> None:
     at = scene(books)
-    anon = Books(dairy_001.connect(role="anon", autocommit=True))
+    anon = Books(fixed.connect(role="anon", autocommit=True))
     other = books.invoice(at.customer, 5000)
     with ruled_out("payments_applied_within_amount"):
         anon.allocate_directly(at.payment, other, 501)

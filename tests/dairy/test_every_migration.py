@@ -5,7 +5,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dairy.scripts import dump_rows, dump_still, run_file
+from dairy.books import Books
+from dairy.legacy import offend_everywhere
+from dairy.scripts import dump, dump_rows, dump_still, run_file
+from pymilk.demo import dairy
 from pymilk.project.migrations import Migration, load_migrations
 from support.databases import ROOT, Connection, Database
 
@@ -36,6 +39,43 @@ def test_each_comes_and_goes_without_a_trace_one_by_one_with_psql(
         verify(connection, migration)
         run_file(url, path("rollbacks", migration))
         assert dump_still(either_privileges.superuser_url) == schema, migration.stem
+        assert dump_rows(url) == rows, migration.stem
+        run_file(url, path("migrations", migration))
+
+
+def test_each_comes_and_goes_among_rows_that_break_its_rules(
+    either_privileges: Database,
+) -> None:
+    url = either_privileges.url
+    run_file(url, path("migrations", MIGRATIONS[0]))
+    books = Books(either_privileges.connect(autocommit=True))
+    offend_everywhere(books)
+    found = books.violations()
+    for migration in REVERSIBLE:
+        schema, rows = dump(url, "--schema-only"), dump_rows(url)
+        run_file(url, path("migrations", migration))
+        verify(either_privileges.connect(), migration)
+        assert books.violations() <= found, migration.stem
+        assert {row[0] for row in books.broken()} <= books.violations(), migration.stem
+        run_file(url, path("rollbacks", migration))
+        assert dump(url, "--schema-only") == schema, migration.stem
+        assert dump_rows(url) == rows, migration.stem
+        run_file(url, path("migrations", migration))
+
+
+@pytest.mark.long
+def test_each_comes_and_goes_on_the_demo_dairy_at_100(either_privileges: Database) -> None:
+    url = either_privileges.url
+    run_file(url, path("migrations", MIGRATIONS[0]))
+    connection = either_privileges.connect(autocommit=True)
+    dairy.load(connection, scale=100)
+    offend_everywhere(Books(connection))
+    for migration in REVERSIBLE:
+        schema, rows = dump(url, "--schema-only"), dump_rows(url)
+        run_file(url, path("migrations", migration))
+        verify(either_privileges.connect(), migration)
+        run_file(url, path("rollbacks", migration))
+        assert dump(url, "--schema-only") == schema, migration.stem
         assert dump_rows(url) == rows, migration.stem
         run_file(url, path("migrations", migration))
 

@@ -72,9 +72,9 @@ def test_the_header_that_postgrest_shows_is_the_key(books: Books, pair: tuple[UU
     assert outcome(books, "from the header")[0] == "done"
 
 
-def test_a_key_belongs_to_its_caller(dairy_001: Database, pair: tuple[UUID, UUID]) -> None:
+def test_a_key_belongs_to_its_caller(fixed: Database, pair: tuple[UUID, UUID]) -> None:
     payment, invoice = pair
-    clerks = [Books(dairy_001.connect(role="authenticated", autocommit=True)) for _ in range(2)]
+    clerks = [Books(fixed.connect(role="authenticated", autocommit=True)) for _ in range(2)]
     for number, clerk in enumerate(clerks):
         clerk.setting("request.jwt.claims", f'{{"sub": "{UUID(int=number)}"}}')
         clerk.setting(KEY, "mine")
@@ -160,10 +160,10 @@ class TestBothAtOnce:
     """Two sessions with one key: the second waits for the first and gets what became of it."""
 
     def test_the_second_gets_the_firsts_answer(
-        self, dairy_001: Database, books: Books, pair: tuple[UUID, UUID]
+        self, fixed: Database, books: Books, pair: tuple[UUID, UUID]
     ) -> None:
         payment, invoice = pair
-        first, second = Books(dairy_001.connect()), Books(dairy_001.connect(autocommit=True))
+        first, second = Books(fixed.connect()), Books(fixed.connect(autocommit=True))
         for one in (first, second):
             one.setting(KEY, "twice")
         first.connection.commit()
@@ -176,10 +176,10 @@ class TestBothAtOnce:
         assert books.allocations(payment) == {invoice: 100}
 
     def test_the_second_does_it_when_the_first_rolled_back(
-        self, dairy_001: Database, books: Books, pair: tuple[UUID, UUID]
+        self, fixed: Database, books: Books, pair: tuple[UUID, UUID]
     ) -> None:
         payment, invoice = pair
-        first, second = Books(dairy_001.connect()), Books(dairy_001.connect(autocommit=True))
+        first, second = Books(fixed.connect()), Books(fixed.connect(autocommit=True))
         for one in (first, second):
             one.setting(KEY, "twice")
         first.connection.commit()
@@ -192,14 +192,14 @@ class TestBothAtOnce:
         assert books.allocations(payment) == {invoice: 100}
 
     def test_who_asks_for_the_outcome_waits_for_the_call_in_flight(
-        self, dairy_001: Database, books: Books, pair: tuple[UUID, UUID]
+        self, fixed: Database, books: Books, pair: tuple[UUID, UUID]
     ) -> None:
         payment, invoice = pair
-        caller = Books(dairy_001.connect())
+        caller = Books(fixed.connect())
         caller.setting(KEY, "in flight")
         caller.connection.commit()
         caller.allocate(payment, {invoice: 100})
-        asking = Books(dairy_001.connect(autocommit=True))
+        asking = Books(fixed.connect(autocommit=True))
         with ThreadPoolExecutor() as pool:
             waiting = pool.submit(outcome, asking, "in flight")
             wait_until_blocked(books.connection, asking.connection.info.backend_pid)
@@ -207,10 +207,10 @@ class TestBothAtOnce:
             assert waiting.result(timeout=10)[0] == "done"
 
     def test_under_repeatable_read_nothing_is_paid_twice(
-        self, dairy_001: Database, books: Books, pair: tuple[UUID, UUID]
+        self, fixed: Database, books: Books, pair: tuple[UUID, UUID]
     ) -> None:
         payment, invoice = pair
-        first, second = Books(dairy_001.connect()), Books(dairy_001.connect())
+        first, second = Books(fixed.connect()), Books(fixed.connect())
         for one in (first, second):
             one.setting(KEY, "twice")
             one.connection.commit()

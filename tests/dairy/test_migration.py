@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from dairy.books import Books, table_rows
+from dairy.legacy import Legacy
 from dairy.scripts import (
     BASELINE,
     FUNCTIONS,
@@ -39,48 +40,6 @@ TABLES = [
 def state(books: Books) -> list[str]:
     # as text: NaN is not equal to itself in Python
     return [str(books.connection.execute(path.read_bytes()).fetchall()) for path in STATE]
-
-
-class Legacy:
-    """Rows as years of the app's four calls may have left them."""
-
-    def __init__(self, books: Books) -> None:
-        self.customer = books.customer(opening_balance=100)
-        other = books.customer()
-        self.true, self.forgotten, self.over, self.strange, self.fraction, self.nan = (
-            books.payment(self.customer, amount) for amount in (800, 800, 500, 50, "10.005", "NaN")
-        )
-        self.open, self.paid, self.late, self.cancelled = (
-            books.invoice(self.customer, 1000),
-            books.invoice(self.customer, 700),
-            books.invoice(self.customer, 50, status="sent"),
-            books.invoice(self.customer, 100, status="cancelled"),
-        )
-        self.draft = books.invoice(self.customer, 100, status="draft")
-        for payment, invoice, amount in (
-            (self.true, self.open, 300),
-            (self.forgotten, self.paid, 700),  # the status was set, the amounts forgotten
-            (self.over, self.open, 501),
-            (self.strange, books.invoice(other, 100), 20),
-            (self.strange, self.cancelled, 30),
-        ):
-            books.allocate_directly(payment, invoice, amount)
-        books.run(
-            "update public.payments set amount_applied = 300.00, amount_unapplied = 500,"
-            " allocation_status = 'partially_applied' where id = %s",
-            self.true,
-        )
-        books.run(
-            "update public.payments set allocation_status = 'partially_applied',"
-            " amount_unapplied = null where id = %s",
-            self.forgotten,
-        )
-        books.run(
-            "update public.invoice_metadata set invoice_status = 'paid' where id = %s", self.paid
-        )
-        books.run(
-            "update public.invoice_metadata set due_date = '2020-01-01' where id = %s", self.late
-        )
 
 
 def test_it_applies_with_psql_on_the_demo_dairy_and_on_an_empty_database(
