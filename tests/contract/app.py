@@ -79,7 +79,7 @@ class Session:
             for name in arguments
         )
         statement = sql.SQL("select * from public.{}({})").format(sql.Identifier(function), named)
-        values = [Jsonb(v) if isinstance(v, (list, dict)) else v for v in arguments.values()]
+        values = [Jsonb(v) if type(v) in {list, dict} else v for v in arguments.values()]
         with self.connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(statement, values).fetchall()
 

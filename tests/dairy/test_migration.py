@@ -10,7 +10,6 @@ from dairy.books import Books, table_rows
 from dairy.legacy import Legacy
 from dairy.scripts import (
     BASELINE,
-    FUNCTIONS,
     MIGRATION,
     ROLLBACK,
     VERIFY,
@@ -309,29 +308,6 @@ class TestVerify:
 
 class TestAccess:
     """Who may do what, in the catalog and through the roles."""
-
-    def test_what_each_role_may_execute(self, either_privileges: Database) -> None:
-        for file in (BASELINE, MIGRATION):
-            run_file(either_privileges.url, file)
-        books = Books(either_privileges.connect(autocommit=True))
-        granted = books.rows(
-            "select p.proname, array_agg(r.rolname::text order by r.rolname)"
-            " from pg_proc as p cross join pg_roles as r"
-            " where p.pronamespace in ('public'::regnamespace, 'private'::regnamespace)"
-            " and r.rolname in ('anon', 'authenticated', 'service_role', 'authenticator')"
-            " and has_function_privilege(r.oid, p.oid, 'execute')"
-            " and p.proname = any(%s) group by p.proname order by 1",
-            [path.stem for path in FUNCTIONS],
-        )
-        assert granted == [
-            (name, ["authenticated", "service_role"])
-            for name in (
-                "allocate_payment_atomic",
-                "business_today",
-                "check_payment_invariants",
-                "request_outcome",
-            )
-        ]
 
     def test_the_books_of_the_database_are_closed(self, dairy_001: Database) -> None:
         for role in ("anon", "authenticated", "service_role"):
