@@ -53,7 +53,8 @@ def allocate_payment_atomic(
             errors.AllocationMalformed, errors.AmountInvalid, errors.IdempotencyKeyInvalid
         404: errors.PaymentNotFound, errors.InvoiceNotFound
         409: errors.AllocationExceedsPayment, errors.AllocationExceedsInvoice,
-            errors.InvoiceCancelled, errors.IdempotencyKeyReused, errors.RequestUndone
+            errors.InvoiceCancelled, errors.PaymentVoided, errors.IdempotencyKeyReused,
+            errors.RequestUndone
         422: errors.InvoiceNamedTwice, errors.CustomerMismatch, errors.PaymentWithoutCustomer
     """
     return Call(

@@ -20,6 +20,9 @@ from support.databases import ROOT, Connection
 INVARIANTS = sorted((ROOT / "sql" / "invariants").glob("*.sql"))
 """The queries whose rows are violations; they run before gap 001 and after."""
 
+HELD_SINCE = {"unapplied_payments_true": "public.reconcile_unapplied_payments()"}
+"""Invariants that the app's own statements break until a gap holds them: a function of that gap."""
+
 Money = Decimal | int | str
 """Rupees: anything that Postgres reads as one exact number."""
 
@@ -213,10 +216,19 @@ class Books:
         return self.rows("select * from public.check_payment_invariants()")
 
     def violations(self) -> set[str]:
-        """The names of the invariants that are broken, asked from outside."""
+        """The names of the invariants that are broken, asked from outside.
+
+        One that a gap holds is asked from that gap on.
+        """
         return {
-            path.stem for path in INVARIANTS if self.connection.execute(path.read_bytes()).rowcount
+            path.stem
+            for path in INVARIANTS
+            if self._holds(path.stem) and self.connection.execute(path.read_bytes()).rowcount
         }
+
+    def _holds(self, invariant: str) -> bool:
+        since = HELD_SINCE.get(invariant)
+        return since is None or self.value("select to_regprocedure(%s)", since) is not None
 
     def setting(self, name: str, value: str) -> None:
         """Set a custom setting for the session."""

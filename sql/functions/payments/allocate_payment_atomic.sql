@@ -1,5 +1,5 @@
 -- Allocates a payment to invoices in one step: all lines or none, both sides locked, the totals and
--- statuses of both sides and what is left unapplied written in the same transaction.
+-- statuses of both sides and what is left unapplied written in the same transaction, by triggers.
 --
 -- With an idempotency key the same call gets its first answer again (see claim_request).
 --
@@ -8,7 +8,7 @@
 --         amount_invalid, idempotency_key_invalid
 --   PT404 payment_not_found, invoice_not_found
 --   PT409 allocation_exceeds_payment, allocation_exceeds_invoice, invoice_cancelled,
---         idempotency_key_reused, request_undone
+--         payment_voided, idempotency_key_reused, request_undone
 --   PT422 invoice_named_twice, customer_mismatch, payment_without_customer
 --
 -- Locks: the idempotency key, then the payment, then the invoices by id.
@@ -39,7 +39,6 @@ declare
   v_arguments jsonb;
   v_request record;
   v_applied numeric[];
-  v_customer_id uuid;
 begin
   if p_payment_id is null then
     raise exception using
@@ -93,13 +92,10 @@ begin
     payment.amount,
     payment.amount_applied,
     payment.amount_unapplied,
-    payment.allocation_status,
-    payment.customer_id
-  into payment_amount, total_allocated, unapplied_amount, allocation_status, v_customer_id
+    payment.allocation_status
+  into payment_amount, total_allocated, unapplied_amount, allocation_status
   from public.payments as payment
   where payment.id = p_payment_id;
-
-  perform private.mirror_unapplied(p_payment_id, v_customer_id, unapplied_amount);
 
   -- return
   success := true;

@@ -16,7 +16,18 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return;
+  -- return
+  return query
+  select
+    'unapplied_payments_true',
+    'payment',
+    faulty.payment_id::text,
+    case
+      when faulty.expected = 0 then 'no row'
+      else '1 row of ' || faulty.expected || ' of customer ' || faulty.customer_id
+    end,
+    concat_ws(', ', faulty.mirror_rows || ' rows', faulty.found || ' together', faulty.fault)
+  from private.unapplied_faults() as faulty;
 end;
 $$;
 

@@ -103,8 +103,6 @@ begin
   perform set_config('pymilk.call_id', '', true);
   perform set_config('pymilk.reason', '', true);
 
-  perform private.balance_payment(p_payment_id);
-
   -- return
   success := true;
   removed_amount := v_payment.amount_applied;
