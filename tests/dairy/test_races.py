@@ -1,42 +1,19 @@
 """Two sessions at once, made deterministic: the second is seen waiting before the first commits."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from dairy.books import Books, refused, ruled_out
+from dairy.books import refused, ruled_out
+from dairy.racing import Race, racing
 from support.databases import Database
-from support.sessions import wait_until_blocked
-
-
-@dataclass(frozen=True)
-class Race:
-    """A first session in a transaction, a second one that commits by itself, and who watches."""
-
-    first: Books
-    second: Books
-    watcher: Books
-    pool: ThreadPoolExecutor
-
-    def second_waits(self, action: Callable[[], object]) -> Future[object]:
-        """Start the second session's action and wait until it is seen waiting for the first."""
-        waiting = self.pool.submit(action)
-        wait_until_blocked(self.watcher.connection, self.second.connection.info.backend_pid)
-        return waiting
 
 
 @pytest.fixture
 def race(dairy_001: Database) -> Iterator[Race]:
-    with ThreadPoolExecutor() as pool:
-        yield Race(
-            first=Books(dairy_001.connect()),
-            second=Books(dairy_001.connect(autocommit=True)),
-            watcher=Books(dairy_001.connect(autocommit=True)),
-            pool=pool,
-        )
+    with racing(dairy_001) as prepared:
+        yield prepared
 
 
 def test_two_payments_of_one_invoice(race: Race) -> None:
