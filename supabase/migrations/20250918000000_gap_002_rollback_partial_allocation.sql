@@ -1978,7 +1978,7 @@ when (
   new.amount_applied is distinct from 0
   or new.amount_unapplied is distinct from new.amount
   or new.allocation_status is distinct from 'unapplied'
-  or new.voided_at is not null
+  or num_nonnulls(new.voided_at, new.voided_by, new.void_reason) > 0
 )
 execute function private.derive_payment();
 
@@ -1993,10 +1993,7 @@ execute function private.derive_payment();
 create trigger refuse_voided_on_insert
 before insert on public.payments
 for each row
-when (
-  num_nonnulls(new.voided_at, new.voided_by, new.void_reason) > 0
-  and new.created_at is not distinct from now()
-)
+when (new.voided_at is not null and new.created_at is not distinct from now())
 execute function private.refuse_row(
   'payments_recorded_live',
   'voided_at',
