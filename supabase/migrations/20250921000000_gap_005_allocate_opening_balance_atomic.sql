@@ -708,7 +708,7 @@ revoke all on function private.hold_invoices_and_sales(uuid[], uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/allocations/hold_to_allocate.sql sha256:2b384a86a75f2c4c2967ae8f6e76b3fa95d17e20b1ec1d6820d1629b5a817e75
+-- >>> sql/functions/allocations/hold_to_allocate.sql sha256:04ff0d5e2d41dd2331bddbf46a3ffc08e3a311cf31e40ce2f668a3bbd128faf2
 -- Locks a payment that is about to be allocated, and says whose it is and how much is left of it.
 -- Refuses a payment that can't be allocated at all.
 --
@@ -769,7 +769,8 @@ $$;
 comment on function private.hold_to_allocate(uuid) is
 'Locks a payment that is about to be allocated: whose it is and what is left of it.';
 
-revoke all on function private.hold_to_allocate(uuid) from public, anon, authenticated, service_role;
+revoke all on function private.hold_to_allocate(uuid)
+from public, anon, authenticated, service_role;
 -- <<<
 
 -- >>> sql/functions/allocations/lock_customer_and_payment.sql sha256:8738d927214a6bd79c3df1169a420cfc3744768fb7243c5beac03f8f16e3e4e8
@@ -1139,6 +1140,176 @@ comment on function private.parse_sales(jsonb) is
 'Unpacks [{"saleId": uuid}] into arrays, amounts null where left out; refuses whatever else.';
 
 revoke all on function private.parse_sales(jsonb) from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/allocations/undo_call.sql sha256:3c0ebed00fc7a5b24e117320d53c84f285c063bcf2edd7bb929dd6e68db4270f
+-- Undoes what one call allocated of a payment (to its invoices, its customer's opening balance and
+-- sales), or, without a call, what direct writes allocated in the last 15 minutes: the core under
+-- rollback_partial_allocation.
+--
+-- Locks: the caller holds the payment, its customer, its invoices and sales.
+
+create or replace function private.undo_call(
+  p_payment_id uuid,
+  p_call_id uuid,
+  out affected_invoices integer,
+  out removed_amount numeric
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- write
+  select undone.affected_invoices, undone.removed_amount into affected_invoices, removed_amount
+  from private.undo_invoice_payments(p_payment_id, p_call_id) as undone;
+
+  removed_amount := removed_amount + private.undo_settlements(p_payment_id, p_call_id);
+end;
+$$;
+
+comment on function private.undo_call(uuid, uuid) is
+'Undoes what one call, or the direct writes of the last minutes, allocated of a payment.';
+
+revoke all on function private.undo_call(uuid, uuid)
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/allocations/undo_settlements.sql sha256:6e0fa7a74087b057ce642b9cca83451ca90ae9011fbbb2ceb817242d10251be3
+-- Takes off the opening balance and the sales what one call put there, or, without a call, what
+-- direct writes put there in the last 15 minutes; by the journal, and never more than is still there
+-- of it. The same reckoning as undo_invoice_payments.
+--
+-- A pair's row may hold money of several calls and of direct writes. Its present life begins where
+-- its journal last came to zero; what was taken off since is not known to belong to anybody, so what
+-- the others put there stays in full, and only the rest of the row can come off.
+--
+-- Locks: the caller holds the customer, the payment and its sales.
+
+create or replace function private.undo_settlements(
+  p_payment_id uuid,
+  p_call_id uuid,
+  out removed_amount numeric
+)
+returns numeric
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids uuid[];
+  v_amounts numeric[];
+begin
+  -- check
+  with allocation as (
+    select paid.id, paid.customer_id, null::uuid as sale_id, paid.amount as held, paid.created_at
+    from public.opening_balance_payments as paid
+    where paid.payment_id = p_payment_id
+    union all
+    select paid.id, null, paid.sales_id, paid.amount_allocated, paid.created_at
+    from public.sales_payments as paid
+    where paid.payment_id = p_payment_id
+  ),
+
+  entry as (
+    select
+      allocation.id as allocation_id,
+      allocation.held,
+      journal.id,
+      journal.amount_change,
+      case
+        when p_call_id is not null then journal.call_id is not distinct from p_call_id
+        else journal.call_id is null
+          and journal.at > now() - interval '15 minutes'
+          and allocation.created_at > now() - interval '15 minutes'
+      end as named,
+      journal.call_id,
+      allocation.held - coalesce(
+        sum(journal.amount_change) over (
+          partition by allocation.id
+          order by journal.id
+          rows between 1 following and unbounded following
+        ), 0
+      ) as held_after
+    from allocation
+    inner join private.settlement_journal as journal
+      on journal.payment_id = p_payment_id
+      and (journal.customer_id = allocation.customer_id or journal.sale_id = allocation.sale_id)
+    where allocation.held < 10000000000 -- which NaN is not
+  ),
+
+  life as (
+    select
+      entry.*,
+      max(entry.id) filter (where entry.held_after <= 0)
+        over (partition by entry.allocation_id) as ended
+    from entry
+  ),
+
+  source as (
+    select
+      life.allocation_id,
+      life.held,
+      life.named,
+      sum(life.amount_change) as amount
+    from life
+    where life.id > coalesce(life.ended, 0)
+    group by life.allocation_id, life.held, life.named, life.call_id
+  ),
+
+  part as (
+    select
+      source.allocation_id,
+      coalesce(sum(source.amount) filter (where source.named), 0) as named,
+      source.held
+      - greatest(source.held - sum(source.amount), 0) -- held before the journal began
+      - coalesce(sum(source.amount) filter (where not source.named and source.amount > 0), 0)
+        as rest
+    from source
+    group by source.allocation_id, source.held
+  )
+
+  select
+    array_agg(part.allocation_id),
+    array_agg(least(part.named, part.rest)),
+    coalesce(sum(least(part.named, part.rest)), 0)
+  into v_ids, v_amounts, removed_amount
+  from part
+  where least(part.named, part.rest) > 0;
+
+  if v_ids is null then
+    return;
+  end if;
+
+  -- write
+  delete from public.opening_balance_payments as allocation
+  using unnest(v_ids, v_amounts) as undone (id, amount)
+  where allocation.id = undone.id and allocation.amount = undone.amount;
+
+  update public.opening_balance_payments as allocation
+  set amount = allocation.amount - undone.amount, updated_at = now()
+  from unnest(v_ids, v_amounts) as undone (id, amount)
+  where allocation.id = undone.id;
+
+  delete from public.sales_payments as allocation
+  using unnest(v_ids, v_amounts) as undone (id, amount)
+  where allocation.id = undone.id and allocation.amount_allocated = undone.amount;
+
+  update public.sales_payments as allocation
+  set amount_allocated = allocation.amount_allocated - undone.amount, updated_at = now()
+  from unnest(v_ids, v_amounts) as undone (id, amount)
+  where allocation.id = undone.id;
+end;
+$$;
+
+comment on function private.undo_settlements(uuid, uuid) is
+'Takes off opening balance and sales what one call, or recent direct writes, put there.';
+
+revoke all on function private.undo_settlements(uuid, uuid)
+from public, anon, authenticated, service_role;
 -- <<<
 
 -- >>> sql/functions/customers/derive_opening_balance_paid.sql sha256:71a98f87fdb681bd39f0e80500961c3930b05c58b910665feda65b1cf45f9bd4

@@ -172,6 +172,42 @@ drop function private.move_sale_paid(uuid[], uuid[], numeric[], boolean);
 drop function private.parse_sales(jsonb);
 -- <<<
 
+-- >>> sql/functions/allocations/undo_call.sql as of 20250918000000_gap_002_rollback_partial_allocation sha256:1f3358e547821489c60e065b739753c6fb226a20583b4194433476df8510dea6
+-- Undoes what one call allocated of a payment, or, without a call, what direct writes allocated in
+-- the last 15 minutes: the core under rollback_partial_allocation.
+--
+-- Locks: the caller holds the payment, its customer, its invoices and sales.
+
+create or replace function private.undo_call(
+  p_payment_id uuid,
+  p_call_id uuid,
+  out affected_invoices integer,
+  out removed_amount numeric
+)
+returns record
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- write
+  select undone.affected_invoices, undone.removed_amount into affected_invoices, removed_amount
+  from private.undo_invoice_payments(p_payment_id, p_call_id) as undone;
+end;
+$$;
+
+comment on function private.undo_call(uuid, uuid) is
+'Undoes what one call, or the direct writes of the last minutes, allocated of a payment.';
+
+revoke all on function private.undo_call(uuid, uuid)
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/allocations/undo_settlements.sql was not there
+drop function private.undo_settlements(uuid, uuid);
+-- <<<
+
 -- >>> sql/functions/customers/derive_opening_balance_paid.sql was not there
 drop function private.derive_opening_balance_paid();
 -- <<<

@@ -58,4 +58,5 @@ $$;
 comment on function private.hold_to_allocate(uuid) is
 'Locks a payment that is about to be allocated: whose it is and what is left of it.';
 
-revoke all on function private.hold_to_allocate(uuid) from public, anon, authenticated, service_role;
+revoke all on function private.hold_to_allocate(uuid)
+from public, anon, authenticated, service_role;

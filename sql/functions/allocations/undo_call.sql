@@ -1,5 +1,6 @@
--- Undoes what one call allocated of a payment, or, without a call, what direct writes allocated in
--- the last 15 minutes: the core under rollback_partial_allocation.
+-- Undoes what one call allocated of a payment (to its invoices, its customer's opening balance and
+-- sales), or, without a call, what direct writes allocated in the last 15 minutes: the core under
+-- rollback_partial_allocation.
 --
 -- Locks: the caller holds the payment, its customer, its invoices and sales.
 
@@ -19,6 +20,8 @@ begin
   -- write
   select undone.affected_invoices, undone.removed_amount into affected_invoices, removed_amount
   from private.undo_invoice_payments(p_payment_id, p_call_id) as undone;
+
+  removed_amount := removed_amount + private.undo_settlements(p_payment_id, p_call_id);
 end;
 $$;
 
