@@ -145,6 +145,7 @@ begin
     end if;
   end loop;
 
+  reset role;
   if (
     select (customer.opening_balance_paid, sale.amount_paid, sale.payment_status)
       is distinct from (200, 50, 'Completed')
@@ -156,8 +157,10 @@ begin
   end if;
 
   -- undone by its key, as a whole; the payment stays
+  set local role authenticated;
   select * into v_undone from public.rollback_partial_allocation(v_recorded);
   perform set_config('pymilk.idempotency_key', '', true);
+  reset role;
   if (v_undone.removed_amount, v_undone.payment_reset_to_unapplied) is distinct from (500, true)
     or exists (
       select
