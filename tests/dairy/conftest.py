@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from dairy.billing import Billing
 from dairy.books import Books
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
@@ -56,3 +57,11 @@ def either_privileges(server: Server, request: pytest.FixtureRequest) -> Iterato
                 yield database
         finally:
             session.execute(sql.SQL("drop database {} with (force)").format(name))
+
+
+@pytest.fixture(params=["dairy_006", "dairy_hardened"])
+def billing(request: pytest.FixtureRequest) -> Billing:
+    """The books with gap 006 fixed, and with everything; every statement commits."""
+    database = request.getfixturevalue(request.param)
+    assert isinstance(database, Database)
+    return Billing(database.connect(autocommit=True))

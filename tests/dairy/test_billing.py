@@ -1,0 +1,305 @@
+"""What lines bill, under direct writes: by one live invoice at most, whoever writes."""
+
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from dairy.billing import Billing
+from dairy.books import ruled_out
+
+SALE_ONCE = "invoice_line_items_sale_billed_once"
+DELIVERY_ONCE = "invoice_line_items_delivery_billed_once"
+
+
+def taken(rule: str) -> "pytest.RaisesExc[psycopg.errors.UniqueViolation]":
+    """Expect the unique index to refuse."""
+    return pytest.raises(psycopg.errors.UniqueViolation, match=rule)
+
+
+class TestLines:
+    """Lines inserted, updated and deleted directly."""
+
+    def test_a_sale_or_a_delivery_is_billed_once(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale, delivery = billing.sale(customer, 70), billing.delivery(customer)
+        one, two = billing.billed(customer, sale), billing.billed(customer)
+        billing.line(one, delivery=delivery)
+        for bills in (True, False):  # what the caller says of it is not believed
+            with taken(SALE_ONCE):
+                billing.line(two, sale=sale, bills=bills)
+            with taken(DELIVERY_ONCE):
+                billing.line(two, delivery=delivery, bills=bills)
+        with taken(SALE_ONCE):
+            billing.line(one, sale=sale)
+        assert billing.broken() == []
+
+    def test_a_line_that_goes_sets_its_sale_free(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale, other = billing.sale(customer, 70), billing.sale(customer, 30)
+        invoice = billing.billed(customer, sale, other)
+        billing.run("delete from public.invoice_line_items where sale_id = %s", sale)
+        assert (billing.says(sale), billing.says(other)) == ("Pending", "Billed")
+        assert billing.mapped(sale) == {invoice: False}
+        assert billing.broken() == []
+
+    def test_the_app_deletes_a_clean_invoice_with_its_lines(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice = billing.billed(customer, sale)
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            billing.run("delete from public.invoice_metadata where id = %s", invoice)
+        billing.run("delete from public.invoice_line_items where invoice_id = %s", invoice)
+        billing.run("delete from public.invoice_metadata where id = %s", invoice)
+        assert billing.says(sale) == "Pending"
+        assert billing.trail(invoice) == ["created", "lines_removed", "removed"]
+        assert billing.broken() == []
+
+    def test_a_line_moves_to_another_sale(self, billing: Billing) -> None:
+        customer = billing.customer()
+        was, becomes = billing.sale(customer, 70), billing.sale(customer, 30)
+        invoice = billing.billed(customer, was)
+        billing.run("update public.invoice_line_items set sale_id = %s", becomes)
+        assert (billing.says(was), billing.says(becomes)) == ("Pending", "Billed")
+        assert billing.mapped(becomes) == {invoice: True}
+        assert billing.broken() == []
+
+    def test_a_line_moves_to_another_invoice(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        one, two = billing.billed(customer, sale), billing.billed(customer)
+        move = "update public.invoice_line_items set invoice_id = %s where sale_id = %s"
+        billing.run(move, two, sale)
+        assert billing.mapped(sale) == {one: False, two: True}
+        assert billing.says(sale) == "Billed"
+        billing.cancel(one)
+        billing.run(move, one, sale)
+        assert billing.mapped(sale) == {one: False, two: False}
+        assert (billing.says(sale), billing.bills(one)) == ("Pending", [False])
+        billing.run(move, two, sale)
+        assert (billing.says(sale), billing.bills(two)) == ("Billed", [True])
+        assert billing.broken() == []
+
+    def test_other_columns_of_a_line_move_nothing(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice = billing.billed(customer, sale)
+        billing.run(
+            "update public.invoice_line_items set line_total = 71, product_name = 'Curd',"
+            " bills = false where invoice_id = %s",
+            invoice,
+        )
+        assert (billing.says(sale), billing.bills(invoice)) == ("Billed", [True])
+
+    @pytest.mark.parametrize("deleted", [False, True])
+    def test_a_line_of_a_cancelled_invoice_bills_nothing(
+        self,
+        billing: Billing,
+        deleted: bool,  # noqa: FBT001 - pytest's parameter
+    ) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice = billing.billed(customer)
+        if deleted:
+            billing.delete(invoice)
+        else:
+            billing.cancel(invoice)
+        billing.line(invoice, sale=sale)
+        billing.run("update public.invoice_line_items set bills = true")
+        assert (billing.says(sale), billing.bills(invoice)) == ("Pending", [False])
+        assert billing.mapped(sale) == {}
+        billing.billed(customer, sale)
+        assert billing.broken() == []
+
+    def test_a_line_of_no_invoice_bills_nothing(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        billing.line(None, sale=sale)
+        assert billing.says(sale) == "Pending"
+        invoice = billing.billed(customer)
+        billing.run("update public.invoice_line_items set invoice_id = %s", invoice)
+        assert (billing.says(sale), billing.bills(invoice)) == ("Billed", [True])
+
+    def test_a_null_is_no_word_either(self, billing: Billing) -> None:
+        invoice = billing.billed(billing.customer())
+        billing.run(
+            "insert into public.invoice_line_items (invoice_id, bills) values (%s, null)", invoice
+        )
+        billing.run("update public.invoice_line_items set bills = null")
+        assert billing.bills(invoice) == [True]
+
+    def test_only_credit_sales_of_its_customer(self, billing: Billing) -> None:
+        customer = billing.customer()
+        invoice = billing.billed(customer)
+        for strange in (
+            billing.sale(billing.customer(), 70),
+            billing.sale(None, 70, kind="Cash"),
+            billing.sale(None, 70, kind="QR"),
+        ):
+            with ruled_out("invoice_line_items_sale_of_customer"):
+                billing.line(invoice, sale=strange)
+        paid = billing.sale(customer, 70)
+        billing.pay_sales(billing.payment(customer, 70), paid)
+        with ruled_out("invoice_line_items_sale_unpaid"):
+            billing.line(invoice, sale=paid)
+        assert billing.bills(invoice) == []
+
+    def test_many_at_once(self, billing: Billing) -> None:
+        """Live, cancelled and no invoice in one statement."""
+        customer = billing.customer()
+        sales = [billing.sale(customer, 10) for _ in range(6)]
+        live, dead = billing.billed(customer), billing.billed(customer)
+        billing.cancel(dead)
+        billing.run(
+            "insert into public.invoice_line_items (invoice_id, sale_id)"
+            " select case number when 1 then %s when 2 then %s end, sale_id"
+            " from unnest(%s::uuid[]) with ordinality as s (sale_id, place)"
+            " cross join lateral (select place %% 3 as number) as n",
+            live,
+            dead,
+            sales,
+        )
+        assert [billing.says(each) for each in sales] == ["Billed", "Pending", "Pending"] * 2
+        assert billing.broken() == []
+        billing.run("delete from public.invoice_line_items")
+        assert {billing.says(each) for each in sales} == {"Pending"}
+
+    def test_they_cannot_be_truncated(self, billing: Billing) -> None:
+        with ruled_out("invoice_line_items_bill"):
+            billing.run("truncate public.invoice_line_items")
+
+
+class TestInvoices:
+    """Invoices cancelled, reinstated and said to be deleted, directly."""
+
+    def test_cancelling_sets_free_as_deleting_does(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale, delivery = billing.sale(customer, 70), billing.delivery(customer)
+        invoice = billing.billed(customer, sale)
+        billing.line(invoice, delivery=delivery)
+        billing.cancel(invoice)
+        assert (billing.says(sale), billing.bills(invoice)) == ("Pending", [False, False])
+        other = billing.billed(customer, sale)
+        billing.line(other, delivery=delivery)
+        with taken("billed_once"):
+            billing.set_status(invoice, "sent")
+        billing.delete(other)
+        billing.set_status(invoice, "sent")
+        assert (billing.says(sale), billing.bills(invoice)) == ("Billed", [True, True])
+        assert billing.trail(invoice) == ["created", "cancelled", "reinstated"]
+        assert billing.broken() == []
+
+    def test_one_whose_sale_was_paid_meanwhile_stays_cancelled(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice = billing.billed(customer, sale)
+        billing.cancel(invoice)
+        billing.pay_sales(billing.payment(customer, 70), sale)
+        with ruled_out("invoice_line_items_sale_unpaid"):
+            billing.set_status(invoice, "sent")
+        assert billing.says(sale) == "Completed"
+
+    def test_several_in_one_statement(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sales = [billing.sale(customer, 10) for _ in range(4)]
+        invoices = [billing.billed(customer, sale) for sale in sales]
+        billing.run(
+            "update public.invoice_metadata set invoice_status = 'cancelled' where id = any(%s)",
+            invoices,
+        )
+        assert {billing.says(sale) for sale in sales} == {"Pending"}
+        billing.run(
+            "update public.invoice_metadata set invoice_status ="
+            " case when id = %s then 'cancelled' else 'sent' end where id = any(%s)",
+            invoices[0],
+            invoices,
+        )
+        assert [billing.says(sale) for sale in sales] == ["Pending", *["Billed"] * 3]
+        assert billing.broken() == []
+
+    def test_what_is_said_of_deletion_is_not_believed(self, billing: Billing) -> None:
+        invoice, other = (billing.billed(billing.customer()) for _ in range(2))
+        billing.delete(invoice)
+        before = deletion(billing, invoice)
+        billing.run(
+            "update public.invoice_metadata set deleted_at = null, deleted_by = 'nobody',"
+            " status_before_deletion = 'paid' where id = %s",
+            invoice,
+        )
+        assert deletion(billing, invoice) == before
+        billing.run(
+            "update public.invoice_metadata set deleted_at = now(), deleted_by = 'me'"
+            " where id = %s",
+            other,
+        )
+        assert deletion(billing, other) == (None, None, None)
+        born = billing.value(
+            "insert into public.invoice_metadata (customer_id, invoice_date, period_start,"
+            " period_end, total_amount, invoice_status, deleted_at, deleted_by)"
+            " values (%s, '2025-09-01', '2031-08-01', '2031-08-31', 1, 'sent', now(), 'me')"
+            " returning id",
+            billing.customer(),
+        )
+        assert deletion(billing, born) == (None, None, None)
+
+    def test_a_deleted_one_comes_back_by_recovery_alone(self, billing: Billing) -> None:
+        invoice = billing.billed(billing.customer())
+        billing.delete(invoice)
+        for status in ("sent", "draft"):
+            with ruled_out("invoice_metadata_deleted_is_cancelled"):
+                billing.set_status(invoice, status)
+        with ruled_out("invoice_metadata_deleted_is_cancelled"):
+            billing.run(
+                "update public.invoice_metadata set deleted_at = null, invoice_status = 'sent'"
+                " where id = %s",
+                invoice,
+            )
+        billing.run(
+            "update public.invoice_metadata set file_path = 'x', invoice_status = 'paid'"
+            " where id = %s",
+            invoice,
+        )
+        assert billing.invoice_totals(invoice).status == "cancelled"
+
+
+class TestSales:
+    """What is said of a sale that is billed."""
+
+    def test_its_status_follows_from_its_invoice(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 100)
+        invoice, payment = billing.billed(customer, sale), billing.payment(customer, 100)
+        say = "update public.sales set payment_status = %s where id = %s"
+        billing.run(say, "Pending", sale)
+        assert billing.says(sale) == "Billed"
+        billing.allocate(payment, {invoice: 100})
+        billing.run(say, "Pending", sale)
+        assert billing.says(sale) == "Completed"
+        billing.run("delete from public.invoice_payments where payment_id = %s", payment)
+        billing.cancel(invoice)
+        billing.run(say, "Completed", sale)
+        assert billing.says(sale) == "Completed"
+        assert billing.broken() == []
+
+    def test_it_keeps_its_customer_and_its_type(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice = billing.billed(customer, sale)
+        for change in ("customer_id = gen_random_uuid()", "sale_type = 'Cash', customer_id = null"):
+            with ruled_out("sales_billed_fixed"):
+                billing.run(f"update public.sales set {change} where id = %s", sale)
+        billing.run("update public.sales set notes = 'x' where id = %s", sale)
+        billing.cancel(invoice)
+        billing.run(
+            "update public.sales set customer_id = %s where id = %s", billing.customer(), sale
+        )
+
+
+def deletion(billing: Billing, invoice: UUID) -> tuple[object, ...]:
+    """What the invoice says of its deletion."""
+    (found,) = billing.rows(
+        "select deleted_at, deleted_by, status_before_deletion from public.invoice_metadata"
+        " where id = %s",
+        invoice,
+    )
+    return found
