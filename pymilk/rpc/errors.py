@@ -237,6 +237,14 @@ class PaymentWithoutCustomer(Refusal):
     """A payment without a customer can't be allocated."""
 
 
+class PaymentMethodUnknown(Refusal):
+    """The payment method is none that is known."""
+
+
+class PaymentMethodLimitExceeded(Refusal):
+    """The amount is beyond the limits of the payment method."""
+
+
 class PeriodRequired(Refusal):
     """The period to invoice has no first or no last day."""
 

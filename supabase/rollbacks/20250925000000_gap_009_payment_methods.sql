@@ -1,6 +1,32 @@
--- Undoes gap 009, exactly.
+-- Undoes gap 009, exactly: functions and triggers as before, no row changed. The names that methods
+-- were given stay.
+--
+-- Locks: access exclusive on payments, from here to the commit.
+
+drop trigger spell_method_on_insert on public.payments;
+drop trigger spell_method_on_update on public.payments;
 
 -- functions, as they were before ----------------------------------------------------------------
+
+-- >>> sql/functions/payment_methods/canonical_payment_method.sql was not there
+drop function private.canonical_payment_method(text);
+-- <<<
+
+-- >>> sql/functions/payment_methods/known_payment_method.sql was not there
+drop function private.known_payment_method(text);
+-- <<<
+
+-- >>> sql/functions/payment_methods/normalize_payment_method.sql was not there
+drop function public.normalize_payment_method(text);
+-- <<<
+
+-- >>> sql/functions/payment_methods/payment_method_limits.sql was not there
+drop function private.payment_method_limits(text);
+-- <<<
+
+-- >>> sql/functions/payment_methods/spell_payment_method.sql was not there
+drop function private.spell_payment_method();
+-- <<<
 
 -- >>> sql/functions/payments/check_payment_invariants.sql as of 20250922000000_gap_006_delete_invoice_safe sha256:bb948aa3d81cf1890b4d3665f4d952b173cba1cf76cd074f49c873f9c171a110
 -- Every broken invariant of the books, one row each; none when all is well. The same questions as

@@ -20,7 +20,11 @@ from support.databases import ROOT, Connection
 INVARIANTS = sorted((ROOT / "sql" / "invariants").glob("*.sql"))
 """The queries whose rows are violations; they run before gap 001 and after."""
 
-HELD_SINCE = {"unapplied_payments_true": "public.reconcile_unapplied_payments()"}
+HELD_SINCE = {
+    "unapplied_payments_true": "public.reconcile_unapplied_payments()",
+    "payment_methods_canonical": "public.normalize_payment_method(text)",
+    "payment_methods_within_limits": "public.normalize_payment_method(text)",
+}
 """Invariants that the app's own statements break until a gap holds them: a function of that gap."""
 
 Money = Decimal | int | str
