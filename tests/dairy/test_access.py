@@ -26,6 +26,8 @@ since   function                                                 anon  authentic
 002     update_invoice_status_with_sales_completion(uuid)        -     execute        execute
 002     void_payment(uuid,text)                                  -     execute        execute
 003     update_payment_atomic(uuid,numeric,jsonb,text)           -     execute        execute
+004     fix_unapplied_payments_inconsistencies(boolean)          -     -              execute
+004     reconcile_unapplied_payments()                           -     execute        execute
 005     allocate_opening_balance_atomic(uuid,uuid,numeric)       -     execute        execute
 005     allocate_payment_to_sales_atomic(uuid,jsonb)             -     execute        execute
 005     auto_allocate_payment(uuid,text)                         -     execute        execute
@@ -33,6 +35,7 @@ since   function                                                 anon  authentic
 006     delete_invoice_and_revert_sales(uuid)                    -     execute        execute
 006     delete_invoice_safe(uuid,boolean)                        -     execute        execute
 006     recover_invoice(uuid)                                    -     execute        execute
+007     delete_bulk_invoices_safe(uuid[],boolean)                -     -              execute
 007     generate_bulk_invoices_atomic(date,date,uuid[],boolean)  -     execute        execute
 007     log_bulk_operation(text,jsonb)                           -     execute        execute
 007     preview_bulk_invoices(date,date,uuid[])                  -     execute        execute

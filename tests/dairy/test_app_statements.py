@@ -5,7 +5,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from dairy.books import Books
+from dairy.books import Books, refused
 from support.databases import GAPS, Database
 
 STAGES = [
@@ -17,8 +17,11 @@ STAGES = [
 @pytest.fixture(params=STAGES)
 def app(request: pytest.FixtureRequest) -> Books:
     """The app's session: role authenticated, a clerk signed in, every statement commits."""
-    database = request.getfixturevalue(request.param)
-    assert isinstance(database, Database)
+    return signed_in(request.getfixturevalue(request.param))
+
+
+def signed_in(database: Database) -> Books:
+    """A clerk's session."""
     books = Books(database.connect(role="authenticated", autocommit=True))
     books.setting("request.jwt.claims", f'{{"sub": "{UUID(int=7)}", "role": "authenticated"}}')
     return books
@@ -219,6 +222,95 @@ def test_everything_can_be_read(app: Books) -> None:
         app.rows(f"select * from public.{table} limit 1")
 
 
-def test_the_compensation_that_comes_with_the_next_gap_is_missing_as_before(app: Books) -> None:
+def test_the_compensation_that_comes_with_the_next_gap_is_missing_as_before(
+    dairy_001: Database,
+) -> None:
     with pytest.raises(psycopg.errors.UndefinedFunction):
-        app.run("select public.rollback_partial_allocation(%s)", UUID(int=1))
+        signed_in(dairy_001).run("select public.rollback_partial_allocation(%s)", UUID(int=1))
+
+
+def test_a_refused_allocation_is_compensated_by_a_call_that_undoes_nothing_good(
+    dairy_hardened: Database,
+) -> None:
+    app = signed_in(dairy_hardened)
+    customer = app.customer()
+    payment, invoice = app.payment(customer, 800), app.invoice(customer, 1000)
+    app.allocate(payment, {invoice: 300})
+    with refused("allocation_exceeds_payment", status=409):
+        app.allocate(payment, {invoice: 501})
+    compensated = app.rows("select * from public.rollback_partial_allocation(%s)", payment)
+    assert compensated == [(True, 0, 0, False)]
+    assert app.payment_totals(payment) == (300, 500, "partially_applied")
+
+
+def test_the_rest_of_a_day_is_kept(app: Books) -> None:
+    route = app.value("insert into public.routes (name) values ('North') returning id")
+    product = app.value(
+        "insert into public.products (name, code, current_price) values ('Ghee', 'GH', 600)"
+        " returning id"
+    )
+    app.run(
+        "insert into public.product_pricing_history (product_id, price, effective_date)"
+        " values (%s, 600, '2025-09-01')",
+        product,
+    )
+    customer = app.customer()
+    app.run(
+        "insert into public.base_subscriptions (customer_id, product_id, subscription_type,"
+        " daily_quantity) values (%s, %s, 'Daily', 1)",
+        customer,
+        product,
+    )
+    app.run(
+        "insert into public.modifications (customer_id, product_id, modification_type,"
+        " start_date, end_date) values (%s, %s, 'Skip', '2025-09-02', '2025-09-03')",
+        customer,
+        product,
+    )
+    order = app.value(
+        "insert into public.daily_orders (customer_id, product_id, order_date, planned_quantity,"
+        " unit_price, total_amount, route_id) values (%s, %s, '2025-09-04', 1, 600, 600, %s)"
+        " returning id",
+        customer,
+        product,
+        route,
+    )
+    app.run(
+        "insert into public.deliveries (daily_order_id, customer_id, product_id, route_id,"
+        " order_date, actual_quantity, unit_price, total_amount)"
+        " values (%s, %s, %s, %s, '2025-09-04', 1, 600, 600)",
+        order,
+        customer,
+        product,
+        route,
+    )
+    confirmed = app.run(
+        "update public.deliveries set delivery_status = 'delivered', delivered_at = now()"
+        " where daily_order_id = %s",
+        order,
+    )
+    assert confirmed == 1
+    for table, column, value in (
+        ("deliveries", "daily_order_id", order),
+        ("daily_orders", "id", order),
+        ("modifications", "customer_id", customer),
+        ("base_subscriptions", "customer_id", customer),
+        ("customers", "id", customer),
+        ("product_pricing_history", "product_id", product),
+        ("products", "id", product),
+        ("routes", "id", route),
+    ):
+        assert app.run(f"update public.{table} set updated_at = now() where {column} = %s", value)
+        assert app.run(f"delete from public.{table} where {column} = %s", value)
+
+
+def test_the_back_office_writes_what_the_app_writes(dairy_hardened: Database) -> None:
+    office = Books(dairy_hardened.connect(role="service_role", autocommit=True))
+    customer = office.customer(opening_balance=50)
+    payment, invoice = office.payment(customer, 800), office.invoice(customer, 1000)
+    office.allocate_directly(payment, invoice, 300)
+    office.run(
+        "update public.unapplied_payments set reason = 'imported' where payment_id = %s", payment
+    )
+    assert office.unapplied(payment) == [500]
+    assert office.value("select public.calculate_customer_outstanding(%s)", customer) == 750
