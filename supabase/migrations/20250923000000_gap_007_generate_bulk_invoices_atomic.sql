@@ -211,7 +211,7 @@ grant execute on function public.update_bulk_operation_status(uuid, text, jsonb,
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/billing_lines.sql sha256:9baa93efb61e07049bb793f2ff9efcf40f06f88380e424642841d91e7c4ec777
+-- >>> sql/functions/invoices/billing_lines.sql sha256:4fe43a2c245ee864ed3268fae633013dcb4029ad9f1a6f83a42e0e095ac9f17a
 -- What an invoice of each customer for a period would bill, line by line, or why there is none: the
 -- one place that decides it, for the preview and for the invoices themselves.
 --
@@ -231,6 +231,9 @@ to authenticated, service_role;
 --   invalid_sale      likewise: a sale's amount is no sum of money, or its GST no part of it
 --   total_too_large   one row without a line: the lines come to 10^10 or more
 --
+-- What the facts say of an invalid amount is text, and not all of it: it may have any length.
+--
+-- invoice_id: what the invoice can be called, where there is to be one.
 -- unbilled: how many deliveries and sales the customer has to bill, whatever the outcome.
 --
 -- Rounding: none of what is owed. A line's total is the delivery's or the sale's total_amount, which
@@ -250,6 +253,7 @@ returns table (
   customer_id uuid,
   outcome text,
   facts jsonb,
+  invoice_id uuid,
   unbilled bigint,
   line_item_type text,
   delivery_id uuid,
@@ -398,10 +402,10 @@ begin
         'delivery_id', item.delivery_id,
         'sale_id', item.sale_id,
         'day', item.day,
-        'quantity', item.quantity,
-        'unit_price', item.unit_price,
-        'total_amount', item.line_total,
-        'gst_amount', case when item.sale_id is not null then item.gst_amount end
+        'quantity', left(item.quantity::text, 40),
+        'unit_price', left(item.unit_price::text, 40),
+        'total_amount', left(item.line_total::text, 40),
+        'gst_amount', case when item.sale_id is not null then left(item.gst_amount::text, 40) end
       )) as facts
     from item
     where not item.is_valid
@@ -417,7 +421,7 @@ begin
     group by item.customer_id
   ),
 
-  verdict as (
+  verdict as materialized (
     select
       asked.customer_id,
       case
@@ -435,6 +439,7 @@ begin
         end,
         '{}'
       ) as facts,
+      gen_random_uuid() as invoice_id,
       coalesce(amount.unbilled, 0) as unbilled
     from unnest(p_customer_ids) as asked (customer_id)
     left join overlap on asked.customer_id = overlap.customer_id
@@ -446,6 +451,7 @@ begin
     verdict.customer_id,
     verdict.outcome,
     verdict.facts,
+    case when verdict.outcome = 'invoiced' then verdict.invoice_id end,
     verdict.unbilled,
     item.line_item_type,
     item.delivery_id,
@@ -957,7 +963,7 @@ grant execute on function public.generate_bulk_invoices_atomic(date, date, uuid[
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/generate_invoices.sql sha256:d30f590f3c709c0aa0a630fdbe20746d00e835427f23ba25871908cce7217e75
+-- >>> sql/functions/invoices/generate_invoices.sql sha256:1a5da3d7c1d0083e2061a8c5448457330d41e62a7818e630f8b74909537f2081
 -- Invoices customers for a period, all in one go: the core under the RPCs, without keys.
 --
 -- What is billed, and what one invoice's fault does to it, is decided by billing_lines; its lines are
@@ -997,7 +1003,6 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan -- one customer or all of them: planned for that many
 as $$
 declare
   v_today date := public.business_today();
@@ -1064,6 +1069,7 @@ begin
     array_agg(line.customer_id) as customer_ids,
     array_agg(line.outcome) as outcomes,
     array_agg(line.facts) as facts,
+    array_agg(line.invoice_id) as invoice_ids,
     array_agg(line.line_item_type) as types,
     array_agg(line.delivery_id) as delivery_ids,
     array_agg(line.sale_id) as sale_ids,
@@ -1078,7 +1084,7 @@ begin
     array_agg(distinct line.customer_id) filter (
       where line.outcome = 'already_invoiced'
     ) as already_invoiced,
-    count(distinct line.customer_id) filter (where line.outcome = 'invoiced') as invoices
+    count(distinct line.invoice_id) as invoices
   into v_line
   from private.billing_lines(v_customer_ids, p_period_start, p_period_end) as line
   where p_customer_ids is not null or line.unbilled > 0;
@@ -1103,24 +1109,26 @@ begin
 
   with wanted as (
     select
+      line.invoice_id,
       line.customer_id,
       sum(line.total) filter (where line.sale_id is null) as deliveries,
       sum(line.total) filter (where line.sale_id is not null) as sales,
       sum(line.total) as total,
       sum(line.gst_amount) as gst_amount
     from unnest(
-      v_line.customer_ids, v_line.outcomes, v_line.sale_ids, v_line.totals, v_line.gst_amounts
-    ) as line (customer_id, outcome, sale_id, total, gst_amount)
-    where line.outcome = 'invoiced'
-    group by line.customer_id
+      v_line.invoice_ids, v_line.customer_ids, v_line.sale_ids, v_line.totals, v_line.gst_amounts
+    ) as line (invoice_id, customer_id, sale_id, total, gst_amount)
+    where line.invoice_id is not null
+    group by line.invoice_id, line.customer_id
   ),
 
   made as (
     insert into public.invoice_metadata as invoice (
-      invoice_number, customer_id, invoice_date, period_start, period_end, total_amount,
+      id, invoice_number, customer_id, invoice_date, period_start, period_end, total_amount,
       subscription_amount, manual_sales_amount, gst_amount, status, due_date, invoice_status
     )
     select
+      wanted.invoice_id,
       v_year || lpad(
         (
           v_first_number - 1 + row_number() over (order by customer.billing_name, customer.id)
@@ -1156,7 +1164,7 @@ begin
     unit_price, line_total, gst_rate, gst_amount
   )
   select
-    invoice.id,
+    line.invoice_id,
     line.type,
     line.delivery_id,
     line.sale_id,
@@ -1169,15 +1177,14 @@ begin
     line.gst_rate,
     line.gst_amount
   from unnest(
-    v_line.customer_ids, v_line.types, v_line.delivery_ids, v_line.sale_ids, v_line.order_ids,
+    v_line.invoice_ids, v_line.types, v_line.delivery_ids, v_line.sale_ids, v_line.order_ids,
     v_line.product_ids, v_line.product_names, v_line.quantities, v_line.unit_prices,
     v_line.totals, v_line.gst_rates, v_line.gst_amounts
   ) as line (
-    customer_id, type, delivery_id, sale_id, order_id, product_id, product_name, quantity,
+    invoice_id, type, delivery_id, sale_id, order_id, product_id, product_name, quantity,
     unit_price, total, gst_rate, gst_amount
   )
-  inner join unnest(v_invoice.ids, v_invoice.customer_ids) as invoice (id, customer_id)
-    on line.customer_id = invoice.customer_id;
+  where line.invoice_id is not null;
 
   -- return
   return query

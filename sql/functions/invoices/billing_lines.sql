@@ -17,6 +17,9 @@
 --   invalid_sale      likewise: a sale's amount is no sum of money, or its GST no part of it
 --   total_too_large   one row without a line: the lines come to 10^10 or more
 --
+-- What the facts say of an invalid amount is text, and not all of it: it may have any length.
+--
+-- invoice_id: what the invoice can be called, where there is to be one.
 -- unbilled: how many deliveries and sales the customer has to bill, whatever the outcome.
 --
 -- Rounding: none of what is owed. A line's total is the delivery's or the sale's total_amount, which
@@ -36,6 +39,7 @@ returns table (
   customer_id uuid,
   outcome text,
   facts jsonb,
+  invoice_id uuid,
   unbilled bigint,
   line_item_type text,
   delivery_id uuid,
@@ -184,10 +188,10 @@ begin
         'delivery_id', item.delivery_id,
         'sale_id', item.sale_id,
         'day', item.day,
-        'quantity', item.quantity,
-        'unit_price', item.unit_price,
-        'total_amount', item.line_total,
-        'gst_amount', case when item.sale_id is not null then item.gst_amount end
+        'quantity', left(item.quantity::text, 40),
+        'unit_price', left(item.unit_price::text, 40),
+        'total_amount', left(item.line_total::text, 40),
+        'gst_amount', case when item.sale_id is not null then left(item.gst_amount::text, 40) end
       )) as facts
     from item
     where not item.is_valid
@@ -203,7 +207,7 @@ begin
     group by item.customer_id
   ),
 
-  verdict as (
+  verdict as materialized (
     select
       asked.customer_id,
       case
@@ -221,6 +225,7 @@ begin
         end,
         '{}'
       ) as facts,
+      gen_random_uuid() as invoice_id,
       coalesce(amount.unbilled, 0) as unbilled
     from unnest(p_customer_ids) as asked (customer_id)
     left join overlap on asked.customer_id = overlap.customer_id
@@ -232,6 +237,7 @@ begin
     verdict.customer_id,
     verdict.outcome,
     verdict.facts,
+    case when verdict.outcome = 'invoiced' then verdict.invoice_id end,
     verdict.unbilled,
     item.line_item_type,
     item.delivery_id,

@@ -37,7 +37,6 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan -- one customer or all of them: planned for that many
 as $$
 declare
   v_today date := public.business_today();
@@ -104,6 +103,7 @@ begin
     array_agg(line.customer_id) as customer_ids,
     array_agg(line.outcome) as outcomes,
     array_agg(line.facts) as facts,
+    array_agg(line.invoice_id) as invoice_ids,
     array_agg(line.line_item_type) as types,
     array_agg(line.delivery_id) as delivery_ids,
     array_agg(line.sale_id) as sale_ids,
@@ -118,7 +118,7 @@ begin
     array_agg(distinct line.customer_id) filter (
       where line.outcome = 'already_invoiced'
     ) as already_invoiced,
-    count(distinct line.customer_id) filter (where line.outcome = 'invoiced') as invoices
+    count(distinct line.invoice_id) as invoices
   into v_line
   from private.billing_lines(v_customer_ids, p_period_start, p_period_end) as line
   where p_customer_ids is not null or line.unbilled > 0;
@@ -143,24 +143,26 @@ begin
 
   with wanted as (
     select
+      line.invoice_id,
       line.customer_id,
       sum(line.total) filter (where line.sale_id is null) as deliveries,
       sum(line.total) filter (where line.sale_id is not null) as sales,
       sum(line.total) as total,
       sum(line.gst_amount) as gst_amount
     from unnest(
-      v_line.customer_ids, v_line.outcomes, v_line.sale_ids, v_line.totals, v_line.gst_amounts
-    ) as line (customer_id, outcome, sale_id, total, gst_amount)
-    where line.outcome = 'invoiced'
-    group by line.customer_id
+      v_line.invoice_ids, v_line.customer_ids, v_line.sale_ids, v_line.totals, v_line.gst_amounts
+    ) as line (invoice_id, customer_id, sale_id, total, gst_amount)
+    where line.invoice_id is not null
+    group by line.invoice_id, line.customer_id
   ),
 
   made as (
     insert into public.invoice_metadata as invoice (
-      invoice_number, customer_id, invoice_date, period_start, period_end, total_amount,
+      id, invoice_number, customer_id, invoice_date, period_start, period_end, total_amount,
       subscription_amount, manual_sales_amount, gst_amount, status, due_date, invoice_status
     )
     select
+      wanted.invoice_id,
       v_year || lpad(
         (
           v_first_number - 1 + row_number() over (order by customer.billing_name, customer.id)
@@ -196,7 +198,7 @@ begin
     unit_price, line_total, gst_rate, gst_amount
   )
   select
-    invoice.id,
+    line.invoice_id,
     line.type,
     line.delivery_id,
     line.sale_id,
@@ -209,15 +211,14 @@ begin
     line.gst_rate,
     line.gst_amount
   from unnest(
-    v_line.customer_ids, v_line.types, v_line.delivery_ids, v_line.sale_ids, v_line.order_ids,
+    v_line.invoice_ids, v_line.types, v_line.delivery_ids, v_line.sale_ids, v_line.order_ids,
     v_line.product_ids, v_line.product_names, v_line.quantities, v_line.unit_prices,
     v_line.totals, v_line.gst_rates, v_line.gst_amounts
   ) as line (
-    customer_id, type, delivery_id, sale_id, order_id, product_id, product_name, quantity,
+    invoice_id, type, delivery_id, sale_id, order_id, product_id, product_name, quantity,
     unit_price, total, gst_rate, gst_amount
   )
-  inner join unnest(v_invoice.ids, v_invoice.customer_ids) as invoice (id, customer_id)
-    on line.customer_id = invoice.customer_id;
+  where line.invoice_id is not null;
 
   -- return
   return query
