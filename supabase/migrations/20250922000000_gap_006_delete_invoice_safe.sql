@@ -1742,14 +1742,15 @@ create trigger audit_edit
 after update on public.payments
 for each row
 when (
-  (
-    new.customer_id, new.amount, new.payment_date, new.payment_method, new.period_start,
-    new.period_end, new.notes, new.primary_invoice_id, new.voided_at
-  )
-  is distinct from (
-    old.customer_id, old.amount, old.payment_date, old.payment_method, old.period_start,
-    old.period_end, old.notes, old.primary_invoice_id, old.voided_at
-  )
+  new.customer_id is distinct from old.customer_id
+  or new.amount is distinct from old.amount
+  or new.payment_date is distinct from old.payment_date
+  or new.payment_method is distinct from old.payment_method
+  or new.period_start is distinct from old.period_start
+  or new.period_end is distinct from old.period_end
+  or new.notes is distinct from old.notes
+  or new.primary_invoice_id is distinct from old.primary_invoice_id
+  or new.voided_at is distinct from old.voided_at
 )
 execute function private.audit_edit('payment');
 
@@ -1769,16 +1770,19 @@ create trigger audit_edit
 after update on public.invoice_metadata
 for each row
 when (
-  (
-    new.invoice_number, new.customer_id, new.invoice_date, new.period_start, new.period_end,
-    new.total_amount, new.subscription_amount, new.manual_sales_amount, new.gst_amount,
-    new.file_path, new.status, new.due_date, new.deleted_at
-  )
-  is distinct from (
-    old.invoice_number, old.customer_id, old.invoice_date, old.period_start, old.period_end,
-    old.total_amount, old.subscription_amount, old.manual_sales_amount, old.gst_amount,
-    old.file_path, old.status, old.due_date, old.deleted_at
-  )
+  new.invoice_number is distinct from old.invoice_number
+  or new.customer_id is distinct from old.customer_id
+  or new.invoice_date is distinct from old.invoice_date
+  or new.period_start is distinct from old.period_start
+  or new.period_end is distinct from old.period_end
+  or new.total_amount is distinct from old.total_amount
+  or new.subscription_amount is distinct from old.subscription_amount
+  or new.manual_sales_amount is distinct from old.manual_sales_amount
+  or new.gst_amount is distinct from old.gst_amount
+  or new.file_path is distinct from old.file_path
+  or new.status is distinct from old.status
+  or new.due_date is distinct from old.due_date
+  or new.deleted_at is distinct from old.deleted_at
   or (
     new.invoice_status is distinct from old.invoice_status
     and (
