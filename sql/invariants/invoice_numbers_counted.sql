@@ -1,19 +1,20 @@
 -- No invoice has a number above its year's counter, which would be given once more.
 -- do: move the counter up to the highest number in use.
--- The counters are there from gap 010 on, and reached as text until then.
+-- The table comes with gap 010; a query that named it could not be run before.
 with counter as (
   select
-    unnest(xpath('//financial_year/text()', book.counters))::text as financial_year,
-    unnest(xpath('//last_number/text()', book.counters))::text::integer as last_number
-  from (
-    select
-      case
-        when to_regclass('public.invoice_counters') is not null
-          then query_to_xml(
-            'select financial_year, last_number from public.invoice_counters', false, false, ''
-          )
-      end as counters
-  ) as book
+    pair.texts[1] as financial_year,
+    pair.texts[2]::bigint as last_number
+  from regexp_matches(
+    case
+      when to_regclass('public.invoice_counters') is not null
+        then query_to_xml(
+          'select financial_year, last_number from public.invoice_counters', false, true, ''
+        )::text
+    end,
+    '<financial_year>([0-9]+)</financial_year>\s*<last_number>([0-9]+)</last_number>',
+    'g'
+  ) as pair (texts)
 )
 
 select
