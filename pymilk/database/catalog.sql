@@ -3,6 +3,7 @@
 -- What a difference must not depend on is left out or put in order: oids, the order of columns,
 -- of grants and of settings, NOT NULL as a constraint of its own (only Postgres 18 lists it), the
 -- privilege MAINTAIN (only 17 and newer know it), and a null ACL against the same one spelled out.
+-- Expressions are printed with the parentheses that they need: an `or` of ors is one after a restore.
 -- %(hidden)s: schemas of the platform and of this tool.
 with
     spaces as (
@@ -99,7 +100,7 @@ with
                 'replica identity ' || c.relreplident::text,
                 'options ' || array(select unnest(c.reloptions) order by 1)::text,
                 'partition of ' || (
-                    select i.inhparent::regclass::text || ' ' || pg_get_expr(c.relpartbound, c.oid)
+                    select i.inhparent::regclass::text || ' ' || pg_get_expr(c.relpartbound, c.oid, true)
                     from pg_inherits as i where i.inhrelid = c.oid and c.relispartition
                 ),
                 'partition by ' || pg_get_partkeydef(c.oid),
@@ -133,7 +134,7 @@ with
         select
             'view definition',
             format('%%I.%%I', n.nspname, c.relname),
-            pg_get_viewdef(c.oid)
+            pg_get_viewdef(c.oid, true)
         from pg_class as c
         inner join spaces as n on c.relnamespace = n.oid
         where
@@ -157,7 +158,7 @@ with
                 format_type(t.atttypid, t.atttypmod)
                 || case when t.attnotnull then ' not null' else '' end,
                 'collation ' || nullif(t.attcollation, y.typcollation)::regcollation,
-                'default ' || pg_get_expr(f.adbin, f.adrelid),
+                'default ' || pg_get_expr(f.adbin, f.adrelid, true),
                 'identity ' || nullif(t.attidentity::text, ''),
                 'generated ' || nullif(t.attgenerated::text, ''),
                 'storage ' || nullif(t.attstorage, y.typstorage)::text,
@@ -198,7 +199,7 @@ with
             ),
             concat_ws(
                 e'\n',
-                pg_get_constraintdef(x.oid),
+                pg_get_constraintdef(x.oid, true),
                 case when not x.convalidated then 'not validated' end,
                 'comment ' || k.description
             )
@@ -214,7 +215,7 @@ with
             format('%%I.%%I', n.nspname, c.relname),
             concat_ws(
                 e'\n',
-                pg_get_indexdef(i.indexrelid),
+                pg_get_indexdef(i.indexrelid, 0, true),
                 case when not i.indisvalid then 'invalid' end,
                 case when i.indisclustered then 'clustered' end,
                 case when i.indisreplident then 'replica identity' end,
@@ -232,7 +233,7 @@ with
             format('%%s %%I', r.tgrelid::regclass, r.tgname),
             concat_ws(
                 e'\n',
-                pg_get_triggerdef(r.oid),
+                pg_get_triggerdef(r.oid, true),
                 'enabled ' || nullif(r.tgenabled, 'O')::text,
                 'comment ' || k.description
             )
@@ -252,7 +253,7 @@ with
         select
             'rule',
             format('%%s %%I', w.ev_class::regclass, w.rulename),
-            pg_get_ruledef(w.oid)
+            pg_get_ruledef(w.oid, true)
         from pg_rewrite as w
         inner join pg_class as c on w.ev_class = c.oid
         inner join spaces as n on c.relnamespace = n.oid
@@ -271,8 +272,8 @@ with
                     select case when u = 0 then 'public' else u::regrole::text end
                     from unnest(l.polroles) as u order by 1
                 )::text,
-                'using ' || pg_get_expr(l.polqual, l.polrelid),
-                'with check ' || pg_get_expr(l.polwithcheck, l.polrelid),
+                'using ' || pg_get_expr(l.polqual, l.polrelid, true),
+                'with check ' || pg_get_expr(l.polwithcheck, l.polrelid, true),
                 'comment ' || k.description
             )
         from pg_policy as l
@@ -430,7 +431,7 @@ with
         select
             'publication table',
             format('%%I %%s', b.pubname, r.prrelid::regclass),
-            concat_ws(e'\n', 'where ' || pg_get_expr(r.prqual, r.prrelid), 'columns ' || r.prattrs::text)
+            concat_ws(e'\n', 'where ' || pg_get_expr(r.prqual, r.prrelid, true), 'columns ' || r.prattrs::text)
         from pg_publication_rel as r
         inner join pg_publication as b on r.prpubid = b.oid
         inner join pg_class as c on r.prrelid = c.oid
