@@ -8,37 +8,30 @@ from typing import Any
 import pytest
 
 from dairy.books import line, refused, ruled_out
+from dairy.racing import Race
 from dairy.settling import Settling
 from dairy.undoing import roll_back, void
 from support.databases import Database
-from support.sessions import wait_until_blocked
 
 
 @dataclass(frozen=True)
-class Race:
-    """A first session in a transaction, a second one that commits by itself, and who watches."""
+class SettlingRace(Race):
+    """A race between sessions that can settle."""
 
     first: Settling
     second: Settling
     watcher: Settling
-    pool: ThreadPoolExecutor
 
-    def second_waits(self, action: Callable[[], Any]) -> Future[Any]:
-        """Start the second session's action and wait until it is seen waiting for the first."""
-        waiting = self.pool.submit(action)
-        wait_until_blocked(self.watcher.connection, self.second.connection.info.backend_pid)
-        return waiting
-
-    def first_commits(self, waiting: Future[Any]) -> Any:  # noqa: ANN401 - what was called
+    def first_commits(self, waiting: Future[object]) -> Any:  # noqa: ANN401 - what was called
         """End the first session's transaction; what the second then comes to."""
         self.first.connection.commit()
         return waiting.result(timeout=10)
 
 
 @pytest.fixture
-def race(dairy_005: Database) -> Iterator[Race]:
+def race(dairy_005: Database) -> Iterator[SettlingRace]:
     with ThreadPoolExecutor() as pool:
-        yield Race(
+        yield SettlingRace(
             first=Settling(dairy_005.connect()),
             second=Settling(dairy_005.connect(autocommit=True)),
             watcher=Settling(dairy_005.connect(autocommit=True)),
@@ -62,7 +55,9 @@ WAYS: dict[str, Settle] = {
 
 @pytest.mark.parametrize("one", WAYS)
 @pytest.mark.parametrize("two", WAYS)
-def test_two_callers_of_the_same_remaining_opening_balance(race: Race, one: str, two: str) -> None:
+def test_two_callers_of_the_same_remaining_opening_balance(
+    race: SettlingRace, one: str, two: str
+) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payments = [race.watcher.payment(customer, 800) for _ in range(2)]
 
@@ -81,7 +76,7 @@ def test_two_callers_of_the_same_remaining_opening_balance(race: Race, one: str,
 
 
 @pytest.mark.parametrize("two", ["call", "record"])
-def test_the_second_gets_what_the_first_gave_back(race: Race, two: str) -> None:
+def test_the_second_gets_what_the_first_gave_back(race: SettlingRace, two: str) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payments = [race.watcher.payment(customer, 800) for _ in range(2)]
 
@@ -93,7 +88,7 @@ def test_the_second_gets_what_the_first_gave_back(race: Race, two: str) -> None:
     assert race.watcher.opening_paid(customer) == 300
 
 
-def test_one_payment_for_opening_balance_and_invoice(race: Race) -> None:
+def test_one_payment_for_opening_balance_and_invoice(race: SettlingRace) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment, invoice = race.watcher.payment(customer, 500), race.watcher.invoice(customer, 500)
 
@@ -105,7 +100,7 @@ def test_one_payment_for_opening_balance_and_invoice(race: Race) -> None:
     assert facts["available"] == 200
 
 
-def test_one_payment_for_invoice_and_opening_balance(race: Race) -> None:
+def test_one_payment_for_invoice_and_opening_balance(race: SettlingRace) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment, invoice = race.watcher.payment(customer, 500), race.watcher.invoice(customer, 500)
 
@@ -117,7 +112,9 @@ def test_one_payment_for_invoice_and_opening_balance(race: Race) -> None:
     assert facts["available"] == 200
 
 
-def test_a_direct_insert_of_the_same_pair_does_not_deadlock_with_the_call(race: Race) -> None:
+def test_a_direct_insert_of_the_same_pair_does_not_deadlock_with_the_call(
+    race: SettlingRace,
+) -> None:
     """Both want customer, payment and the unique key of the pair, and in that order."""
     customer = race.watcher.customer(opening_balance=500)
     payment = race.watcher.payment(customer, 500)
@@ -129,7 +126,7 @@ def test_a_direct_insert_of_the_same_pair_does_not_deadlock_with_the_call(race: 
     assert race.watcher.opening_paid(customer) == 500
 
 
-def test_editing_the_balance_waits_and_is_refused(race: Race) -> None:
+def test_editing_the_balance_waits_and_is_refused(race: SettlingRace) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment = race.watcher.payment(customer, 500)
     change = "update public.customers set opening_balance = 200 where id = %s"
@@ -141,7 +138,7 @@ def test_editing_the_balance_waits_and_is_refused(race: Race) -> None:
         race.first_commits(waiting)
 
 
-def test_paying_waits_for_an_edit_of_the_balance_and_is_refused(race: Race) -> None:
+def test_paying_waits_for_an_edit_of_the_balance_and_is_refused(race: SettlingRace) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment = race.watcher.payment(customer, 500)
 
@@ -153,7 +150,7 @@ def test_paying_waits_for_an_edit_of_the_balance_and_is_refused(race: Race) -> N
     assert facts["available"] == 200
 
 
-def test_a_customers_other_columns_are_edited_without_loss(race: Race) -> None:
+def test_a_customers_other_columns_are_edited_without_loss(race: SettlingRace) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment = race.watcher.payment(customer, 500)
 
@@ -177,7 +174,7 @@ SALE_WAYS: dict[str, Settle] = {
 
 @pytest.mark.parametrize("one", SALE_WAYS)
 @pytest.mark.parametrize("two", SALE_WAYS)
-def test_a_sale_paid_twice_at_once(race: Race, one: str, two: str) -> None:
+def test_a_sale_paid_twice_at_once(race: SettlingRace, one: str, two: str) -> None:
     customer = race.watcher.customer()
     payments = [race.watcher.payment(customer, 100) for _ in range(2)]
     sale = race.watcher.sale(customer, 100)
@@ -196,7 +193,7 @@ def test_a_sale_paid_twice_at_once(race: Race, one: str, two: str) -> None:
 
 
 @pytest.mark.parametrize("one", SALE_WAYS)
-def test_a_sale_is_billed_while_it_is_paid(race: Race, one: str) -> None:
+def test_a_sale_is_billed_while_it_is_paid(race: SettlingRace, one: str) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 100), race.watcher.invoice(customer, 100)
     sale = race.watcher.sale(customer, 100)
@@ -209,7 +206,7 @@ def test_a_sale_is_billed_while_it_is_paid(race: Race, one: str) -> None:
 
 
 @pytest.mark.parametrize("two", SALE_WAYS)
-def test_a_sale_is_paid_while_it_is_billed(race: Race, two: str) -> None:
+def test_a_sale_is_paid_while_it_is_billed(race: SettlingRace, two: str) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 100), race.watcher.invoice(customer, 100)
     sale = race.watcher.sale(customer, 100)
@@ -226,7 +223,7 @@ def test_a_sale_is_paid_while_it_is_billed(race: Race, two: str) -> None:
     assert race.watcher.sale_state(sale) == (0, "Billed")
 
 
-def test_opposite_orders_of_sales_lock_in_one_order(race: Race) -> None:
+def test_opposite_orders_of_sales_lock_in_one_order(race: SettlingRace) -> None:
     customer = race.watcher.customer()
     payments = [race.watcher.payment(customer, 1200) for _ in range(2)]
     sales = [race.watcher.sale(customer, 100) for _ in range(12)]
@@ -238,7 +235,7 @@ def test_opposite_orders_of_sales_lock_in_one_order(race: Race) -> None:
         race.first_commits(waiting)
 
 
-def test_recording_and_allocating_meet_on_an_invoice(race: Race) -> None:
+def test_recording_and_allocating_meet_on_an_invoice(race: SettlingRace) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 500), race.watcher.invoice(customer, 500)
 
@@ -251,7 +248,7 @@ def test_recording_and_allocating_meet_on_an_invoice(race: Race) -> None:
     assert race.watcher.broken() == []
 
 
-def test_allocating_by_itself_takes_what_the_first_left(race: Race) -> None:
+def test_allocating_by_itself_takes_what_the_first_left(race: SettlingRace) -> None:
     customer = race.watcher.customer(opening_balance=100)
     payments = [race.watcher.payment(customer, 500) for _ in range(2)]
     invoice = race.watcher.invoice(customer, 600)
@@ -265,7 +262,7 @@ def test_allocating_by_itself_takes_what_the_first_left(race: Race) -> None:
     assert race.watcher.broken() == []
 
 
-def test_one_payment_allocated_by_itself_twice(race: Race) -> None:
+def test_one_payment_allocated_by_itself_twice(race: SettlingRace) -> None:
     customer = race.watcher.customer(opening_balance=100)
     payment = race.watcher.payment(customer, 500)
 
@@ -275,7 +272,7 @@ def test_one_payment_allocated_by_itself_twice(race: Race) -> None:
     assert race.first_commits(waiting)["allocated_amount"] == 100
 
 
-def test_a_payment_that_goes_to_another_customer_meanwhile(race: Race) -> None:
+def test_a_payment_that_goes_to_another_customer_meanwhile(race: SettlingRace) -> None:
     customer, other = (race.watcher.customer(opening_balance=100) for _ in range(2))
     payment = race.watcher.payment(customer, 500)
     change = "update public.payments set customer_id = %s where id = %s"
@@ -292,7 +289,7 @@ def test_a_payment_that_goes_to_another_customer_meanwhile(race: Race) -> None:
     assert race.watcher.broken() == []
 
 
-def test_voiding_and_settling_take_the_customer_first(race: Race) -> None:
+def test_voiding_and_settling_take_the_customer_first(race: SettlingRace) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment = race.watcher.payment(customer, 500)
     race.watcher.pay_opening(payment, customer, 100)
@@ -310,7 +307,7 @@ def test_voiding_and_settling_take_the_customer_first(race: Race) -> None:
     assert race.watcher.broken() == []
 
 
-def test_the_same_key_at_once_records_one_payment(race: Race) -> None:
+def test_the_same_key_at_once_records_one_payment(race: SettlingRace) -> None:
     customer = race.watcher.customer(opening_balance=500)
     for books in (race.first, race.second):
         books.with_key("one click")
@@ -325,7 +322,7 @@ def test_the_same_key_at_once_records_one_payment(race: Race) -> None:
     assert race.watcher.value("select count(*) from public.payments") == 1
 
 
-def test_undoing_waits_for_the_call_that_it_undoes(race: Race) -> None:
+def test_undoing_waits_for_the_call_that_it_undoes(race: SettlingRace) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment = race.watcher.payment(customer, 300)
     for books in (race.first, race.second):
