@@ -167,15 +167,16 @@ revoke all on function private.allocate_to_opening_balance(uuid, uuid, numeric)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/allocations/allocate_to_sales.sql sha256:280518dbcffad08087b8ab8635b3bfb2504cc104b69c9671f1ce1104ef45e083
+-- >>> sql/functions/allocations/allocate_to_sales.sql sha256:073307bb0747d2fbfc984630c89bf740794a2b2223c25f4aae89f4cc0af41919
 -- Allocates a payment to Credit sales, each paid whole: the core under the RPCs.
 --
 -- A sale that stands on a live invoice is paid through the invoice alone: otherwise its customer
--- would pay it twice.
+-- would pay it twice. It is not even locked: only who holds its invoice locks it, and so calls that
+-- settle invoices never meet calls that settle sales.
 --
 -- p_amounts: rupees, one for each sale id, already checked (parse_sales); null is what remains.
 -- Returns what each sale got, in the same order.
--- Locks: the payment, then the sales by id, `for no key update`.
+-- Locks: the payment, then the sales that are not billed by id, `for no key update`.
 
 create or replace function private.allocate_to_sales(
   p_payment_id uuid,
@@ -191,6 +192,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_payment record;
+  v_billed uuid[];
   v_faults text[];
   v_fault integer;
   v_bills uuid[];
@@ -201,9 +203,14 @@ begin
   select held.customer_id, held.available into v_payment
   from private.hold_to_allocate(p_payment_id) as held;
 
+  v_billed := array(
+    select bill.sale_id
+    from private.bills_of_sales(p_sale_ids) as bill
+  );
+
   perform
   from public.sales as sale
-  where sale.id = any(p_sale_ids)
+  where sale.id = any(p_sale_ids) and sale.id <> all(v_billed)
   order by sale.id
   for no key update;
 
@@ -232,7 +239,7 @@ begin
         when line.id is null then 'sale_not_found'
         when line.sale_type <> 'Credit' then 'sale_not_payable'
         when line.customer_id <> v_payment.customer_id then 'customer_mismatch'
-        when line.invoice_id is not null then 'sale_billed'
+        when line.invoice_id is not null or line.id = any(v_billed) then 'sale_billed'
         when line.room <= 0 then 'sale_already_paid'
         when not (line.room < 10000000000 and scale(line.room) <= 2) then 'sale_not_payable'
         when line.requested <> line.room then 'sale_paid_whole'
@@ -660,51 +667,6 @@ comment on function private.count_sales_payments() is
 'Trigger: moves the counters of payments and sales by what changed in sales_payments.';
 
 revoke all on function private.count_sales_payments()
-from public, anon, authenticated, service_role;
--- <<<
-
--- >>> sql/functions/allocations/hold_invoices_and_sales.sql sha256:c0e15a488f1130c9bda104a782379b320b308b903dc42950cd956a5281593c03
--- Locks invoices and sales that one call is going to pay, before the first is written: an invoice
--- that becomes paid locks the sales on its lines, and these have to come in one order with the
--- sales that the call names.
---
--- Locks: the invoices by id, then by id the sales named and those on the invoices' lines,
--- `for no key update`.
-
-create or replace function private.hold_invoices_and_sales(p_invoice_ids uuid[], p_sale_ids uuid[])
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan -- planning each array anew took half of a call's time
-as $$
-begin
-  -- lock
-  perform
-  from public.invoice_metadata as invoice
-  where invoice.id = any(p_invoice_ids)
-  order by invoice.id
-  for no key update;
-
-  perform
-  from public.sales as sale
-  where sale.id = any(
-    p_sale_ids || array(
-      select line.sale_id
-      from public.invoice_line_items as line
-      where line.invoice_id = any(p_invoice_ids) and line.sale_id is not null
-    )
-  )
-  order by sale.id
-  for no key update;
-end;
-$$;
-
-comment on function private.hold_invoices_and_sales(uuid[], uuid[]) is
-'Locks the invoices and sales that one call is going to pay, in the one order.';
-
-revoke all on function private.hold_invoices_and_sales(uuid[], uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
@@ -2069,7 +2031,7 @@ comment on function private.parse_payment(jsonb) is
 revoke all on function private.parse_payment(jsonb) from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/record_payment_atomic.sql sha256:acd9503e7d613a9a34e6649ba6a179fe62497b0413269d7ad51f50377989629f
+-- >>> sql/functions/payments/record_payment_atomic.sql sha256:7f4c551cda6e77e7a37eec6c14a4ac5d21e032ec20531b70287045ec242f2a40
 -- Records a payment with everything that it pays, in one transaction: the payment, its share of the
 -- opening balance, its invoices and its sales; or nothing of it.
 --
@@ -2190,10 +2152,6 @@ begin
     perform private.allocate_to_opening_balance(
       payment_id, v_payment.customer_id, v_payment.opening_balance
     );
-  end if;
-
-  if v_payment.invoice_ids is not null and v_payment.sale_ids is not null then
-    perform private.hold_invoices_and_sales(v_payment.invoice_ids, v_payment.sale_ids);
   end if;
 
   if v_payment.invoice_ids is not null then

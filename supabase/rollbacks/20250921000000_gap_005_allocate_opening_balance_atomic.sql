@@ -148,10 +148,6 @@ revoke all on function private.count_sales_payments()
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/allocations/hold_invoices_and_sales.sql was not there
-drop function private.hold_invoices_and_sales(uuid[], uuid[]);
--- <<<
-
 -- >>> sql/functions/allocations/hold_to_allocate.sql was not there
 drop function private.hold_to_allocate(uuid);
 -- <<<

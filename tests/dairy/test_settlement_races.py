@@ -235,6 +235,29 @@ def test_opposite_orders_of_sales_lock_in_one_order(race: SettlingRace) -> None:
         race.first_commits(waiting)
 
 
+def test_a_billed_sale_is_refused_without_waiting_for_its_invoice(race: SettlingRace) -> None:
+    """Waiting, it would hold another sale that the invoice's call may want: a deadlock."""
+    customer = race.watcher.customer()
+    payment, other = (race.watcher.payment(customer, 300) for _ in range(2))
+    invoice, billed = race.watcher.invoice(customer, 100), race.watcher.sale(customer, 100)
+    free, own = (race.watcher.sale(customer, 100) for _ in range(2))
+    race.watcher.bill(invoice, billed)
+    race.second.run("set lock_timeout = '1s'")
+
+    race.first.allocate(payment, {invoice: 100})
+    with refused("sale_billed", status=409):
+        race.second.pay_sales(other, free, billed)
+    with refused("sale_billed", status=409):
+        race.second.record(
+            customer_id=customer,
+            amount=200,
+            sales=[{"saleId": str(sale)} for sale in (free, billed)],
+        )
+    race.second.record(customer_id=customer, amount=100, sales=[{"saleId": str(own)}])
+    race.first.connection.commit()
+    assert race.watcher.broken() == []
+
+
 def test_recording_and_allocating_meet_on_an_invoice(race: SettlingRace) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 500), race.watcher.invoice(customer, 500)

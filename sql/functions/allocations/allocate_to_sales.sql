@@ -1,11 +1,12 @@
 -- Allocates a payment to Credit sales, each paid whole: the core under the RPCs.
 --
 -- A sale that stands on a live invoice is paid through the invoice alone: otherwise its customer
--- would pay it twice.
+-- would pay it twice. It is not even locked: only who holds its invoice locks it, and so calls that
+-- settle invoices never meet calls that settle sales.
 --
 -- p_amounts: rupees, one for each sale id, already checked (parse_sales); null is what remains.
 -- Returns what each sale got, in the same order.
--- Locks: the payment, then the sales by id, `for no key update`.
+-- Locks: the payment, then the sales that are not billed by id, `for no key update`.
 
 create or replace function private.allocate_to_sales(
   p_payment_id uuid,
@@ -21,6 +22,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_payment record;
+  v_billed uuid[];
   v_faults text[];
   v_fault integer;
   v_bills uuid[];
@@ -31,9 +33,14 @@ begin
   select held.customer_id, held.available into v_payment
   from private.hold_to_allocate(p_payment_id) as held;
 
+  v_billed := array(
+    select bill.sale_id
+    from private.bills_of_sales(p_sale_ids) as bill
+  );
+
   perform
   from public.sales as sale
-  where sale.id = any(p_sale_ids)
+  where sale.id = any(p_sale_ids) and sale.id <> all(v_billed)
   order by sale.id
   for no key update;
 
@@ -62,7 +69,7 @@ begin
         when line.id is null then 'sale_not_found'
         when line.sale_type <> 'Credit' then 'sale_not_payable'
         when line.customer_id <> v_payment.customer_id then 'customer_mismatch'
-        when line.invoice_id is not null then 'sale_billed'
+        when line.invoice_id is not null or line.id = any(v_billed) then 'sale_billed'
         when line.room <= 0 then 'sale_already_paid'
         when not (line.room < 10000000000 and scale(line.room) <= 2) then 'sale_not_payable'
         when line.requested <> line.room then 'sale_paid_whole'

@@ -120,10 +120,6 @@ begin
     );
   end if;
 
-  if v_payment.invoice_ids is not null and v_payment.sale_ids is not null then
-    perform private.hold_invoices_and_sales(v_payment.invoice_ids, v_payment.sale_ids);
-  end if;
-
   if v_payment.invoice_ids is not null then
     perform private.allocate_to_invoices(
       payment_id, v_payment.invoice_ids, v_payment.invoice_amounts, true
