@@ -51,7 +51,7 @@ $$;
 
 do $$
 declare
-  v_today date := public.business_today();
+  v_today date := (now() at time zone 'Asia/Kolkata')::date; -- the dairy's
   v_customer uuid;
   v_payment uuid;
   v_overdue uuid;

@@ -43,6 +43,7 @@ since   function                                                 anon  authentic
 008     calculate_customer_outstanding(uuid)                     -     execute        execute
 008     outstanding_breakdown(uuid,date)                         -     execute        execute
 008     validate_outstanding(uuid)                               -     execute        execute
+009     normalize_payment_method(text)                           -     execute        execute
 010     generate_invoice_atomic(uuid,date,date)                  -     execute        execute
 010     get_next_invoice_sequence(text)                          -     execute        execute
 010     next_invoice_number(text)                                -     execute        execute
