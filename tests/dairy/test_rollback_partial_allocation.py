@@ -5,14 +5,17 @@ from uuid import UUID
 import pytest
 
 from dairy.books import Books, refused
+from dairy.stages import first_and_last
 from dairy.undoing import KEY, roll_back, unallocate, void
 from support.databases import Database
 
+database = first_and_last("dairy_002")
+
 
 @pytest.fixture
-def books(dairy_002: Database) -> Books:
-    """The books with gap 002 fixed, kept by the owner; every statement commits."""
-    return Books(dairy_002.connect(autocommit=True))
+def books(database: Database) -> Books:
+    """The books with the gap fixed, kept by the owner; every statement commits."""
+    return Books(database.connect(autocommit=True))
 
 
 @pytest.fixture
@@ -166,8 +169,8 @@ class TestWithoutAKey:
             " order by id"
         ) == [(300, False, None), (-300, True, "rolled back")]
 
-    def test_the_app_as_it_is_calls_it_as_its_role(self, dairy_002: Database) -> None:
-        app = Books(dairy_002.connect(role="authenticated", autocommit=True))
+    def test_the_app_as_it_is_calls_it_as_its_role(self, database: Database) -> None:
+        app = Books(database.connect(role="authenticated", autocommit=True))
         payment = app.payment(app.customer(), 800)
         invoice = invoice_for(app, payment)
         app.allocate_directly(payment, invoice, 300)
@@ -311,10 +314,10 @@ class TestWithAKey:
         assert outcome(books, "not an allocation")[0] == "done"
 
     def test_another_callers_key_is_unknown(
-        self, dairy_002: Database, books: Books, payment: UUID
+        self, database: Database, books: Books, payment: UUID
     ) -> None:
         invoice = invoice_for(books, payment)
-        clerks = [Books(dairy_002.connect(role="authenticated", autocommit=True)) for _ in range(2)]
+        clerks = [Books(database.connect(role="authenticated", autocommit=True)) for _ in range(2)]
         for number, clerk in enumerate(clerks):
             clerk.setting("request.jwt.claims", f'{{"sub": "{UUID(int=number)}"}}')
             clerk.setting(KEY, "the same")

@@ -5,14 +5,17 @@ from uuid import UUID
 import pytest
 
 from dairy.books import Books, refused
+from dairy.stages import first_and_last
 from dairy.undoing import KEY, unallocate, void
 from support.databases import Database
 
+database = first_and_last("dairy_002")
+
 
 @pytest.fixture
-def books(dairy_002: Database) -> Books:
-    """The books with gap 002 fixed, kept by the owner; every statement commits."""
-    return Books(dairy_002.connect(autocommit=True))
+def books(database: Database) -> Books:
+    """The books with the gap fixed, kept by the owner; every statement commits."""
+    return Books(database.connect(autocommit=True))
 
 
 @pytest.fixture
@@ -159,11 +162,11 @@ def test_of_a_voided_payment_there_is_nothing_to_take_off(
     assert books.unapplied(payment) == []
 
 
-def test_a_legacy_payment_of_nobody_can_be_freed(dairy_002: Database, books: Books) -> None:
+def test_a_legacy_payment_of_nobody_can_be_freed(database: Database, books: Books) -> None:
     """It offends (a payment without a customer is allocated) and can get better."""
     customer = books.customer()
     payment, invoice = books.payment(None, 100), books.invoice(customer, 100)
-    owner = Books(dairy_002.connect(user="supabase_admin", autocommit=True))
+    owner = Books(database.connect(user="supabase_admin", autocommit=True))
     owner.run("set session_replication_role = replica")
     owner.allocate_directly(payment, invoice, 60)
     owner.run("update public.payments set amount_applied = 60, amount_unapplied = 40")
@@ -176,9 +179,9 @@ def test_a_legacy_payment_of_nobody_can_be_freed(dairy_002: Database, books: Boo
 
 
 def test_who_calls_stands_in_the_journal(
-    dairy_002: Database, books: Books, paid: tuple[UUID, UUID, UUID]
+    database: Database, books: Books, paid: tuple[UUID, UUID, UUID]
 ) -> None:
-    app = Books(dairy_002.connect(role="authenticated", autocommit=True))
+    app = Books(database.connect(role="authenticated", autocommit=True))
     unallocate(app, paid[0])
     assert books.rows(
         "select distinct recorded_by from private.allocation_journal where amount_change < 0"

@@ -11,13 +11,16 @@ import pytest
 
 from dairy.books import Books, refused, ruled_out
 from dairy.racing import Race, racing
+from dairy.stages import first_and_last
 from dairy.undoing import KEY, roll_back, unallocate, update, void
 from support.databases import Database
 
+database = first_and_last("dairy_003")
+
 
 @pytest.fixture
-def race(dairy_003: Database) -> Iterator[Race]:
-    with racing(dairy_003) as prepared:
+def race(database: Database) -> Iterator[Race]:
+    with racing(database) as prepared:
         yield prepared
 
 
@@ -271,14 +274,14 @@ class Company:
 @pytest.mark.parametrize(
     "seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 40))]
 )
-def test_rpcs_among_themselves_never_deadlock(dairy_003: Database, seed: int) -> None:
-    watcher = Books(dairy_003.connect(autocommit=True))
+def test_rpcs_among_themselves_never_deadlock(database: Database, seed: int) -> None:
+    watcher = Books(database.connect(autocommit=True))
     customer = watcher.customer()
     invoices = [watcher.invoice(customer, 700) for _ in range(5)]
     payments = [watcher.payment(customer, 1000) for _ in range(12)]
     company = [
         Company(
-            Books(dairy_003.connect(autocommit=True)),
+            Books(database.connect(autocommit=True)),
             Random(f"{seed} {number}"),  # noqa: S311 - a test that can be run again
             payments,
             invoices,

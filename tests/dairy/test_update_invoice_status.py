@@ -9,15 +9,19 @@ import pytest
 
 from dairy.books import Books
 from dairy.racing import Race, racing
+from dairy.stages import first_and_last
 from support.databases import Database
+
+database = first_and_last("dairy_002")
+
 
 FUNCTIONS = ("update_invoice_status", "update_invoice_status_with_sales_completion")
 
 
 @pytest.fixture
-def books(dairy_002: Database) -> Books:
-    """The books with gap 002 fixed, kept by the owner; every statement commits."""
-    return Books(dairy_002.connect(autocommit=True))
+def books(database: Database) -> Books:
+    """The books with the gap fixed, kept by the owner; every statement commits."""
+    return Books(database.connect(autocommit=True))
 
 
 @pytest.fixture(params=FUNCTIONS)
@@ -100,17 +104,17 @@ def test_a_sale_that_joined_a_paid_invoice_is_completed(books: Books) -> None:
     assert statuses == {sale: "Completed", other: "Billed"}
 
 
-def test_the_apps_role_calls_them_and_nobody_else(dairy_002: Database, refresh: str) -> None:
+def test_the_apps_role_calls_them_and_nobody_else(database: Database, refresh: str) -> None:
     for role in ("authenticated", "service_role"):
-        books = Books(dairy_002.connect(role=role, autocommit=True))
+        books = Books(database.connect(role=role, autocommit=True))
         books.run(refresh, UUID(int=1))
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        Books(dairy_002.connect(role="anon", autocommit=True)).run(refresh, UUID(int=1))
+        Books(database.connect(role="anon", autocommit=True)).run(refresh, UUID(int=1))
 
 
 @pytest.fixture
-def race(dairy_002: Database) -> Iterator[Race]:
-    with racing(dairy_002) as prepared:
+def race(database: Database) -> Iterator[Race]:
+    with racing(database) as prepared:
         yield prepared
 
 

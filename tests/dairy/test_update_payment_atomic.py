@@ -7,14 +7,17 @@ import psycopg
 import pytest
 
 from dairy.books import Books, refused, ruled_out
+from dairy.stages import first_and_last
 from dairy.undoing import KEY, roll_back, update, update_as_told, void
 from support.databases import Database
 
+database = first_and_last("dairy_003")
+
 
 @pytest.fixture
-def books(dairy_003: Database) -> Books:
-    """The books with gap 003 fixed, kept by the owner; every statement commits."""
-    return Books(dairy_003.connect(autocommit=True))
+def books(database: Database) -> Books:
+    """The books with the gap fixed, kept by the owner; every statement commits."""
+    return Books(database.connect(autocommit=True))
 
 
 class TestAmount:
@@ -276,8 +279,8 @@ class TestEdits:
             " from private.allocation_journal as journal cross join private.payment_edits as edit"
         ) == [("with the invoice", "with the invoice", True)]
 
-    def test_a_direct_edit_is_kept(self, dairy_003: Database, books: Books, payment: UUID) -> None:
-        app = Books(dairy_003.connect(role="authenticated", autocommit=True))
+    def test_a_direct_edit_is_kept(self, database: Database, books: Books, payment: UUID) -> None:
+        app = Books(database.connect(role="authenticated", autocommit=True))
         app.setting("pymilk.reason", "told by phone")
         app.run(
             "update public.payments set amount = 700, payment_method = 'Cash', notes = 'x',"
@@ -335,13 +338,13 @@ class TestEdits:
             with ruled_out("payment_edits_append_only"):
                 books.run(statement.format("private.payment_edits"))
 
-    def test_nobody_else_reads_or_writes_them(self, dairy_003: Database) -> None:
+    def test_nobody_else_reads_or_writes_them(self, database: Database) -> None:
         for role in ("anon", "authenticated", "service_role"):
-            books = Books(dairy_003.connect(role=role, autocommit=True))
+            books = Books(database.connect(role=role, autocommit=True))
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 books.rows("select * from private.payment_edits")
 
 
-def test_anon_cannot_call_it(dairy_003: Database) -> None:
+def test_anon_cannot_call_it(database: Database) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        update(Books(dairy_003.connect(role="anon", autocommit=True)), UUID(int=1), 5)
+        update(Books(database.connect(role="anon", autocommit=True)), UUID(int=1), 5)

@@ -6,14 +6,17 @@ import psycopg
 import pytest
 
 from dairy.books import Books, refused, ruled_out
+from dairy.stages import first_and_last
 from dairy.undoing import KEY, void
 from support.databases import ROOT, Database
 
+database = first_and_last("dairy_002")
+
 
 @pytest.fixture
-def books(dairy_002: Database) -> Books:
-    """The books with gap 002 fixed, kept by the owner; every statement commits."""
-    return Books(dairy_002.connect(autocommit=True))
+def books(database: Database) -> Books:
+    """The books with the gap fixed, kept by the owner; every statement commits."""
+    return Books(database.connect(autocommit=True))
 
 
 @pytest.fixture
@@ -188,9 +191,9 @@ class TestDirectly:
     """Voiding by a direct write: only what holds nothing, with a reason, by whom it was."""
 
     def test_a_payment_that_holds_nothing_can_be_voided(
-        self, dairy_002: Database, books: Books, payment: UUID
+        self, database: Database, books: Books, payment: UUID
     ) -> None:
-        app = Books(dairy_002.connect(role="authenticated", autocommit=True))
+        app = Books(database.connect(role="authenticated", autocommit=True))
         app.run(
             "update public.payments set voided_at = '2020-01-01', voided_by = 'the boss',"
             " void_reason = 'typed twice' where id = %s",
@@ -257,8 +260,8 @@ def test_without_the_rules_each_of_these_goes_through(books: Books, payment: UUI
     assert "voided_payments_hold_nothing" in books.violations()
 
 
-def test_anon_calls_none_of_it(dairy_002: Database, payment: UUID) -> None:
-    books = Books(dairy_002.connect(role="anon", autocommit=True))
+def test_anon_calls_none_of_it(database: Database, payment: UUID) -> None:
+    books = Books(database.connect(role="anon", autocommit=True))
     for call in (
         "public.rollback_partial_allocation(%s)",
         "public.unallocate_payment(%s, null, null)",
