@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection
-from pymilk.database.contents import read_tables
+from pymilk.database.contents import Contents, read_tables
 from pymilk.database.history import TABLE as HISTORY
 from pymilk.database.history import lock_history, prepare_history, read_history, record_applied
 from pymilk.database.ledger import Event, Kind, record
@@ -30,6 +30,7 @@ from pymilk.deploy.figures import (
     read_violations,
 )
 from pymilk.deploy.give_back import give_back_to, still_archived
+from pymilk.deploy.made import read_made
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.preflight import refuse_failed
 from pymilk.deploy.rehearsal import rehearsal_facts
@@ -74,6 +75,7 @@ class _Outcome:
     standing: Mapping[str, int]
     given_back: Mapping[str, int]
     left_in_archive: Mapping[str, int]
+    made: Mapping[str, Contents]
     began: float
 
 
@@ -160,6 +162,7 @@ def _apply(
     run_script(connection, migration.up)
     given_back = give_back_to(connection, migration)
     written = tables_written(connection, marks)
+    made = read_made(connection, tables, written, given_back)
     if migration.verify is not None:
         run_verification(connection, migration.verify)
 
@@ -189,6 +192,7 @@ def _apply(
         {name: len(rows) for name, rows in violations.items() if rows},
         given_back,
         still_archived(connection, migration.version),
+        made,
         began,
     )
     record_applied(connection, migration)

@@ -17,7 +17,13 @@ from psycopg import sql
 
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection
-from pymilk.database.contents import Table, read_positions, read_tables, turned_back
+from pymilk.database.contents import (
+    Contents,
+    Table,
+    read_positions,
+    read_tables,
+    turned_back,
+)
 from pymilk.database.history import TABLE as HISTORY
 from pymilk.database.history import forget_applied, lock_history, read_history
 from pymilk.database.ledger import (
@@ -41,6 +47,7 @@ from pymilk.deploy.archive import (
 from pymilk.deploy.evidence import State
 from pymilk.deploy.figures import differing_figures, read_state
 from pymilk.deploy.lock import only_deploy
+from pymilk.deploy.made import untouched
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.row_proof import TouchedRows, changed_rows, watch
 from pymilk.deploy.script import ScriptFailed, run_script
@@ -84,11 +91,12 @@ class RolledBack:
 
 @dataclass(frozen=True)
 class _Recorded:
-    """What the deploy recorded: both schemas, what goes when it is undone, and the script."""
+    """What the deploy recorded: both schemas, what goes, what it made by itself, the script."""
 
     before: Catalog
     after: Catalog
     vanishing: Vanishing
+    made: Mapping[str, Contents]
     script: str | None
 
     @property
@@ -125,6 +133,9 @@ def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
     purpose = f"rollback {plan.migration.argument}"
     with only_deploy(plan.target, purpose, plan.policy.wait_for_other_deploy_seconds) as guard:
         recorded = _recorded(guard, plan)
+        if mended:
+            # What this script does to the deploy's own rows, no rehearsal has shown.
+            recorded = replace(recorded, made={})
         down = _script(plan, recorded, mended=mended)
         attempt = _Attempt(plan, down, recorded, archive)
         while True:
@@ -167,7 +178,8 @@ def _recorded(connection: Connection, plan: Plan) -> _Recorded:
     before = read_recorded_catalog(connection, entry.before)
     after = read_recorded_catalog(connection, entry.after)
     vanishing = find_vanishing(connection, before, after)
-    return _Recorded(before, after, vanishing, entry.evidence.get("rollback_script"))
+    made = {table: Contents(**found) for table, found in entry.evidence.get("made", {}).items()}
+    return _Recorded(before, after, vanishing, made, entry.evidence.get("rollback_script"))
 
 
 def _script(plan: Plan, recorded: _Recorded, *, mended: bool) -> Script:
@@ -217,7 +229,13 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     now = read_catalog(connection)
     expected, drift = _expected(plan, recorded, now)
     state = read_state(connection, plan.project.state)
-    losses = find_losses(connection, recorded.vanishing)
+    # What the deploy put there by itself, and nobody touched since, is no loss.
+    own = untouched(connection, recorded.made, (*recorded.vanishing.tables, *attempt.compared))
+    losses = tuple(
+        loss
+        for loss in find_losses(connection, recorded.vanishing)
+        if loss.kind != "table" or loss.table.qualified not in own
+    )
     _refuse_losses(attempt, losses)
     keep(connection, version, losses)
     before = watch(connection, tuple(table.qualified for table in attempt.compared))
@@ -226,7 +244,9 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     run_script(connection, attempt.down)
     _refuse_turned_back(connection, attempt.down, positions)
 
-    changed = changed_rows(connection, before)
+    changed = tuple(
+        found for found in changed_rows(connection, before) if found.loss.table.qualified not in own
+    )
     _refuse_losses(attempt, tuple(found.loss for found in changed))
     for found in changed:
         keep_rows(connection, version, found.loss, found.query)

@@ -1,0 +1,64 @@
+"""What a deploy put there by itself is no loss when it goes again, unless somebody touched it."""
+
+import pytest
+
+from pymilk.deploy.rollback import Refused, roll_back
+from support.databases import Database
+from support.projects import Toy, deploy_toy, schema_and_rows
+
+UP = """
+create table public.prices (id integer primary key, price integer);
+insert into public.prices values (1, 10), (2, 20);
+insert into public.notes values (10, 'prices are kept now');
+update public.notes set body = 'was empty' where id = 2;
+"""
+DOWN = """
+update public.notes set body = '' where id = 2;
+delete from public.notes where id = 10;
+drop table public.prices;
+"""
+
+
+@pytest.fixture
+def seeded(shop: Database, toy: Toy) -> Toy:
+    toy.gap(UP, DOWN)
+    before = schema_and_rows(shop)
+    deploy_toy(toy.plan(shop))
+    assert schema_and_rows(shop) != before
+    return toy
+
+
+def test_untouched_it_goes_without_a_word(shop: Database, seeded: Toy) -> None:
+    result = roll_back(seeded.plan(shop), archive=False)
+    assert result.kept == ()
+    notes = shop.connect().execute("select id, body from public.notes order by id").fetchall()
+    assert notes == [(1, "first"), (2, ""), (3, None)]
+
+
+@pytest.mark.parametrize(
+    ("use", "told"),
+    [
+        ("insert into public.prices values (3, 30)", "table public.prices: 3 row(s)"),
+        ("update public.prices set price = 11 where id = 1", "table public.prices: 2 row(s)"),
+        ("update public.notes set body = 'mine' where id = 10", "changed in public.notes: 2"),
+    ],
+)
+def test_touched_since_it_is_listed(shop: Database, seeded: Toy, use: str, told: str) -> None:
+    shop.connect(autocommit=True).execute(use.encode())
+    with pytest.raises(Refused) as refusal:
+        roll_back(seeded.plan(shop), archive=False)
+    assert told in refusal.value.happened
+
+
+def test_what_was_given_back_is_peoples(shop: Database, seeded: Toy) -> None:
+    shop.connect(autocommit=True).execute("insert into public.prices values (3, 30)")
+    roll_back(seeded.plan(shop), archive=True)
+    deploy_toy(seeded.plan(shop))
+    with pytest.raises(Refused, match=r"table public\.prices: 3"):
+        roll_back(seeded.plan(shop), archive=False)
+
+
+def test_a_script_that_was_not_rehearsed_is_believed_nothing(shop: Database, seeded: Toy) -> None:
+    seeded.down(DOWN)
+    with pytest.raises(Refused, match="Rows would be lost"):
+        roll_back(seeded.plan(shop), archive=False, mended=True)
