@@ -135,11 +135,13 @@ begin
     is distinct from (2::bigint, 2::bigint, 5685) then
     raise exception 'gap 007: the preview says %', v_answer;
   end if;
+  reset role;
   if exists (select from public.invoice_metadata where customer_id = any(v_customers)) then
     raise exception 'gap 007: the preview wrote invoices';
   end if;
 
   -- the run, with a key: the second time changes nothing
+  set local role authenticated;
   perform set_config('pymilk.idempotency_key', 'pymilk verify ' || v_customers[1], true);
   for v_round in 1..2 loop
     select * into v_answer
@@ -234,8 +236,10 @@ begin
     raise exception 'gap 007: a run over invoiced customers answered %', v_again;
   end if;
   -- a day that was invoiced already and is confirmed now goes onto the next invoice
+  reset role;
   update public.deliveries set actual_quantity = 1.5, delivery_status = 'delivered'
   where customer_id = v_customers[1] and delivery_status = 'pending';
+  set local role service_role;
   select * into v_again
   from public.generate_bulk_invoices_atomic('2025-10-01', '2025-10-31', v_customers[1:2]);
   if (v_again.invoices_created, v_again.total_amount) is distinct from (1, 186) then

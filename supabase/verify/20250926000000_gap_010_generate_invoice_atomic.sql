@@ -143,6 +143,7 @@ begin
     or public.get_next_invoice_sequence(v_year) <> 2 then
     raise exception 'gap 010: the first numbers of a year are not 1 and 2';
   end if;
+  reset role;
   insert into public.invoice_metadata (
     customer_id, invoice_date, period_start, period_end, total_amount, invoice_number,
     invoice_status
@@ -156,7 +157,9 @@ begin
   if v_number <> v_year || '00008' then
     raise exception 'gap 010: after number 7 came %', v_number;
   end if;
+  reset role;
   update public.invoice_metadata set invoice_number = v_year || '99999' where id = v_invoice;
+  set local role authenticated;
   for v_case in
     select *
     from (values
