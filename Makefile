@@ -15,7 +15,7 @@ TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deploy-gap rollback-gap status rehearse db-start db-stop db-reset test test-long \
-        check fmt clean
+        mutate check fmt clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -62,6 +62,9 @@ test: $(TOOLS) ## the suite, on real Postgres
 
 test-long: $(TOOLS) ## the long proofs: hundreds of rounds, kills
 	@$(BIN)/pytest -n 2 -m long $(ARGS)
+
+mutate: $(TOOLS) ## how much the tests notice:             make mutate ARGS="--gap 001 --sample 100"
+	@PYTHONPATH=tests $(BIN)/python -m mutation $(ARGS)
 
 check: $(TOOLS) ## format, lint, types, quotations: Python and SQL
 	@$(BIN)/ruff format --check .

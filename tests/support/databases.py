@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import ClassVar
 
 import psycopg
 import pytest
@@ -71,7 +72,14 @@ class Templates:
     Args:
         server: Where they are.
         prefix: What their names and their clones' begin with: others may use the server too.
+
+    Attributes:
+        ready: Stage → its template, where tests/mutation has made it already.
+        before_drop: What to do with a clone and its stage before it goes.
     """
+
+    ready: ClassVar[dict[str, str]] = {}
+    before_drop: ClassVar[list[Callable[[Database, str], None]]] = []
 
     def __init__(self, server: Server, prefix: str) -> None:
         self._server = server
@@ -89,6 +97,8 @@ class Templates:
             with database._opened:  # noqa: SLF001 - one pair: what it opened ends with it
                 yield database
         finally:
+            for each in self.before_drop:
+                each(database, stage)
             self._administer("drop database {} with (force)", database.name)
 
     def drop_all(self) -> None:
@@ -97,6 +107,8 @@ class Templates:
             self._administer("drop database if exists {} with (force)", name)
 
     def _template(self, stage: str) -> str:
+        if stage in self.ready:
+            return self.ready[stage]
         name = f"{self._prefix}_{stage}"
         if name not in self._made:
             self._made.add(name)

@@ -1,0 +1,147 @@
+"""The mutants of our migrations: each one change, in every migration that says the same there."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import unified_diff
+from itertools import zip_longest
+
+from mutation.edits import Edit, edits_of_code, edits_of_privileges, edits_of_tables
+from pymilk.project.migrations import Migration
+from pymilk.project.quotations import Block, read_region
+from pymilk.project.statements import split
+
+_CONTEXT = 3
+_TRIGGER = re.compile(
+    r"create (?:constraint )?trigger (?P<name>\w+).*execute function (?P<function>[\w.]+)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change that a test should notice.
+
+    Attributes:
+        what: What kind of change it is.
+        file: The function's file, or the migration.
+        line: The line in it.
+        was: That line.
+        becomes: What it becomes; empty when it is left out.
+        functions: What a test has to call to notice; empty when that is not known.
+        names: What a test that is about it may mention: the function, the trigger, its rule.
+        texts: The migrations that it changes: stem → text.
+        stages: The migrations after which the database says what is changed.
+    """
+
+    what: str
+    file: str
+    line: int
+    was: str
+    becomes: str
+    functions: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    stages: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from others, also when lines move."""
+        return self.file, self.was, self.becomes
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.what}: {self.was} → {self.becomes or 'nothing'}"
+
+
+def mutants_of(migrations: tuple[Migration, ...]) -> Iterator[Mutant]:
+    """Every mutant, in the order of files and lines."""
+    newest: dict[str, Block] = {}
+    for migration in migrations:
+        newest.update({block.path: block for block, _ in read_region(migration.up).blocks})
+    for path in sorted(newest):
+        yield from _of_function(newest[path], migrations)
+    for migration in migrations:
+        if read_region(migration.up).blocks:
+            yield from _of_migration(migration, migrations)
+
+
+def _of_function(block: Block, migrations: tuple[Migration, ...]) -> Iterator[Mutant]:
+    quoted = [
+        (migration, found)
+        for migration in migrations
+        for found, _ in read_region(migration.up).blocks
+        if found.function == block.function
+    ]
+    ends = [migration.stem for migration, _ in quoted[1:]]
+    for edit in (*edits_of_code(block.text), *edits_of_privileges(block.text)):
+        texts: dict[str, str] = {}
+        stages: list[str] = []
+        start, end = _around(block.text, edit)
+        same = block.text[start:end]
+        for (migration, found), superseded in zip_longest(quoted, ends):
+            if found.text.count(same) == 1:
+                by = found.text.index(same) - start
+                changed = edit.moved(by).of(found.text)
+                texts[migration.stem] = migration.up.text.replace(found.text, changed, 1)
+                stages += [
+                    each.stem
+                    for each in migrations
+                    if migration.stem <= each.stem and (not superseded or each.stem < superseded)
+                ]
+        if texts:
+            yield replace(
+                _mutant(block.path, block.text, edit),
+                functions=frozenset({block.function}),
+                names=frozenset({block.function.rpartition(".")[2]}),
+                texts=texts,
+                stages=tuple(stages),
+            )
+
+
+def _around(text: str, edit: Edit) -> tuple[int, int]:
+    """The lines around a change: where they are the same, so is what is meant."""
+    start, end = edit.start, edit.end
+    for _ in range(_CONTEXT):
+        start = text.rfind("\n", 0, start) if "\n" in text[:start] else 0
+        end = text.find("\n", end + 1) if "\n" in text[end + 1 :] else len(text)
+    return start, end
+
+
+def _of_migration(migration: Migration, migrations: tuple[Migration, ...]) -> Iterator[Mutant]:
+    text = migration.up.text
+    stages = tuple(each.stem for each in migrations if each.stem >= migration.stem)
+    region = read_region(migration.up)
+    pieces = [region.before, *(between for _, between in region.blocks), region.after]
+    kinds: tuple[Callable[[str], Iterator[Edit]], ...] = (edits_of_tables, edits_of_privileges)
+    for piece in filter(str.strip, pieces):
+        offset = text.index(piece)
+        for edit in (edit for kind in kinds for edit in kind(piece)):
+            changed = edit.moved(offset)
+            path = f"supabase/migrations/{migration.stem}.sql"
+            functions, names = _trigger(piece, edit)
+            mutant = _mutant(path, text, changed)
+            texts = {migration.stem: changed.of(text)}
+            yield replace(mutant, functions=functions, names=names, texts=texts, stages=stages)
+
+
+def _trigger(text: str, edit: Edit) -> tuple[frozenset[str], frozenset[str]]:
+    """The function of the trigger that a change is in; the names of the trigger and its rule."""
+    at = 0
+    for statement in split(text):
+        at = text.index(statement.text, at)
+        if at <= edit.start < at + len(statement.text):
+            made = _TRIGGER.search(statement.text)
+            if not made:
+                break
+            rules = re.findall(r"'(\w+)'", statement.text[made.start("function") :])
+            return frozenset({made["function"]}), frozenset({made["name"], *rules[:1]})
+    return frozenset(), frozenset()
+
+
+def _mutant(file: str, text: str, edit: Edit) -> Mutant:
+    before, after = text.splitlines(), edit.of(text).splitlines()
+    changes = list(unified_diff(before, after, n=0, lineterm=""))[2:]
+    was = " ".join(line[1:].strip() for line in changes if line.startswith("-"))
+    becomes = " ".join(line[1:].strip() for line in changes if line.startswith("+"))
+    line = text.count("\n", 0, edit.start) + 1
+    return Mutant(edit.what, file, line, was, becomes)
