@@ -3,7 +3,7 @@
 What the database says after each step of a history is compared with what stands here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date
@@ -76,6 +76,13 @@ class Invoice:
     word: str = "sent"
     deleted: bool = False
     word_before: str = "sent"
+    dated: date = date(2025, 9, 1)
+    number: str | None = None
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """What decides between invoices that are due on the same day."""
+        return self.dated, self.number or "~"
 
     @property
     def live(self) -> bool:
@@ -108,8 +115,8 @@ class Kept:
 
     arguments: object
     answer: Mapping[str, Any]
+    call: object
     payment: UUID | None = None
-    rows: Mapping[Pair, Decimal] = field(default_factory=dict)
     undone: bool = False
 
 
@@ -121,7 +128,8 @@ class Dairy:
         functions: The functions that the database has: what a gap adds is expected from it on.
         known: Ids by kind in the order in which they came up; a step names them by number.
         on_invoices: Rupees by payment and invoice; on_opening and on_sales likewise.
-        by_hand: The part of on_invoices that no RPC made.
+        sources: What each call put on a pair since its row came up; None is who wrote directly.
+        acting: The call that is being made; None is a direct write.
         lines: Sale or delivery → the invoices that have a line of it.
         kept: Idempotency keys by caller, function and key.
     """
@@ -133,9 +141,11 @@ class Dairy:
     sales: dict[UUID, Sale] = field(default_factory=dict)
     deliveries: dict[UUID, Delivery] = field(default_factory=dict)
     on_invoices: dict[Pair, Decimal] = field(default_factory=dict)
-    by_hand: dict[Pair, Decimal] = field(default_factory=dict)
     on_opening: dict[Pair, Decimal] = field(default_factory=dict)
     on_sales: dict[Pair, Decimal] = field(default_factory=dict)
+    sources: dict[Pair, dict[object, Decimal]] = field(default_factory=dict)
+    acting: object = None
+    calls: int = 0
     lines: dict[UUID, set[UUID]] = field(default_factory=dict)
     kept: dict[tuple[str, str, str], Kept] = field(default_factory=dict)
     adopted: dict[str, tuple[UUID, ...]] = field(default_factory=dict)
@@ -210,6 +220,17 @@ class Dairy:
         """What was paid of a sale by itself."""
         return _to(self.on_sales, sale)
 
+    def oldest_first(self, customer: UUID) -> list[UUID]:
+        """Their open invoices by due date (drafts left out); the app's all have the same date."""
+        found = [
+            key
+            for key, invoice in self.invoices.items()
+            if invoice.customer == customer and invoice.word == "sent" and self.outstanding(key) > 0
+        ]
+        return sorted(
+            found, key=lambda key: (self.invoices[key].due, self.invoices[key].order, key)
+        )
+
     def owed(self, customer: UUID) -> Decimal:
         """Outstanding: the opening balance and the issued invoices."""
         return self.opening_left(customer) + sum(
@@ -230,7 +251,7 @@ class Dairy:
             return "paid"
         if self.paid(invoice) > 0:
             return "partially_paid"
-        return "overdue" if found.due == PAST else "sent"
+        return "overdue" if found.due < FAR else "sent"
 
     def last_paid(self, invoice: UUID) -> date | None:
         """The day of the latest payment that is allocated to it."""
@@ -259,35 +280,44 @@ class Dairy:
 
     # moves ------------------------------------------------------------------------------------
 
-    def put(self, rows: dict[Pair, Decimal], pair: Pair, amount: Decimal) -> None:
-        """Set what a pair holds; nothing takes its row away."""
-        if amount:
-            rows[pair] = amount
-        else:
-            rows.pop(pair, None)
+    def move(self, rows: dict[Pair, Decimal], pair: Pair, change: Decimal) -> None:
+        """Put more (or less) of a payment on what it pays, in the name of who is acting."""
+        rows[pair] = rows.get(pair, NOTHING) + change
+        sources = self.sources.setdefault(pair, {})
+        sources[self.acting] = sources.get(self.acting, NOTHING) + change
+        if rows[pair] == 0:
+            del rows[pair], self.sources[pair]
+            if rows is self.on_sales:
+                self.sales[pair[1]].word = "Pending"
 
-    def add_rpc(self, pair: Pair, amount: Decimal) -> None:
-        """Allocate to an invoice by an RPC."""
-        self.on_invoices[pair] = self.on_invoices.get(pair, NOTHING) + amount
-
-    def clear(self, payment: UUID, targets: Iterable[UUID] | None = None) -> dict[UUID, Decimal]:
-        """Take a payment off invoices (all of them unless named); what each had."""
-        wanted = None if targets is None else set(targets)
+    def clear(
+        self,
+        rows: dict[Pair, Decimal],
+        payment: UUID,
+        targets: Collection[UUID | None] | None = None,
+    ) -> Decimal:
+        """Take a payment off what it pays (off everything unless named); how much that was."""
         found = {
-            target: amount
-            for (source, target), amount in self.on_invoices.items()
-            if source == payment and (wanted is None or target in wanted)
+            pair: amount
+            for pair, amount in rows.items()
+            if pair[0] == payment and (targets is None or pair[1] in targets)
         }
-        for target in found:
-            del self.on_invoices[payment, target]
-            self.by_hand.pop((payment, target), None)
-        return found
+        for pair, amount in found.items():
+            self.move(rows, pair, -amount)
+        return sum(found.values(), NOTHING)
 
-    def clear_sale(self, payment: UUID) -> None:
-        """Take a payment off its sales, which wait for money again."""
-        for source, sale in [pair for pair in self.on_sales if pair[0] == payment]:
-            del self.on_sales[source, sale]
-            self.sales[sale].word = "Pending"
+    def undo(self, rows: dict[Pair, Decimal], payment: UUID, call: object) -> list[Decimal]:
+        """Take off what a call put there, as far as it is there and nobody else's."""
+        taken = []
+        for pair, held in [each for each in rows.items() if each[0][0] == payment]:
+            sources = self.sources[pair]
+            others = [amount for source, amount in sources.items() if source != call]
+            rest = held - sum((amount for amount in others if amount > 0), NOTHING)
+            amount = min(sources.get(call, NOTHING), rest)
+            if amount > 0:
+                self.move(rows, pair, -amount)
+                taken.append(amount)
+        return taken
 
     # the whole --------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
+from uuid import UUID
 
 import psycopg
 from hypothesis import strategies as st
@@ -132,10 +133,17 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Rpc(Step):
-    """A call of a function, perhaps with an idempotency key."""
+    """A call of a function, perhaps with an idempotency key.
+
+    Attributes:
+        function: Its name.
+        keyed: Whether it takes a key.
+        allocates: Whether what it does can be undone by its key.
+    """
 
     function: ClassVar[str]
     keyed: ClassVar[bool] = True
+    allocates: ClassVar[bool] = False
 
     key: int | None = None
 
@@ -166,41 +174,47 @@ class Rpc(Step):
         finally:
             connection.execute(say, [""])
 
-    def place(self) -> tuple[str, str, str]:
-        """Where its key is kept."""
-        return self.role, self.function, f"key {self.key}"
+    def place(self, function: str | None = None) -> tuple[str, str, str]:
+        """Where its key is kept (or would be, were it another function's)."""
+        return self.role, function or self.function, f"key {self.key}"
+
+    def spent(self, dairy: Dairy) -> Faults:
+        """Whether its key says that the call was undone, or was another call's."""
+        kept = dairy.kept.get(self.place())
+        buried = self.allocates and self.place(ROLLBACK) in dairy.kept
+        if buried or (kept is not None and kept.undone):
+            return {"PT409 request_undone"}
+        reused = kept is not None and kept.arguments != self.canonical(dairy)
+        return {"PT409 idempotency_key_reused"} if reused else set()
+
+    def about(self, dairy: Dairy, row: Row) -> UUID | None:  # noqa: ARG002 - some make theirs
+        """The payment that it allocates."""
+        return dairy.name("payment", getattr(self, "payment", None))
 
     def disagreement(self, dairy: Dairy, outcome: Outcome) -> str | None:
         faults = self.malformed()
-        kept = None if self.key is None else dairy.kept.get(self.place())
-        if not faults and kept is not None:
-            if kept.undone:
-                faults = {"PT409 request_undone"}
-            elif kept.arguments != self.canonical(dairy):
-                faults = {"PT409 idempotency_key_reused"}
-            else:
-                return (
-                    differing(kept.answer, outcome.row)
-                    if outcome.fault is None
-                    else (f"expected the first answer again, got {outcome}")
-                )
+        if not faults and self.key is not None:
+            faults = self.spent(dairy)
+            kept = dairy.kept.get(self.place())
+            if not faults and kept is not None and kept.arguments == self.canonical(dairy):
+                return differing(kept.answer, outcome.row) or outcome.fault
         faults = faults or self.faults(dairy)
         if outcome.fault is not None:
             return None if outcome.fault in faults else f"expected {faults or 'ok'}, got {outcome}"
         if faults:
             return f"expected {faults}, got {outcome}"
-        before = dict(dairy.on_invoices)
+        dairy.calls += 1
+        dairy.acting = f"call {dairy.calls}"
         wrong = differing(self.conclude(dairy, outcome.row), outcome.row)
-        if self.key is not None and self.keyed:
-            gained = {
-                pair: amount - before.get(pair, Decimal(0))
-                for pair, amount in dairy.on_invoices.items()
-                if amount != before.get(pair)
-            }
-            dairy.kept[self.place()] = Kept(
-                self.canonical(dairy), outcome.row, next((p for p, _ in gained), None), gained
-            )
+        if self.key is not None:
+            about = self.about(dairy, outcome.row)
+            kept = Kept(self.canonical(dairy), outcome.row, dairy.acting, about)
+            dairy.kept.setdefault(self.place(), kept)
+        dairy.acting = None
         return wrong
+
+
+ROLLBACK = "rollback_partial_allocation"
 
 
 def differing(expected: Row, found: Row) -> str | None:

@@ -246,7 +246,7 @@ class InsertAllocation(OnInvoice):
     def happen(self, dairy: Dairy) -> Row:
         amount = paise(numeric(self.amount))
         assert amount is not None
-        dairy.on_invoices[self.pair(dairy)] = dairy.by_hand[self.pair(dairy)] = amount
+        dairy.move(dairy.on_invoices, self.pair(dairy), amount)
         return {}
 
 
@@ -280,9 +280,7 @@ class UpdateAllocation(OnInvoice):
         pair, amount = self.pair(dairy), paise(numeric(self.amount))
         if pair in dairy.on_invoices:
             assert amount is not None
-            by_hand = dairy.by_hand.get(pair, NOTHING) + amount - dairy.on_invoices[pair]
-            dairy.on_invoices[pair] = amount
-            dairy.put(dairy.by_hand, pair, by_hand)
+            dairy.move(dairy.on_invoices, pair, amount - dairy.on_invoices[pair])
         return {}
 
 
@@ -299,7 +297,7 @@ class DeleteAllocation(OnInvoice):
 
     def happen(self, dairy: Dairy) -> Row:
         payment, invoice = self.pair(dairy)
-        dairy.clear(payment, [invoice])
+        dairy.clear(dairy.on_invoices, payment, [invoice])
         return {}
 
 

@@ -133,6 +133,7 @@ class Allocate(OfPayment):
     weight: ClassVar[int] = 16
 
     function: ClassVar[str] = "allocate_payment_atomic"
+    allocates: ClassVar[bool] = True
 
     lines: Lines
     validate: bool | None
@@ -172,7 +173,7 @@ class Allocate(OfPayment):
             assert wanted is not None
             got = max(min(wanted, dairy.outstanding(target), dairy.left(source)), NOTHING)
             if got:
-                dairy.add_rpc((source, target), got)
+                dairy.move(dairy.on_invoices, (source, target), got)
             applied += got
             said.append({"invoice_id": str(target), "requested": wanted, "applied": got})
         return {**self.totals(dairy, applied), "applied": said}

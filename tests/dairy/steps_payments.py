@@ -197,9 +197,7 @@ class DeletePaymentSeries(OnPayment):
     def happen(self, dairy: Dairy) -> Row:
         identity = dairy.name("payment", self.payment)
         if identity in dairy.payments:
-            dairy.clear(identity)
-            dairy.clear_sale(identity)
-            for pair in [pair for pair in dairy.on_opening if pair[0] == identity]:
-                del dairy.on_opening[pair]
+            for rows in (dairy.on_invoices, dairy.on_opening, dairy.on_sales):
+                dairy.clear(rows, identity)
             del dairy.payments[identity]
         return {}

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from dairy import steps_app, steps_invoices, steps_money, steps_payments
+from dairy import steps_app, steps_invoices, steps_money, steps_payments, steps_settle, steps_undo
 from dairy.books import Books
 from dairy.model import Dairy, Snapshot
 from dairy.opening import begin, clean, tables
@@ -24,7 +24,7 @@ from dairy.steps import KINDS, Outcome, Rpc, Step, any_of, compare, look
 from support.databases import Connection, Database
 
 SESSIONS = 6
-KINDS_ARE_IN = (steps_app, steps_invoices, steps_money, steps_payments)
+KINDS_ARE_IN = (steps_app, steps_invoices, steps_money, steps_payments, steps_settle, steps_undo)
 
 
 @dataclass(frozen=True)
