@@ -319,6 +319,29 @@ class Dairy:
                 taken.append(amount)
         return taken
 
+    def price(self, thing: UUID) -> tuple[UUID, Decimal]:
+        """Whose a sale or a delivery is, and what it costs."""
+        found = self.sales.get(thing) or self.deliveries[thing]
+        return found.customer, found.total
+
+    def free(self, invoice: UUID) -> None:
+        """An invoice stops billing: the sales on it wait to be billed again."""
+        for thing, invoices in self.lines.items():
+            if invoice in invoices and thing in self.sales:
+                self.sales[thing].word = "Pending"
+
+    def delete(self, invoice: UUID, *, permanent: bool) -> None:
+        """Delete an invoice, for good or to be recovered."""
+        found = self.invoices[invoice]
+        if found.live:
+            self.free(invoice)
+        if permanent:
+            del self.invoices[invoice]
+            for invoices in self.lines.values():
+                invoices.discard(invoice)
+        else:
+            found.deleted, found.word_before, found.word = True, found.word, "cancelled"
+
     # the whole --------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:

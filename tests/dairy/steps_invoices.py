@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import ClassVar
+from uuid import UUID
 
 from hypothesis import strategies as st
 
@@ -70,6 +71,7 @@ class SayInvoiceStatus(OnOneInvoice):
         invoice, identity = self.found(dairy), dairy.name("invoice", self.invoice)
         if invoice is None or identity is None:
             return set()
+        lines = [thing for thing, invoices in dairy.lines.items() if identity in invoices]
         back = invoice.word == "cancelled" and self.word(invoice) != "cancelled"
         return one_of(
             [
@@ -79,24 +81,28 @@ class SayInvoiceStatus(OnOneInvoice):
                     back and overlapping(dairy, invoice.customer, invoice.period, identity),
                     "23514",
                 ),
-                (back and _billed_elsewhere(dairy, self.invoice), "23514"),
+                (back and any(dairy.bill(thing) is not None for thing in lines), "23505"),
+                (
+                    back and any(unbillable(dairy, thing, invoice.customer) for thing in lines),
+                    "23514",
+                ),
             ]
         )
 
     def happen(self, dairy: Dairy) -> Row:
         invoice = self.found(dairy)
-        if invoice is not None:
+        identity = dairy.name("invoice", self.invoice)
+        if invoice is not None and identity is not None:
+            if invoice.live and self.word(invoice) == "cancelled":
+                dairy.free(identity)
             invoice.word = self.word(invoice)
         return {}
 
 
-def _billed_elsewhere(dairy: Dairy, number: int) -> bool:
-    identity = dairy.name("invoice", number)
-    return any(
-        identity in invoices
-        and (dairy.bill(thing) is not None or (thing in dairy.sales and dairy.sale_paid(thing) > 0))
-        for thing, invoices in dairy.lines.items()
-    )
+def unbillable(dairy: Dairy, thing: UUID, customer: UUID) -> bool:
+    """Whether it is a sale that this customer's invoice can't bill."""
+    sale = dairy.sales.get(thing)
+    return sale is not None and (sale.customer != customer or dairy.sale_paid(thing) > 0)
 
 
 @kind(invoice=numbers, total=mostly(either, st.just(0)))

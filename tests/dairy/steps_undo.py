@@ -72,7 +72,7 @@ class Rollback(OffPayment):
         source, named = self.source(dairy), self.named(dairy)
         calls = [None] if self.key is None else [kept.call for kept in named.values()]
         taken = [amount for call in calls for amount in dairy.undo(dairy.on_invoices, source, call)]
-        if dairy.has("allocate_opening_balance_atomic"):
+        if dairy.has("undo_settlements"):
             for call in calls:
                 taken += dairy.undo(dairy.on_opening, source, call)
                 taken += dairy.undo(dairy.on_sales, source, call)
