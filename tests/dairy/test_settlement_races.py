@@ -12,6 +12,7 @@ from dairy.racing import Race
 from dairy.settling import Settling
 from dairy.undoing import roll_back, void
 from support.databases import Database
+from support.sessions import wait_until_blocked
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,41 @@ def test_a_direct_insert_of_the_same_pair_does_not_deadlock_with_the_call(
     race.first_commits(waiting)
 
     assert race.watcher.opening_paid(customer) == 500
+
+
+@pytest.mark.parametrize("written", ["insert", "delete"])
+def test_a_direct_write_takes_the_customer_before_the_payment(
+    dairy_005: Database, race: SettlingRace, written: str
+) -> None:
+    """Behind a call that waits for the customer, it must not hold the payment that it wants."""
+    third = Settling(dairy_005.connect(autocommit=True))
+    customer = race.watcher.customer(opening_balance=500)
+    payment, other = (race.watcher.payment(customer, 500) for _ in range(2))
+    race.watcher.invoice(customer, 300)
+    if written == "delete":
+        race.watcher.pay_opening(payment, customer, 200)
+        race.watcher.pay_opening(other, customer, 300)
+    write = {
+        "insert": lambda: third.pay_opening_directly(payment, customer, 200),
+        "delete": lambda: third.run(
+            "delete from public.opening_balance_payments where payment_id = %s", payment
+        ),
+    }[written]
+
+    race.first.run("update public.customers set address = 'moved' where id = %s", customer)
+    call = race.second_waits(
+        lambda: race.second.auto(payment) if written == "delete" else void(race.second, payment)
+    )
+    direct = race.pool.submit(write)
+    wait_until_blocked(race.watcher.connection, third.connection.info.backend_pid)
+    race.first_commits(call)
+
+    if written == "insert":
+        with ruled_out("payments_voided_holds_nothing"):
+            direct.result(timeout=10)
+    else:
+        direct.result(timeout=10)
+    assert race.watcher.broken() == []
 
 
 def test_editing_the_balance_waits_and_is_refused(race: SettlingRace) -> None:
@@ -271,16 +307,18 @@ def test_recording_and_allocating_meet_on_an_invoice(race: SettlingRace) -> None
     assert race.watcher.broken() == []
 
 
-def test_allocating_by_itself_takes_what_the_first_left(race: SettlingRace) -> None:
+@pytest.mark.parametrize("strategy", ["opening_first", "oldest_first"])
+def test_allocating_by_itself_takes_what_the_first_left(race: SettlingRace, strategy: str) -> None:
     customer = race.watcher.customer(opening_balance=100)
-    payments = [race.watcher.payment(customer, 500) for _ in range(2)]
-    invoice = race.watcher.invoice(customer, 600)
+    payments = [race.watcher.payment(customer, 400) for _ in range(2)]
+    invoice = race.watcher.invoice(customer, 500)
 
-    race.first.auto(payments[0])
-    waiting = race.second_waits(lambda: race.second.auto(payments[1]))
+    race.first.auto(payments[0], strategy)
+    waiting = race.second_waits(lambda: race.second.auto(payments[1], strategy))
 
-    assert race.first_commits(waiting)["allocated_amount"] == 200
-    assert race.watcher.opening_paid(customer) == 100
+    left = 200 if strategy == "opening_first" else 100
+    assert race.first_commits(waiting)["allocated_amount"] == left
+    assert race.watcher.opening_paid(customer) == left - 100
     assert race.watcher.invoice_totals(invoice).status == "paid"
     assert race.watcher.broken() == []
 
