@@ -1871,7 +1871,7 @@ revoke all on function private.describe_applied(numeric, uuid[], numeric[], uuid
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/parse_payment.sql sha256:8be6cb571c421a997e0ec9f5aa07f446e0e58a7a47ed4170eb9f02efdcf61e0c
+-- >>> sql/functions/payments/parse_payment.sql sha256:29c7fa55ddcacd494ceb82d36697f4fe48d73ddca9ad63bfbaa41fd4003d1394
 -- Reads a payment as record_payment_atomic takes it: the only place that reads its jsonb, but for
 -- the lists of invoices and of sales (parse_allocations, parse_sales).
 --
@@ -1956,7 +1956,7 @@ begin
       hint = 'customer_id is a uuid, payment_method and notes are texts.';
   end if;
 
-  customer_id := v_payment ->> 'customer_id';
+  customer_id := (v_payment ->> 'customer_id')::uuid;
   payment_method := v_payment ->> 'payment_method';
   notes := v_payment ->> 'notes';
 

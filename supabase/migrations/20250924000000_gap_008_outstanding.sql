@@ -85,7 +85,7 @@ grant execute on function public.calculate_customer_outstanding(uuid)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/outstanding/outstanding_breakdown.sql sha256:67210e169598c0139dc21690fca0ce5deb2f1e0dde7cfcc3bb6cf1edc5b8c405
+-- >>> sql/functions/outstanding/outstanding_breakdown.sql sha256:ff918f9170793ad91f97b0197ae1832fcfcda8cf2d707cde0ff07566bc76cf66
 -- What a customer owed at the end of a day and what it consists of, from the rows and not from the
 -- counters: the second way of computing what calculate_customer_outstanding says.
 --
@@ -165,6 +165,25 @@ begin
 
   opening_balance_remaining := opening_balance - opening_balance_paid;
 
+  -- materialized: else what is owed would be summed anew for each of the figures
+  with invoice as materialized (
+    select
+      issued.due_date,
+      issued.total_amount - (
+        select coalesce(sum(allocation.amount_allocated), 0)
+        from public.invoice_payments as allocation
+        inner join public.payments as payment on allocation.payment_id = payment.id
+        where allocation.invoice_id = issued.id
+          and payment.payment_date <= as_of
+          and payment.voided_at is null
+      ) as owed
+    from public.invoice_metadata as issued
+    where issued.customer_id = p_customer_id
+      and issued.invoice_date <= as_of
+      and issued.invoice_status in ('sent', 'paid', 'partially_paid', 'overdue')
+      and issued.deleted_at is null
+  )
+
   select
     count(*),
     count(*) filter (where invoice.owed > 0),
@@ -190,23 +209,7 @@ begin
     )
   into
     invoices_issued, invoices_unpaid, invoices_outstanding, invoices_overdue, overdue, ageing
-  from (
-    select
-      issued.due_date,
-      issued.total_amount - (
-        select coalesce(sum(allocation.amount_allocated), 0)
-        from public.invoice_payments as allocation
-        inner join public.payments as payment on allocation.payment_id = payment.id
-        where allocation.invoice_id = issued.id
-          and payment.payment_date <= as_of
-          and payment.voided_at is null
-      ) as owed
-    from public.invoice_metadata as issued
-    where issued.customer_id = p_customer_id
-      and issued.invoice_date <= as_of
-      and issued.invoice_status in ('sent', 'paid', 'partially_paid', 'overdue')
-      and issued.deleted_at is null
-  ) as invoice;
+  from invoice;
 
   select
     coalesce(sum(

@@ -10,7 +10,9 @@ import pytest
 from psycopg.rows import dict_row
 
 from dairy.books import Books, refused
-from support.databases import Database
+from support.databases import ROOT, Database
+
+STATE = ROOT / "sql" / "state"
 
 AUGUST, SEPTEMBER = date(2025, 8, 31), date(2025, 9, 30)
 
@@ -384,6 +386,23 @@ def test_every_customer_of_the_dairy_is_valid_and_the_ways_agree(books: Books) -
         " or parts.credit <> found.summed_credit"
     )
     assert differing == []
+
+
+def test_the_figures_that_a_deploy_watches_are_the_same(books: Books, customer: UUID) -> None:
+    voided, gone = books.payment(customer, 70), books.invoice(customer, 70)
+    books.run("select public.void_payment(%s, 'bounced')", voided)
+    books.run("select public.delete_invoice_safe(%s)", gone)
+    balances = {
+        UUID(key): (owed, credit)
+        for key, owed, credit in books.rows((STATE / "customer_balances.sql").read_text())
+    }
+    assert balances[customer] == (1150, 150)
+    for other, figures in balances.items():
+        found = breakdown(books, other)
+        assert figures == (found["outstanding"], found["credit"])
+    totals = dict(books.rows((STATE / "totals.sql").read_text()))
+    assert totals["outstanding"] == sum(owed for owed, _ in balances.values())
+    assert totals["unapplied"] == sum(credit for _, credit in balances.values())
 
 
 @pytest.mark.parametrize("role", ["authenticated", "service_role"])

@@ -82,7 +82,7 @@ begin
       hint = 'customer_id is a uuid, payment_method and notes are texts.';
   end if;
 
-  customer_id := v_payment ->> 'customer_id';
+  customer_id := (v_payment ->> 'customer_id')::uuid;
   payment_method := v_payment ->> 'payment_method';
   notes := v_payment ->> 'notes';
 
