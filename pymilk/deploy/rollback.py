@@ -230,11 +230,12 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     expected, drift = _expected(plan, recorded, now)
     state = read_state(connection, plan.project.state)
     # What the deploy put there by itself, and nobody touched since, is no loss.
-    own = untouched(connection, recorded.made, (*recorded.vanishing.tables, *attempt.compared))
+    concerned = (*recorded.vanishing.to_lock(), *attempt.compared)
+    own = untouched(connection, recorded.made, concerned)
     losses = tuple(
         loss
         for loss in find_losses(connection, recorded.vanishing)
-        if loss.kind != "table" or loss.table.qualified not in own
+        if loss.table.qualified not in own
     )
     _refuse_losses(attempt, losses)
     keep(connection, version, losses)

@@ -11,11 +11,14 @@ create table public.prices (id integer primary key, price integer);
 insert into public.prices values (1, 10), (2, 20);
 insert into public.notes values (10, 'prices are kept now');
 update public.notes set body = 'was empty' where id = 2;
+alter table public.customers add column letters integer not null default 0;
+update public.customers set letters = length(name);
 """
 DOWN = """
 update public.notes set body = '' where id = 2;
 delete from public.notes where id = 10;
 drop table public.prices;
+alter table public.customers drop column letters;
 """
 
 
@@ -41,6 +44,7 @@ def test_untouched_it_goes_without_a_word(shop: Database, seeded: Toy) -> None:
         ("insert into public.prices values (3, 30)", "table public.prices: 3 row(s)"),
         ("update public.prices set price = 11 where id = 1", "table public.prices: 2 row(s)"),
         ("update public.notes set body = 'mine' where id = 10", "changed in public.notes: 2"),
+        ("update public.customers set letters = 9 where id = 1", "customers.letters: 3 row(s)"),
     ],
 )
 def test_touched_since_it_is_listed(shop: Database, seeded: Toy, use: str, told: str) -> None:
