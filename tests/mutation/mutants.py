@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import unified_diff
 from itertools import zip_longest
 
 from mutation.edits import Edit, edits_of_code, edits_of_privileges, edits_of_tables
 from pymilk.project.migrations import Migration
-from pymilk.project.quotations import Block, read_region
+from pymilk.project.quotations import Block, Region, read_region
 from pymilk.project.statements import split
 
 _CONTEXT = 3
@@ -55,23 +54,23 @@ class Mutant:
 
 def mutants_of(migrations: tuple[Migration, ...]) -> Iterator[Mutant]:
     """Every mutant, in the order of files and lines."""
-    newest: dict[str, Block] = {}
-    for migration in migrations:
-        newest.update({block.path: block for block, _ in read_region(migration.up).blocks})
-    for path in sorted(newest):
-        yield from _of_function(newest[path], migrations)
-    for migration in migrations:
-        if read_region(migration.up).blocks:
-            yield from _of_migration(migration, migrations)
+    regions = [(migration, read_region(migration.up)) for migration in migrations]
+    quoted: dict[str, list[tuple[Migration, Block]]] = {}
+    for migration, region in regions:
+        for block, _ in region.blocks:
+            quoted.setdefault(block.function, []).append((migration, block))
+    for quotations in sorted(quoted.values(), key=lambda each: each[-1][1].path):
+        if quotations[-1][1].declaration:
+            yield from _of_function(quotations, migrations)
+    for migration, region in regions:
+        if region.blocks:
+            yield from _of_migration(migration, region, migrations)
 
 
-def _of_function(block: Block, migrations: tuple[Migration, ...]) -> Iterator[Mutant]:
-    quoted = [
-        (migration, found)
-        for migration in migrations
-        for found, _ in read_region(migration.up).blocks
-        if found.function == block.function
-    ]
+def _of_function(
+    quoted: list[tuple[Migration, Block]], migrations: tuple[Migration, ...]
+) -> Iterator[Mutant]:
+    _, block = quoted[-1]
     ends = [migration.stem for migration, _ in quoted[1:]]
     for edit in (*edits_of_code(block.text), *edits_of_privileges(block.text)):
         texts: dict[str, str] = {}
@@ -107,10 +106,11 @@ def _around(text: str, edit: Edit) -> tuple[int, int]:
     return start, end
 
 
-def _of_migration(migration: Migration, migrations: tuple[Migration, ...]) -> Iterator[Mutant]:
+def _of_migration(
+    migration: Migration, region: Region, migrations: tuple[Migration, ...]
+) -> Iterator[Mutant]:
     text = migration.up.text
     stages = tuple(each.stem for each in migrations if each.stem >= migration.stem)
-    region = read_region(migration.up)
     pieces = [region.before, *(between for _, between in region.blocks), region.after]
     kinds: tuple[Callable[[str], Iterator[Edit]], ...] = (edits_of_tables, edits_of_privileges)
     for piece in filter(str.strip, pieces):
@@ -139,9 +139,7 @@ def _trigger(text: str, edit: Edit) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _mutant(file: str, text: str, edit: Edit) -> Mutant:
-    before, after = text.splitlines(), edit.of(text).splitlines()
-    changes = list(unified_diff(before, after, n=0, lineterm=""))[2:]
-    was = " ".join(line[1:].strip() for line in changes if line.startswith("-"))
-    becomes = " ".join(line[1:].strip() for line in changes if line.startswith("+"))
+    first, last = text.rfind("\n", 0, edit.start) + 1, text.find("\n", edit.end)
+    was, becomes = text[first:last], text[first : edit.start] + edit.new + text[edit.end : last]
     line = text.count("\n", 0, edit.start) + 1
-    return Mutant(edit.what, file, line, was, becomes)
+    return Mutant(edit.what, file, line, " ".join(was.split()), " ".join(becomes.split()))
