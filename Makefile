@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy-gap rollback-gap status rehearse db-start db-stop db-reset test test-long \
+.PHONY: help setup deploy-gap rollback-gap status rehearse db-start db-stop db-reset demo-flow test test-long \
         mutate check fmt clean
 
 help: ## list the targets
@@ -56,6 +56,9 @@ db-stop: $(READY) ## stop the embedded database (its data stay)
 
 db-reset: $(READY) ## the embedded database back to the dairy's first day
 	@$(BIN)/pymilk db reset --yes
+
+demo-flow: $(READY) ## a month of the dairy, from subscriptions to what is owed
+	@$(BIN)/python -m pymilk.demo
 
 test: $(TOOLS) ## the suite, on real Postgres
 	@$(BIN)/pytest -n 2 -m "not long" $(ARGS)
