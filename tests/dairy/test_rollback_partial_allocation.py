@@ -140,6 +140,18 @@ class TestWithoutAKey:
 
         assert books.allocations(payment) == {invoice: 300}
 
+    def test_what_was_there_before_and_went_has_no_claim(self, books: Books, payment: UUID) -> None:
+        """The pair's row came to zero in between: only what came since is counted."""
+        invoice, other = invoice_for(books, payment), invoice_for(books, payment)
+        books.allocate(payment, {invoice: 300})
+        unallocate(books, payment)
+        books.allocate_directly(payment, invoice, 100)
+        books.allocate(payment, {other: 50})
+        books.run("delete from public.invoice_payments where invoice_id = %s", other)
+        books.allocate_directly(payment, other, 70)
+
+        assert roll_back(books, payment) == (True, 2, 170, True)
+
     def test_a_direct_row_that_was_lowered_comes_off_as_far_as_it_is_there(
         self, books: Books, payment: UUID
     ) -> None:
