@@ -1,0 +1,114 @@
+"""What gap 006 lists as broken: by the function and by the query outside, in the same words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from dairy.billing import Billing
+from dairy.books import INVARIANTS, ruled_out
+from support.databases import Database
+
+
+@pytest.fixture
+def owner(dairy_006: Database) -> Billing:
+    return Billing(dairy_006.connect(autocommit=True))
+
+
+@contextmanager
+def unguarded(books: Billing, *tables: str) -> Iterator[None]:
+    """Write past all triggers."""
+    for table in tables:
+        books.run(f"alter table public.{table} disable trigger user")
+    yield
+    for table in tables:
+        books.run(f"alter table public.{table} enable trigger user")
+
+
+def told(books: Billing, invariant: str) -> list[tuple[object, ...]]:
+    """The rows of one invariant, the same from inside and from outside."""
+    inside = sorted(row[1:] for row in books.broken() if row[0] == invariant)
+    query = next(path for path in INVARIANTS if path.stem == invariant)
+    assert sorted(books.connection.execute(query.read_bytes()).fetchall()) == inside
+    assert {row[0] for row in books.broken()} == books.violations()
+    return inside
+
+
+def test_what_is_billed_twice(owner: Billing) -> None:
+    customer = owner.customer()
+    sale, delivery = owner.sale(customer, 70), owner.delivery(customer)
+    invoice, other = owner.billed(customer, sale), owner.billed(customer)
+    owner.line(invoice, delivery=delivery)
+    with unguarded(owner, "invoice_line_items"):
+        owner.line(other, sale=sale, bills=False)
+        owner.line(other, delivery=delivery, bills=False)
+    expected = ("one line of a live invoice", "2 lines of live invoices")
+    assert told(owner, "billed_once") == [
+        ("delivery", str(delivery), *expected),
+        ("sale", str(sale), *expected),
+    ]
+
+
+def test_a_sale_of_somebody_else(owner: Billing) -> None:
+    customer, stranger = owner.customer(), owner.customer()
+    sale = owner.sale(customer, 70)
+    owner.billed(customer, sale)
+    with unguarded(owner, "sales"):
+        owner.run("update public.sales set customer_id = %s where id = %s", stranger, sale)
+    ((entity, _, expected, found),) = told(owner, "billed_sales_are_the_customers")
+    assert (entity, expected, found) == (
+        "invoice_line",
+        f"a Credit sale of {customer}",
+        f"Credit sale of {stranger}",
+    )
+
+
+def test_a_deleted_invoice_that_lives(owner: Billing) -> None:
+    invoice = owner.billed(owner.customer())
+    owner.delete(invoice)
+    with unguarded(owner, "invoice_metadata"):
+        owner.set_status(invoice, "sent")
+    assert told(owner, "deleted_invoices_are_cancelled") == [
+        ("invoice", str(invoice), "cancelled", "sent")
+    ]
+
+
+def test_lines_that_bill_what_they_should_not_or_do_not(owner: Billing) -> None:
+    customer = owner.customer()
+    live, dead = owner.billed(customer), owner.billed(customer)
+    one, two = owner.line(live, sale=owner.sale(customer, 70)), owner.line(dead)
+    owner.cancel(dead)
+    with unguarded(owner, "invoice_line_items"):
+        owner.run("update public.invoice_line_items set bills = not bills")
+    assert set(told(owner, "lines_bill_while_live")) == {
+        ("invoice_line", str(one), "bills", "bills nothing"),
+        ("invoice_line", str(two), "bills nothing", "bills"),
+    }
+
+
+def test_a_mapping_that_says_something_else(owner: Billing) -> None:
+    customer = owner.customer()
+    sales = [owner.sale(customer, 70) for _ in range(2)]
+    invoice = owner.billed(customer, *sales)
+    owner.run("delete from public.invoice_sales_mapping where sale_id = %s", sales[0])
+    owner.cancel(invoice)
+    owner.run("update public.invoice_sales_mapping set released_at = null")
+    assert told(owner, "mapping_agrees_with_lines") == [
+        ("sale", str(sales[1]), "billed by nobody", f"billed by {invoice}")
+    ]
+    owner.run("delete from public.invoice_sales_mapping")
+    owner.set_status(invoice, "sent")
+    assert told(owner, "mapping_agrees_with_lines") == []
+    owner.run("delete from public.invoice_sales_mapping")
+    assert len(told(owner, "mapping_agrees_with_lines")) == 2
+
+
+def test_a_restored_row_that_is_deleted_and_alive_is_refused(owner: Billing) -> None:
+    with ruled_out("invoice_metadata_deleted_is_cancelled"):
+        owner.run(
+            "insert into public.invoice_metadata (customer_id, invoice_date, period_start,"
+            " period_end, total_amount, invoice_status, deleted_at, created_at)"
+            " values (%s, '2025-09-01', '2025-08-01', '2025-08-31', 1, 'sent', now(),"
+            " '2025-09-01')",
+            owner.customer(),
+        )
