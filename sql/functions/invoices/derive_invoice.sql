@@ -38,6 +38,8 @@ begin
     new.invoice_status := case
       when new.amount_outstanding <= 0 then 'paid'
       when new.amount_paid > 0 then 'partially_paid'
+      -- issued by a call just now, however long past its period is; the next look at it ages it
+      when tg_op = 'INSERT' and current_setting('pymilk.call_id', true) <> '' then 'sent'
       when new.due_date < public.business_today() then 'overdue'
       else 'sent'
     end;
