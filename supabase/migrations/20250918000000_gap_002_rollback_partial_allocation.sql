@@ -1197,7 +1197,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.rollback_partial_allocation(uuid) to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/unallocate_payment.sql sha256:588c309356a99fdb668c7b7a71705bc339cf5f38c250e3f35f29d469aa2daedd
+-- >>> sql/functions/payments/unallocate_payment.sql sha256:261c0eb13b1d902248b720e98b4cfbbf07ef36a58557af3cb60001a3567afaec
 -- Takes a payment off invoices: off those that are named, or off all that it pays. The money is the
 -- customer's credit afterwards. What it pays of the opening balance and of sales stays.
 --
@@ -1236,7 +1236,11 @@ declare
   v_request record;
   v_missing uuid;
 begin
-  if cardinality(p_invoice_ids) = 0 or array_position(p_invoice_ids, null) is not null then
+  -- unnest reads a list of lists too, where array_position fails
+  if
+    cardinality(p_invoice_ids) = 0
+    or exists (select from unnest(p_invoice_ids) as named (id) where named.id is null)
+  then
     raise exception using
       errcode = 'PT400',
       message = 'invoice_ids_invalid',

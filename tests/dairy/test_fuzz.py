@@ -56,6 +56,7 @@ class Target:
     functions: list[Function]
     good: dict[str, str]
     tables: list[str]
+    hostile: dict[str, list[object]] = field(default_factory=dict)
     typed: dict[tuple[str, object], bool] = field(default_factory=dict)
 
     def usual(self, name: str, kind: str) -> object:
@@ -76,6 +77,12 @@ class Target:
             "numeric": "1",
             "integer": "1",
         }[kind]
+
+    def odd(self, kind: str) -> list[object]:
+        """What nobody should send here."""
+        if kind not in self.hostile:
+            self.hostile[kind] = values(kind, self.good)
+        return self.hostile[kind]
 
     def takes(self, kind: str, value: object) -> bool:
         """Whether the type itself takes the value: only then a function is called at all."""
@@ -205,7 +212,7 @@ def test_one_hostile_argument_at_a_time(target: Target, every: int) -> None:
     for function in target.functions:
         usual = target.usual_values(function)
         for name, kind in function.arguments.items():
-            for value in values(kind, target.good):
+            for value in target.odd(kind):
                 turn += 1
                 if turn % every == 0 and target.takes(kind, value):
                     faults += [target.fault(function, {**usual, name: value})]
@@ -226,9 +233,7 @@ def test_all_arguments_at_once(target: Target, calls: int) -> None:
     def call(data: st.DataObject) -> None:
         function = data.draw(st.sampled_from(target.functions), "function")
         chosen = {
-            name: data.draw(
-                st.sampled_from([target.usual(name, kind), *values(kind, target.good)]), name
-            )
+            name: data.draw(st.sampled_from([target.usual(name, kind), *target.odd(kind)]), name)
             for name, kind in function.arguments.items()
         }
         if all(target.takes(function.arguments[name], value) for name, value in chosen.items()):

@@ -36,7 +36,11 @@ declare
   v_request record;
   v_missing uuid;
 begin
-  if cardinality(p_invoice_ids) = 0 or array_position(p_invoice_ids, null) is not null then
+  -- unnest reads a list of lists too, where array_position fails
+  if
+    cardinality(p_invoice_ids) = 0
+    or exists (select from unnest(p_invoice_ids) as named (id) where named.id is null)
+  then
     raise exception using
       errcode = 'PT400',
       message = 'invoice_ids_invalid',
