@@ -224,7 +224,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/check_unapplied_payments.sql sha256:fcc275100b9e16f96aacd7a30dc61b52887dbe14b0a0e4a407ae62c71f3df604
+-- >>> sql/functions/payments/check_unapplied_payments.sql sha256:2dc9b2a33323636e52923b53445e5ee29a4af0458454f1a2a5260ca7d9bb37a6
 -- Every broken invariant of unapplied payments, one row each; a part of check_payment_invariants.
 --
 -- Locks: none. It reads one snapshot.
@@ -261,7 +261,8 @@ $$;
 comment on function private.check_unapplied_payments() is
 'Every broken invariant of unapplied payments as a row; none when all is well.';
 
-revoke all on function private.check_unapplied_payments() from public, anon, authenticated, service_role;
+revoke all on function private.check_unapplied_payments()
+from public, anon, authenticated, service_role;
 -- <<<
 
 -- >>> sql/functions/payments/mirror_unapplied.sql sha256:808d57f673573811596fa9ed31ca701ba9c8d1118ccef31a557a85fca3fe8eed

@@ -321,7 +321,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/check_payment_methods.sql sha256:37c2c02321c35a2114c81fdc3e8be16904ade2ffc101b34ff7ad5ca724a12a8a
+-- >>> sql/functions/payments/check_payment_methods.sql sha256:ee3e7803d6aea1bed7f3799ce62308af7b6083e1ff1ce1666ee09bb380ec1d46
 -- Every broken invariant of payment methods, one row each; a part of check_payment_invariants.
 -- Voided payments are left as they were.
 --
@@ -372,7 +372,8 @@ $$;
 comment on function private.check_payment_methods() is
 'Every broken invariant of payment methods as a row; none when all is well.';
 
-revoke all on function private.check_payment_methods() from public, anon, authenticated, service_role;
+revoke all on function private.check_payment_methods()
+from public, anon, authenticated, service_role;
 -- <<<
 
 -- triggers: from here on, writes to payments wait for the commit -----------------------------------

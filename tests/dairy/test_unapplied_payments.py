@@ -6,21 +6,25 @@ import psycopg
 import pytest
 
 from dairy.books import Books, Money, ruled_out
+from dairy.stages import first_and_last
 from support.databases import Database
 
 MIRROR = "select customer_id, amount_unapplied from public.unapplied_payments where payment_id = %s"
 
 
-@pytest.fixture
-def books(dairy_004: Database) -> Books:
-    """The books with gap 004 fixed, kept by the owner; every statement commits."""
-    return Books(dairy_004.connect(autocommit=True))
+database = first_and_last("dairy_004")
 
 
 @pytest.fixture
-def app(dairy_004: Database) -> Books:
+def books(database: Database) -> Books:
+    """The books with the gap fixed, kept by the owner; every statement commits."""
+    return Books(database.connect(autocommit=True))
+
+
+@pytest.fixture
+def app(database: Database) -> Books:
     """The app's session: role authenticated, every statement commits."""
-    return Books(dairy_004.connect(role="authenticated", autocommit=True))
+    return Books(database.connect(role="authenticated", autocommit=True))
 
 
 def insert_mirror(books: Books, customer: UUID, payment: UUID, amount: Money) -> list[Money]:
@@ -294,9 +298,9 @@ class TestDeletingAPayment:
     @pytest.mark.parametrize("each_commits", [True, False])
     @pytest.mark.parametrize("allocated", [0, 300, 800])
     def test_the_series_of_the_app(
-        self, dairy_004: Database, *, each_commits: bool, allocated: int
+        self, database: Database, *, each_commits: bool, allocated: int
     ) -> None:
-        app = Books(dairy_004.connect(role="authenticated", autocommit=each_commits))
+        app = Books(database.connect(role="authenticated", autocommit=each_commits))
         customer = app.customer()
         payment, invoice = app.payment(customer, 800), app.invoice(customer, 1000)
         if allocated:
@@ -322,3 +326,36 @@ class TestDeletingAPayment:
         with pytest.raises(psycopg.errors.ForeignKeyViolation):
             app.run("delete from public.payments where id = %s", payment)
         assert app.unapplied(payment) == [500]
+
+
+def test_no_unique_constraint_is_needed_and_none_is_in_the_way(books: Books) -> None:
+    """`on conflict (payment_id)` without one: no payment could be recorded for eight days."""
+    unique = (
+        "select count(*) from pg_index where indrelid = 'public.unapplied_payments'::regclass"
+        " and indisunique and not indisprimary"
+    )
+    assert books.value(unique) == 0
+    customer = books.customer()
+    payment = books.payment(customer, 800)
+    assert insert_mirror(books, customer, payment, 800) == [800]
+
+    # the later step, once every row is true; deferred, since the app's row comes beside the other
+    books.run(
+        "alter table public.unapplied_payments add unique (payment_id)"
+        " deferrable initially deferred"
+    )
+    other, invoice = books.payment(customer, 900), books.invoice(customer, 1000)
+    assert insert_mirror(books, customer, other, 900) == [900]
+    books.allocate(other, {invoice: 100})
+    assert books.unapplied(other) == [800]
+    assert books.run("delete from public.payments where id = %s", payment) == 1
+
+
+def test_a_failed_writer_leaves_the_mirror_as_it_was(database: Database, books: Books) -> None:
+    customer = books.customer()
+    payment, invoice = books.payment(customer, 800), books.invoice(customer, 1000)
+    session = Books(database.connect())
+    session.allocate(payment, {invoice: 300})
+    assert session.unapplied(payment) == [500]
+    session.connection.rollback()
+    assert books.unapplied(payment) == [800]

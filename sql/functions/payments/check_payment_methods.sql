@@ -48,4 +48,5 @@ $$;
 comment on function private.check_payment_methods() is
 'Every broken invariant of payment methods as a row; none when all is well.';
 
-revoke all on function private.check_payment_methods() from public, anon, authenticated, service_role;
+revoke all on function private.check_payment_methods()
+from public, anon, authenticated, service_role;

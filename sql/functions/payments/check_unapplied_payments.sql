@@ -34,4 +34,5 @@ $$;
 comment on function private.check_unapplied_payments() is
 'Every broken invariant of unapplied payments as a row; none when all is well.';
 
-revoke all on function private.check_unapplied_payments() from public, anon, authenticated, service_role;
+revoke all on function private.check_unapplied_payments()
+from public, anon, authenticated, service_role;
