@@ -6,9 +6,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from dairy.books import refused, ruled_out
+from dairy.books import refused, ruled_out, table_rows
 from dairy.invoicing import KEY, OCTOBER, SEPTEMBER, Invoicing
-from support.databases import Database
+from dairy.scripts import run_file
+from support.databases import MIGRATIONS, Database
 
 FIRST, LAST = SEPTEMBER
 MIDDLE = date(2025, 9, 15)
@@ -336,6 +337,53 @@ def test_old_pairs_that_overlap_stay_are_listed_and_can_be_touched(books: Invoic
     assert books.broken() == []
     with ruled_out("invoice_metadata_no_overlap"):
         books.run("update public.invoice_metadata set invoice_status = 'sent' where id = %s", two)
+
+
+def test_it_is_deployed_beside_invoices_that_overlap(dairy_009: Database) -> None:
+    books = Invoicing(dairy_009.connect(autocommit=True))
+    customer = books.household(deliveries=2)
+    pair = [
+        books.app_invoice(customer, FIRST, LAST, number=number)
+        for number in ("20252600007", "20252600003")
+    ]
+    before = table_rows(books.connection, ["public.invoice_metadata"])
+    run_file(dairy_009.url, next(MIGRATIONS.glob("*_gap_010_*.sql")))
+    assert table_rows(books.connection, ["public.invoice_metadata"]) == before
+    assert [row[0] for row in books.broken()] == ["live_invoices_apart"]
+    assert books.value("select public.next_invoice_number('202526')") == "20252600008"
+    with refused("already_invoiced", status=409):
+        books.single(customer)
+    books.run("update public.invoice_metadata set period_end = '2025-09-29' where id = %s", pair[0])
+    books.run(
+        "update public.invoice_metadata set period_start = '2025-09-30' where id = %s", pair[1]
+    )
+    assert books.broken() == []
+
+
+def test_the_app_invoices_as_it_always_did(database: Database, books: Invoicing) -> None:
+    """Its own series of calls, each a transaction, as its own role."""
+    customer = books.household(deliveries=1)
+    sale = books.sale(customer, FIRST, 50)
+    app = Invoicing(database.connect(role="authenticated", autocommit=True))
+    number = app.value("select public.get_next_invoice_sequence(year_code => '202526')")
+    invoice = app.app_invoice(customer, FIRST, LAST, number=f"202526{number:05}", status="draft")
+    app.run(
+        "insert into public.invoice_line_items (invoice_id, line_item_type, delivery_id,"
+        " line_total) select %s, 'subscription', id, total_amount from public.deliveries"
+        " where customer_id = %s",
+        invoice,
+        customer,
+    )
+    app.run(
+        "insert into public.invoice_line_items (invoice_id, line_item_type, sale_id, line_total)"
+        " values (%s, 'manual_sale', %s, 50)",
+        invoice,
+        sale,
+    )
+    app.run("update public.sales set payment_status = 'Billed' where id = %s", sale)
+    app.run("update public.invoice_metadata set invoice_status = 'sent' where id = %s", invoice)
+    assert books.preview(OCTOBER, [customer])[customer]["outcome"] == "nothing_to_bill"
+    assert books.broken() == []
 
 
 def test_a_number_above_its_counter_is_listed(books: Invoicing) -> None:

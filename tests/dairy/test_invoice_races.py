@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from dairy.books import refused, ruled_out
-from dairy.invoicing import OCTOBER, SEPTEMBER, Invoicing, outcomes
+from dairy.invoicing import KEY, OCTOBER, SEPTEMBER, Invoicing, outcomes
 from support.databases import Database
 from support.sessions import wait_until_blocked
 
@@ -224,6 +224,24 @@ def test_an_invoice_waits_for_the_payment_of_a_sale(race: Race) -> None:
     race.first.connection.commit()
     assert waiting.result(timeout=10) == 93
     assert race.watcher.broken() == []
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_one_key_twice_at_once(race: Race, *, commits: bool) -> None:
+    customers = [race.watcher.household(deliveries=1) for _ in range(3)]
+    for books in (race.first, race.second):
+        books.setting(KEY, "september")
+    race.first.connection.commit()
+    first = race.first.bulk(customers=customers)
+    waiting = race.second_waits(lambda: race.second.bulk(customers=customers))
+    if commits:
+        race.first.connection.commit()
+    else:
+        race.first.connection.rollback()
+    second = waiting.result(timeout=10)
+    assert isinstance(second, dict)
+    assert (second == first) is commits
+    assert race.numbers() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(60, marks=pytest.mark.long)])
