@@ -106,12 +106,15 @@ def _asked(
     quoted = {each.path for each in functions_before(project.migrations).values()}
     asked = set()
     for path in paths:
-        whole = (Path.cwd() / path).resolve()
-        shown = (
+        # From where the person is, or from the project's folder.
+        wholes = [(folder / path).resolve() for folder in (Path.cwd(), project.root)]
+        inside = [
             whole.relative_to(project.root).as_posix()
+            for whole in wholes
             if whole.is_relative_to(project.root)
-            else str(path)
-        )
+        ]
+        known = (each for each in inside if each in {*files, *quoted})
+        shown = next(known, inside[-1] if inside else str(path))
         if shown not in files and shown not in quoted:
             raise UsageProblem(
                 f"There is no function file {shown}.",

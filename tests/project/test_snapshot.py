@@ -162,9 +162,15 @@ def test_the_named_one_is_refreshed_where_its_blocks_stand(shop: Shop) -> None:
     assert shop.findings() == []
 
 
-def test_only_what_is_named_is_quoted(shop: Shop) -> None:
+@pytest.mark.parametrize("here", [".", "sql/functions", ".."])
+def test_only_what_is_named_is_quoted(
+    here: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named from where one is, or from the project's folder."""
     shop.function("bills/pay", function("public.pay"))
-    taken = shop.snapshot("pay", "sql/functions/bills/pay.sql")
+    monkeypatch.chdir(shop.root / here)
+    named = Path("bills/pay.sql" if here == "sql/functions" else "sql/functions/bills/pay.sql")
+    taken = take_snapshot(load_project(shop.root), "pay", [named], now=NOW)
     assert taken.quoted == ("sql/functions/bills/pay.sql",)
     assert shop.findings() == [(Kind.WAITS, "no migration quotes it")]
 
