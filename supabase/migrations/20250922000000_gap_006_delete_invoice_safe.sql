@@ -745,6 +745,67 @@ revoke all on function private.delete_invoices(uuid[], boolean)
 from public, anon, authenticated, service_role;
 -- <<<
 
+-- >>> sql/functions/invoices/derive_invoice.sql sha256:4ca18b280fd52eed3bc8080d0ce4b34e180c968fc4864833e4a28b5c3aaef725
+-- Puts what follows from the allocations into an invoice that somebody inserts or updates: whatever
+-- the caller says of it is neither an error nor believed.
+--
+-- draft and cancelled are the caller's intent, and so is sending a draft. paid, partially_paid and
+-- overdue follow from totals and dates: said of a draft or of a cancelled invoice, they change
+-- nothing. The counter only moves inside the triggers of invoice_payments, which is why this one
+-- runs at trigger depth 0 alone.
+--
+-- Locks: none but the row's own.
+
+create or replace function private.derive_invoice()
+returns trigger
+language plpgsql
+security definer -- business_today() must answer for callers who may not execute it
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_op = 'INSERT' then
+    new.amount_paid := 0;
+    new.last_payment_date := null;
+    new.invoice_status := coalesce(new.invoice_status, 'draft');
+  else
+    new.amount_paid := old.amount_paid;
+    new.last_payment_date := old.last_payment_date;
+    new.invoice_status := case
+      when new.invoice_status is null then old.invoice_status
+      when
+        old.invoice_status in ('draft', 'cancelled')
+        and new.invoice_status in ('paid', 'partially_paid', 'overdue')
+        then old.invoice_status
+      else new.invoice_status
+    end;
+  end if;
+
+  new.amount_outstanding := new.total_amount - new.amount_paid;
+
+  if new.invoice_status not in ('draft', 'cancelled') then
+    new.invoice_status := case
+      when new.amount_outstanding <= 0 then 'paid'
+      when new.amount_paid > 0 then 'partially_paid'
+      -- issued by a call, or brought back as it was: the next look at it ages it
+      when
+        current_setting('pymilk.call_id', true) <> ''
+        and (tg_op = 'INSERT' or old.status_before_deletion = 'sent')
+        then 'sent'
+      when new.due_date < public.business_today() then 'overdue'
+      else 'sent'
+    end;
+  end if;
+
+  return new;
+end;
+$$;
+
+comment on function private.derive_invoice() is
+'Trigger: puts the true amount_paid, amount_outstanding, last_payment_date and invoice_status.';
+
+revoke all on function private.derive_invoice() from public, anon, authenticated, service_role;
+-- <<<
+
 -- >>> sql/functions/invoices/free_billed.sql sha256:9baa45106f9c93d55b09b912c9d3f0654b7d8afa71e94dbe1d7b8066db0971e8
 -- Sales and deliveries that lines just stopped billing: the mapping says until when, and the sales
 -- are Pending again unless they were paid by themselves.

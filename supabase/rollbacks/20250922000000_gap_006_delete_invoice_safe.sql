@@ -99,6 +99,62 @@ drop function public.delete_invoice_safe(uuid, boolean);
 drop function private.delete_invoices(uuid[], boolean);
 -- <<<
 
+-- >>> sql/functions/invoices/derive_invoice.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:6d89fbc4adbb25ffde46785d7df6dcdc61c2b87928a5a93f4a0b17dcaab2f8e6
+-- Puts what follows from the allocations into an invoice that somebody inserts or updates: whatever
+-- the caller says of it is neither an error nor believed.
+--
+-- draft and cancelled are the caller's intent, and so is sending a draft. paid, partially_paid and
+-- overdue follow from totals and dates: said of a draft or of a cancelled invoice, they change
+-- nothing. The counter only moves inside the triggers of invoice_payments, which is why this one
+-- runs at trigger depth 0 alone.
+--
+-- Locks: none but the row's own.
+
+create or replace function private.derive_invoice()
+returns trigger
+language plpgsql
+security definer -- business_today() must answer for callers who may not execute it
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_op = 'INSERT' then
+    new.amount_paid := 0;
+    new.last_payment_date := null;
+    new.invoice_status := coalesce(new.invoice_status, 'draft');
+  else
+    new.amount_paid := old.amount_paid;
+    new.last_payment_date := old.last_payment_date;
+    new.invoice_status := case
+      when new.invoice_status is null then old.invoice_status
+      when
+        old.invoice_status in ('draft', 'cancelled')
+        and new.invoice_status in ('paid', 'partially_paid', 'overdue')
+        then old.invoice_status
+      else new.invoice_status
+    end;
+  end if;
+
+  new.amount_outstanding := new.total_amount - new.amount_paid;
+
+  if new.invoice_status not in ('draft', 'cancelled') then
+    new.invoice_status := case
+      when new.amount_outstanding <= 0 then 'paid'
+      when new.amount_paid > 0 then 'partially_paid'
+      when new.due_date < public.business_today() then 'overdue'
+      else 'sent'
+    end;
+  end if;
+
+  return new;
+end;
+$$;
+
+comment on function private.derive_invoice() is
+'Trigger: puts the true amount_paid, amount_outstanding, last_payment_date and invoice_status.';
+
+revoke all on function private.derive_invoice() from public, anon, authenticated, service_role;
+-- <<<
+
 -- >>> sql/functions/invoices/free_billed.sql was not there
 drop function private.free_billed(uuid[], uuid[], uuid[]);
 -- <<<

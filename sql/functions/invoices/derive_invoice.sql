@@ -38,8 +38,11 @@ begin
     new.invoice_status := case
       when new.amount_outstanding <= 0 then 'paid'
       when new.amount_paid > 0 then 'partially_paid'
-      -- issued by a call just now, however long past its period is; the next look at it ages it
-      when tg_op = 'INSERT' and current_setting('pymilk.call_id', true) <> '' then 'sent'
+      -- issued by a call, or brought back as it was: the next look at it ages it
+      when
+        current_setting('pymilk.call_id', true) <> ''
+        and (tg_op = 'INSERT' or old.status_before_deletion = 'sent')
+        then 'sent'
       when new.due_date < public.business_today() then 'overdue'
       else 'sent'
     end;
