@@ -74,20 +74,24 @@ def _explained(every: Sequence[Mutant]) -> tuple[set[Key], list[Key]]:
 
 
 def _report(outcomes: Sequence[Outcome]) -> float:
-    fates = Counter(outcome.fate for outcome in outcomes)
-    counted = fates[Fate.KILLED] + fates[Fate.SURVIVED]
-    score = 100 * fates[Fate.KILLED] / counted if counted else 100.0
     by_kind: dict[str, Counter[Fate]] = {}
     for outcome in outcomes:
         by_kind.setdefault(outcome.trial.mutant.what, Counter())[outcome.fate] += 1
     _say("")
     for what, found in sorted(by_kind.items()):
-        _say(f"  {what:<14} {found[Fate.KILLED]:>4} of {found[Fate.KILLED] + found[Fate.SURVIVED]}")
+        _say(f"  {what:<14} {_noticed(found):>4} of {_noticed(found) + found[Fate.SURVIVED]}")
+    fates = Counter(outcome.fate for outcome in outcomes)
+    noticed, counted = _noticed(fates), _noticed(fates) + fates[Fate.SURVIVED]
+    score = 100 * noticed / counted if counted else 100.0
     _say(
-        f"{fates[Fate.KILLED]} of {counted} noticed: {score:.1f} %"
-        f" ({fates[Fate.STILLBORN]} that Postgres doesn't take are not counted)"
+        f"{noticed} of {counted} noticed: {score:.1f} % ({fates[Fate.HUNG]} of them by hanging;"
+        f" {fates[Fate.STILLBORN]} that Postgres doesn't take are not counted)"
     )
     return score
+
+
+def _noticed(fates: Counter[Fate]) -> int:
+    return fates[Fate.KILLED] + fates[Fate.HUNG]
 
 
 def _say(*lines: str) -> None:

@@ -43,6 +43,8 @@ class Fate(StrEnum):
     """What became of a mutant."""
 
     KILLED = "killed"
+    HUNG = "hung"
+    """Noticed too: the tests came to no end."""
     SURVIVED = "survived"
     STILLBORN = "stillborn"
     """Postgres doesn't even take it."""
@@ -119,8 +121,7 @@ def _try(server: Server, originals: str, trial: Trial) -> Outcome:
         except psycopg.Error:
             return Outcome(trial, Fate.STILLBORN, time.monotonic() - began)
         Templates.ready[changed] = f"{prefix}_{changed}"
-        failed = bool(trial.tests) and _fails(server, trial)
-        fate = Fate.KILLED if failed else Fate.SURVIVED
+        fate = _tested(server, trial) if trial.tests else Fate.SURVIVED
         return Outcome(trial, fate, time.monotonic() - began)
     finally:
         Templates.ready = {}
@@ -142,8 +143,8 @@ def _given(server: Server) -> Callable[[], AbstractContextManager[Server]]:
     return running
 
 
-def _fails(server: Server, trial: Trial) -> bool:
-    """Whether a test fails; one that hangs has noticed something, too."""
+def _tested(server: Server, trial: Trial) -> Fate:
+    """What the tests make of it, in a process of their own."""
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -161,11 +162,12 @@ def _fails(server: Server, trial: Trial) -> bool:
     while time.monotonic() < ends:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return os.waitstatus_to_exitcode(status) not in _NOTHING_FAILED
+            passed = os.waitstatus_to_exitcode(status) in _NOTHING_FAILED
+            return Fate.SURVIVED if passed else Fate.KILLED
         time.sleep(0.05)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return True
+    return Fate.HUNG
 
 
 def _tidy(server: Server) -> None:
