@@ -55,6 +55,13 @@ def test_a_file_says_who_may_execute_and_what_it_locks() -> None:
         assert "when others" not in text, path.stem
 
 
+def test_the_only_clock_of_days_is_business_today() -> None:
+    for path in FUNCTIONS:
+        code = re.sub(r"--[^\n]*", "", path.read_text())
+        assert not re.search(r"current_date|now\(\)::date|localtime|'today'", code), path.stem
+        assert ("at time zone" in code) == (path.stem == "business_today"), path.stem
+
+
 def test_definers_say_why_and_fix_their_search_path(dairy_hardened: Database) -> None:
     for path in FUNCTIONS:
         text = path.read_text()
