@@ -974,9 +974,9 @@ comment on function private.keep_deletion() is
 revoke all on function private.keep_deletion() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/recover_invoice.sql sha256:f8031acf12c8201bc6d590eadf162ce83640abcfab61cc03765f18c182733583
--- Brings an invoice back that delete_invoice_safe deleted: it is what it was before (overdue by
--- now, if its day has passed), and its lines bill their sales and deliveries again.
+-- >>> sql/functions/invoices/recover_invoice.sql sha256:9e1960c92f140280cf09fa137b36a098209c46cc0ec8c4bb0bd65f70346a3c21
+-- Brings an invoice back that delete_invoice_safe deleted: it is what it was before, and its lines
+-- bill their sales and deliveries again.
 --
 -- With an idempotency key the same call gets its first answer again (see claim_request).
 --
@@ -1105,7 +1105,7 @@ comment on function private.replace_mapping() is
 revoke all on function private.replace_mapping() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/revive_invoice.sql sha256:5483d0dace918b6d33545a132245c379a18937b0d8f61e6bd7ce1fc49f30aa5b
+-- >>> sql/functions/invoices/revive_invoice.sql sha256:c906bd6b6cb34d33ae5d90940445b49dd1e1004e853ff45537cdd56ebb8e98b4
 -- Brings a deleted invoice back: the core under recover_invoice, without keys.
 --
 -- An invoice that was cancelled before it was deleted is cancelled again and takes nothing.
@@ -1236,7 +1236,7 @@ begin
     end if;
   end if;
 
-  -- write: of an issued invoice its totals and dates say what it is (derive_invoice)
+  -- write: which issued status it is, derive_invoice says
   update public.invoice_metadata as invoice
   set
     invoice_status = case

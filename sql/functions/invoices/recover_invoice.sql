@@ -1,5 +1,5 @@
--- Brings an invoice back that delete_invoice_safe deleted: it is what it was before (overdue by
--- now, if its day has passed), and its lines bill their sales and deliveries again.
+-- Brings an invoice back that delete_invoice_safe deleted: it is what it was before, and its lines
+-- bill their sales and deliveries again.
 --
 -- With an idempotency key the same call gets its first answer again (see claim_request).
 --

@@ -128,7 +128,7 @@ begin
     end if;
   end if;
 
-  -- write: of an issued invoice its totals and dates say what it is (derive_invoice)
+  -- write: which issued status it is, derive_invoice says
   update public.invoice_metadata as invoice
   set
     invoice_status = case
