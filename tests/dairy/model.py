@@ -243,15 +243,13 @@ class Dairy:
         )
 
     def invoice_status(self, invoice: UUID) -> str:
-        """What follows from people's word, the money and the day."""
+        """What follows from people's word and the money; overdue is sent, seen on a later day."""
         found = self.invoices[invoice]
         if found.word != "sent":
             return found.word
         if self.outstanding(invoice) <= 0:
             return "paid"
-        if self.paid(invoice) > 0:
-            return "partially_paid"
-        return "overdue" if found.due < FAR else "sent"
+        return "partially_paid" if self.paid(invoice) > 0 else "sent"
 
     def last_paid(self, invoice: UUID) -> date | None:
         """The day of the latest payment that is allocated to it."""

@@ -29,8 +29,8 @@ select jsonb_build_object(
   'invoices', (
     select jsonb_object_agg(i.id, jsonb_build_array(
       i.customer_id, trim_scale(i.total_amount)::text, trim_scale(i.amount_paid)::text,
-      trim_scale(i.amount_outstanding)::text, i.invoice_status, i.last_payment_date,
-      i.deleted_at is not null
+      trim_scale(i.amount_outstanding)::text, replace(i.invoice_status, 'overdue', 'sent'),
+      i.last_payment_date, i.deleted_at is not null
     )) from public.invoice_metadata as i
   ),
   'allocations', (
