@@ -13,6 +13,4 @@ where
   and later.period_start <= earlier.period_end
   and later.period_end >= earlier.period_start
   and later.invoice_status is distinct from 'cancelled'
-  and to_jsonb(later) ->> 'deleted_at' is null
-  and earlier.invoice_status is distinct from 'cancelled'
-  and to_jsonb(earlier) ->> 'deleted_at' is null;
+  and earlier.invoice_status is distinct from 'cancelled';

@@ -211,7 +211,7 @@ grant execute on function public.update_bulk_operation_status(uuid, text, jsonb,
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/billing_lines.sql sha256:4fe43a2c245ee864ed3268fae633013dcb4029ad9f1a6f83a42e0e095ac9f17a
+-- >>> sql/functions/invoices/billing_lines.sql sha256:df717cd85601b039baf1e6fa85386bc89d4547163c1a54f93c22d01328b96778
 -- What an invoice of each customer for a period would bill, line by line, or why there is none: the
 -- one place that decides it, for the preview and for the invoices themselves.
 --
@@ -287,7 +287,6 @@ begin
     from public.invoice_metadata as invoice
     where invoice.customer_id = any(p_customer_ids)
       and invoice.invoice_status is distinct from 'cancelled'
-      and invoice.deleted_at is null
       and invoice.period_start <= p_period_end
   ),
 

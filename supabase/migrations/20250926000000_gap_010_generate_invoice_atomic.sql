@@ -35,7 +35,7 @@ select private.remember_privileges(
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/invoices/check_invoice_series.sql sha256:a929816bfd4bb17c3e50239c95b616e2757bb1500f311814b4f0ff8365fc0467
+-- >>> sql/functions/invoices/check_invoice_series.sql sha256:27c18805a277aeba6bda50760f898de6c7248cc9e5fbdd34b61036d0e999b602
 -- Every broken invariant of invoice series, one row each; a part of check_payment_invariants.
 --
 -- Locks: none. It reads one snapshot.
@@ -69,9 +69,7 @@ begin
     and later.period_start <= earlier.period_end
     and later.period_end >= earlier.period_start
     and later.invoice_status is distinct from 'cancelled'
-    and later.deleted_at is null
     and earlier.invoice_status is distinct from 'cancelled'
-    and earlier.deleted_at is null
   union all
   select
     'invoice_numbers_unique',
@@ -479,10 +477,10 @@ revoke all on function private.parse_financial_year(text)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/refuse_overlap.sql sha256:d64047d31704f0b4c36acf4468e7d6366b4b05711516b7d0da2fbd91da3ea64c
+-- >>> sql/functions/invoices/refuse_overlap.sql sha256:edddb7ca5212e835c21b4ea224d1e6a7f3fff56f7343d971d2ee6bdc15f8deaf
 -- After invoices were inserted, or one became live, got another customer or a longer period: refuses
--- (23514) whatever overlaps another live invoice of the customer. Drafts are live, cancelled and
--- deleted invoices are not.
+-- (23514) whatever overlaps another live invoice of the customer. Drafts are live, cancelled
+-- invoices are not, and deleted ones are cancelled.
 --
 -- Two who write at once both lock the customer and then look: the second sees what the first
 -- committed. That takes `read committed`, in which the API and every caller of ours work. A stricter
@@ -511,7 +509,7 @@ begin
     select array_agg(added.id), array_agg(added.customer_id)
     into v_invoice_ids, v_customer_ids
     from new_rows as added
-    where added.invoice_status is distinct from 'cancelled' and added.deleted_at is null;
+    where added.invoice_status is distinct from 'cancelled';
   end if;
 
   if v_invoice_ids is null then
@@ -551,7 +549,6 @@ begin
     and other.period_start <= invoice.period_end
     and other.period_end >= invoice.period_start
     and other.invoice_status is distinct from 'cancelled'
-    and other.deleted_at is null
   limit 1;
 
   if found then
@@ -733,10 +730,8 @@ after update on public.invoice_metadata
 for each row
 when (
   new.invoice_status is distinct from 'cancelled'
-  and new.deleted_at is null
   and (
     old.invoice_status = 'cancelled'
-    or old.deleted_at is not null
     or new.customer_id <> old.customer_id
     or new.period_start < old.period_start
     or new.period_end > old.period_end

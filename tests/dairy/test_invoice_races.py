@@ -180,6 +180,19 @@ def test_the_apps_own_number_and_a_call(race: Race, *, commits: bool) -> None:
     assert waiting.result(timeout=10) == f"{code}0000{2 if commits else 1}"
 
 
+def test_who_waits_for_a_customer_holds_no_counter(race: Race) -> None:
+    """Otherwise a call that holds the customer and wants a number would deadlock with him."""
+    customer, other = race.watcher.household(deliveries=1), race.watcher.household(deliveries=1)
+    number = f"{year(race.watcher)}00050"
+    race.first.value("select 1 from public.customers where id = %s for no key update", other)
+    waiting = race.second_waits(lambda: race.second.app_invoice(other, FIRST, LAST, number=number))
+    race.watcher.run("set lock_timeout = '5s'")
+    assert race.watcher.single(customer)["invoice_number"].endswith("00001")
+    race.first.connection.commit()
+    waiting.result(timeout=10)
+    assert race.numbers() == [1, 50]
+
+
 def test_a_call_and_the_apps_own_number(race: Race) -> None:
     customer, other = race.watcher.household(deliveries=1), race.watcher.household()
     code = year(race.watcher)

@@ -73,7 +73,6 @@ begin
     from public.invoice_metadata as invoice
     where invoice.customer_id = any(p_customer_ids)
       and invoice.invoice_status is distinct from 'cancelled'
-      and invoice.deleted_at is null
       and invoice.period_start <= p_period_end
   ),
 

@@ -31,9 +31,7 @@ begin
     and later.period_start <= earlier.period_end
     and later.period_end >= earlier.period_start
     and later.invoice_status is distinct from 'cancelled'
-    and later.deleted_at is null
     and earlier.invoice_status is distinct from 'cancelled'
-    and earlier.deleted_at is null
   union all
   select
     'invoice_numbers_unique',

@@ -1,6 +1,6 @@
 -- After invoices were inserted, or one became live, got another customer or a longer period: refuses
--- (23514) whatever overlaps another live invoice of the customer. Drafts are live, cancelled and
--- deleted invoices are not.
+-- (23514) whatever overlaps another live invoice of the customer. Drafts are live, cancelled
+-- invoices are not, and deleted ones are cancelled.
 --
 -- Two who write at once both lock the customer and then look: the second sees what the first
 -- committed. That takes `read committed`, in which the API and every caller of ours work. A stricter
@@ -29,7 +29,7 @@ begin
     select array_agg(added.id), array_agg(added.customer_id)
     into v_invoice_ids, v_customer_ids
     from new_rows as added
-    where added.invoice_status is distinct from 'cancelled' and added.deleted_at is null;
+    where added.invoice_status is distinct from 'cancelled';
   end if;
 
   if v_invoice_ids is null then
@@ -69,7 +69,6 @@ begin
     and other.period_start <= invoice.period_end
     and other.period_end >= invoice.period_start
     and other.invoice_status is distinct from 'cancelled'
-    and other.deleted_at is null
   limit 1;
 
   if found then
