@@ -914,6 +914,49 @@ revoke all on function private.free_billed(uuid[], uuid[], uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
+-- >>> sql/functions/invoices/keep_billing_customer.sql sha256:744c99278d9ee89f53a6907dcddc7f53490bd30ef851fa5d95d3bd34720018d8
+-- Refuses (23514) to change the customer of an invoice that bills sales or deliveries, which are that
+-- customer's; the trigger's WHEN clause says when it changes.
+--
+-- Locks: none; the invoice is held by the update itself, and whoever adds lines takes it first.
+
+create or replace function private.keep_billing_customer()
+returns trigger
+language plpgsql
+security definer -- an invoker whom row security filters would see no lines, silently
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- check
+  if exists (
+    select
+    from public.invoice_line_items as line
+    where line.invoice_id = old.id
+      and line.bills
+      and (line.sale_id is not null or line.delivery_id is not null)
+  ) then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_metadata',
+      constraint = 'invoice_metadata_billing_customer_fixed',
+      column = 'customer_id',
+      message = 'an invoice that bills sales or deliveries keeps its customer',
+      detail = jsonb_build_object('id', old.id, 'customer_id', new.customer_id)::text,
+      hint = 'Delete the invoice and make one for the other customer.';
+  end if;
+
+  return new;
+end;
+$$;
+
+comment on function private.keep_billing_customer() is
+'Trigger: an invoice that bills sales or deliveries keeps its customer.';
+
+revoke all on function private.keep_billing_customer()
+from public, anon, authenticated, service_role;
+-- <<<
+
 -- >>> sql/functions/invoices/keep_bills.sql sha256:8cf842353873ccdbdaf43d5cf3f58901db775f146d640068c24064e2dd6fe1f8
 -- What somebody says of `bills` is neither an error nor believed: it follows from the line's
 -- invoice (bill_listed_sales, bill_with_invoice).
@@ -1736,6 +1779,12 @@ before update on public.sales
 for each row
 when (new.customer_id is distinct from old.customer_id or new.sale_type <> old.sale_type)
 execute function private.keep_billed_sale();
+
+create trigger keep_billing_customer
+before update on public.invoice_metadata
+for each row
+when (new.customer_id is distinct from old.customer_id)
+execute function private.keep_billing_customer();
 
 create trigger replace_mapping
 before insert on public.invoice_sales_mapping

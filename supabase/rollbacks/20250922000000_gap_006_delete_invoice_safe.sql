@@ -14,6 +14,7 @@ drop trigger keep_bills_on_update on public.invoice_line_items;
 drop trigger refuse_truncate on public.invoice_line_items;
 drop trigger bill_with_invoice on public.invoice_metadata;
 drop trigger keep_billed_sale on public.sales;
+drop trigger keep_billing_customer on public.invoice_metadata;
 drop trigger keep_deletion_on_insert on public.invoice_metadata;
 drop trigger keep_deletion_on_update on public.invoice_metadata;
 drop trigger refuse_reinstatement_on_insert on public.invoice_metadata;
@@ -157,6 +158,10 @@ revoke all on function private.derive_invoice() from public, anon, authenticated
 
 -- >>> sql/functions/invoices/free_billed.sql was not there
 drop function private.free_billed(uuid[], uuid[], uuid[]);
+-- <<<
+
+-- >>> sql/functions/invoices/keep_billing_customer.sql was not there
+drop function private.keep_billing_customer();
 -- <<<
 
 -- >>> sql/functions/invoices/keep_bills.sql was not there

@@ -212,7 +212,8 @@ begin
       (16, 'sale_taken'),
       (17, 'delivery_taken'),
       (18, 'period_taken'),
-      (19, 'invoice_line_items_bill')
+      (19, 'invoice_line_items_bill'),
+      (20, 'invoice_metadata_billing_customer_fixed')
     ) as refused (number, reason)
   loop
     v_reason := 'nothing was refused';
@@ -258,6 +259,8 @@ begin
           perform public.recover_invoice(v_invoice);
         when 19 then
           truncate public.invoice_line_items;
+        when 20 then
+          update public.invoice_metadata set customer_id = v_stranger where id = v_other;
       end case;
     exception
       when sqlstate 'PT400' or sqlstate 'PT404' or sqlstate 'PT409' then

@@ -261,6 +261,21 @@ class TestInvoices:
         )
         assert billing.invoice_totals(invoice).status == "cancelled"
 
+    def test_one_that_bills_keeps_its_customer(self, billing: Billing) -> None:
+        customer, other = billing.customer(), billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice, empty = billing.billed(customer, sale), billing.billed(customer)
+        move = "update public.invoice_metadata set customer_id = %s where id = %s"
+        billing.line(empty)
+        billing.run(move, other, empty)
+        with ruled_out("invoice_metadata_billing_customer_fixed"):
+            billing.run(move, other, invoice)
+        billing.cancel(invoice)
+        billing.run(move, other, invoice)
+        with ruled_out("invoice_line_items_sale_of_customer"):
+            billing.set_status(invoice, "sent")
+        assert billing.broken() == []
+
 
 class TestSales:
     """What is said of a sale that is billed."""

@@ -264,6 +264,7 @@ SABOTAGE = [
     "drop trigger bill_with_invoice on public.invoice_metadata",
     "drop trigger keep_deletion_on_insert on public.invoice_metadata",
     "drop trigger keep_billed_sale on public.sales",
+    "drop trigger keep_billing_customer on public.invoice_metadata",
     "drop trigger refuse_change on public.audit_trail",
     "drop trigger audit_insert on public.invoice_metadata",
     "drop trigger audit_delete on public.invoice_metadata",
