@@ -405,3 +405,29 @@ def test_the_credit_sales_of_an_invoice_are_settled_with_it(books: Books) -> Non
     seen.append(statuses())
 
     assert seen == [["Billed", "Billed"], ["Completed", "Completed"], ["Billed", "Completed"]]
+
+
+def test_a_call_moves_updated_at_and_a_direct_write_leaves_it(books: Books) -> None:
+    """The app's own statements set it themselves; a restore of the rows keeps what was."""
+    customer = books.customer()
+    payment = books.payment(customer, 800)
+    by_itself, by_call = books.invoice(customer, 100), books.invoice(customer, 100)
+    for table in ("payments", "invoice_metadata"):
+        books.run(
+            f"update public.{table} set updated_at = '2025-01-01' where customer_id = %s", customer
+        )
+
+    def moved() -> list[bool]:
+        return [
+            books.value(f"select updated_at <> '2025-01-01' from public.{table} where id = %s", row)
+            for table, row in (
+                ("payments", payment),
+                ("invoice_metadata", by_itself),
+                ("invoice_metadata", by_call),
+            )
+        ]
+
+    books.allocate_directly(payment, by_itself, 10)
+    assert moved() == [False, False, False]
+    books.allocate(payment, {by_call: 10})
+    assert moved() == [True, False, True]
