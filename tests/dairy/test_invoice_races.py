@@ -187,9 +187,11 @@ def test_who_waits_for_a_customer_holds_no_counter(race: Race) -> None:
     race.first.value("select 1 from public.customers where id = %s for no key update", other)
     waiting = race.second_waits(lambda: race.second.app_invoice(other, FIRST, LAST, number=number))
     race.watcher.run("set lock_timeout = '5s'")
-    assert race.watcher.single(customer)["invoice_number"].endswith("00001")
-    race.first.connection.commit()
-    waiting.result(timeout=10)
+    try:
+        assert race.watcher.single(customer)["invoice_number"].endswith("00001")
+    finally:
+        race.first.connection.commit()
+        waiting.result(timeout=10)
     assert race.numbers() == [1, 50]
 
 
