@@ -56,6 +56,7 @@ class Payment:
     customer: UUID | None
     amount: Decimal
     paid_on: date
+    method: str | None = None
     voided: bool = False
 
 
@@ -130,7 +131,7 @@ class Dairy:
         on_invoices: Rupees by payment and invoice; on_opening and on_sales likewise.
         sources: What each call put on a pair since its row came up; None is who wrote directly.
         acting: The call that is being made; None is a direct write.
-        lines: Sale or delivery → the invoices that have a line of it.
+        lines: Sale or delivery → the invoices that have a line of it, and what it says it costs.
         kept: Idempotency keys by caller, function and key.
     """
 
@@ -146,7 +147,7 @@ class Dairy:
     sources: dict[Pair, dict[object, Decimal]] = field(default_factory=dict)
     acting: object = None
     calls: int = 0
-    lines: dict[UUID, set[UUID]] = field(default_factory=dict)
+    lines: dict[UUID, dict[UUID, Decimal]] = field(default_factory=dict)
     kept: dict[tuple[str, str, str], Kept] = field(default_factory=dict)
     adopted: dict[str, tuple[UUID, ...]] = field(default_factory=dict)
     newcomers: list[tuple[str, UUID]] = field(default_factory=list)
@@ -322,6 +323,11 @@ class Dairy:
         found = self.sales.get(thing) or self.deliveries[thing]
         return found.customer, found.total
 
+    def itemised(self, invoice: UUID) -> bool:
+        """Whether its lines say all that it bills; otherwise it may have billed anything."""
+        named = (invoices.get(invoice, NOTHING) for invoices in self.lines.values())
+        return self.invoices[invoice].total == sum(named, NOTHING)
+
     def free(self, invoice: UUID) -> None:
         """An invoice stops billing: the sales on it wait to be billed again."""
         for thing, invoices in self.lines.items():
@@ -336,7 +342,7 @@ class Dairy:
         if permanent:
             del self.invoices[invoice]
             for invoices in self.lines.values():
-                invoices.discard(invoice)
+                invoices.pop(invoice, None)
         else:
             found.deleted, found.word_before, found.word = True, found.word, "cancelled"
 

@@ -52,6 +52,11 @@ def method_fits(dairy: Dairy, method: str | None, amount: Decimal) -> bool:
     return method != "barter" and least <= amount <= most
 
 
+def beyond_limits(dairy: Dairy, payment: Payment, amount: Decimal) -> bool:
+    """Whether an edit breaks the limits of the payment's method."""
+    return amount != payment.amount and not method_fits(dairy, payment.method, amount)
+
+
 @kind(
     number=st.integers(3, 9),
     customer=mostly(customers, st.none()),
@@ -100,7 +105,7 @@ class InsertPayment(Step):
         assert identity is not None
         assert amount is not None
         customer = dairy.name("customer", self.customer)
-        dairy.payments[identity] = Payment(customer, amount, date(2025, 9, 10))
+        dairy.payments[identity] = Payment(customer, amount, date(2025, 9, 10), self.method)
         return {}
 
 

@@ -34,7 +34,7 @@ def billable(dairy: Dairy, customer: UUID, month: Month) -> list[UUID]:
     start, end = month
     assert start is not None
     assert end is not None
-    covered = [i.period for i in dairy.invoices.values() if i.customer == customer and i.live]
+    live = {key: i for key, i in dairy.invoices.items() if i.customer == customer and i.live}
     days = {
         **{key: each.delivered_on for key, each in dairy.deliveries.items()},
         **{key: each.sold_on for key, each in dairy.sales.items()},
@@ -46,7 +46,14 @@ def billable(dairy: Dairy, customer: UUID, month: Month) -> list[UUID]:
         and dairy.bill(thing) is None
         and (thing not in dairy.sales or _waits(dairy, thing))
         and day <= end
-        and (day >= start or any(first <= day <= last for first, last in covered))
+        and (
+            day >= start
+            or any(
+                invoice.period[0] <= day <= invoice.period[1]
+                and (thing in dairy.sales or dairy.itemised(key))
+                for key, invoice in live.items()
+            )
+        )
     ]
 
 
@@ -74,7 +81,7 @@ def issue(dairy: Dairy, made: Row, customer: UUID, month: Month) -> list[UUID]:
         number=str(made["invoice_number"]),
     )
     for thing in things:
-        dairy.lines.setdefault(thing, set()).add(identity)
+        dairy.lines.setdefault(thing, {})[identity] = dairy.price(thing)[1]
     dairy.adopt("invoice", identity)
     return things
 
@@ -361,7 +368,7 @@ class InsertLine(Step):
         identity, thing = dairy.name("invoice", self.invoice), dairy.name(self.what, self.number)
         assert identity is not None
         assert thing is not None
-        dairy.lines.setdefault(thing, set()).add(identity)
+        dairy.lines.setdefault(thing, {})[identity] = Decimal(1)
         return {}
 
 

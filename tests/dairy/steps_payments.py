@@ -21,7 +21,7 @@ from dairy.steps import (
     one_of,
     say,
 )
-from dairy.steps_app import customers, numeric
+from dairy.steps_app import beyond_limits, customers, numeric
 from support.databases import Connection
 
 
@@ -66,6 +66,7 @@ class UpdatePaymentAmount(OnPayment):
                 (amount is None, "23514"),
                 (amount is not None and amount < dairy.applied(identity), "23514"),
                 (amount is not None and payment.voided and amount != payment.amount, "23514"),
+                (amount is not None and beyond_limits(dairy, payment, amount), "23514"),
             ]
         )
 

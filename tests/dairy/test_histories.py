@@ -21,7 +21,9 @@ from dairy import (
     steps_billing,
     steps_invoices,
     steps_money,
+    steps_office,
     steps_payments,
+    steps_rows,
     steps_settle,
     steps_undo,
 )
@@ -37,7 +39,9 @@ KINDS_ARE_IN = (
     steps_billing,
     steps_invoices,
     steps_money,
+    steps_office,
     steps_payments,
+    steps_rows,
     steps_settle,
     steps_undo,
 )
