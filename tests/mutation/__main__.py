@@ -60,7 +60,7 @@ def _asked(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--sample", type=int, help="as many, drawn at random")
     parser.add_argument("--seed", default="1", help="what they are drawn by")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=20, help="seconds of tests for a mutant")
+    parser.add_argument("--limit", type=float, default=60, help="seconds of tests for a mutant")
     parser.add_argument("--at-least", type=float, default=0, help="the score to reach, in per cent")
     parser.add_argument("--list", action="store_true", help="only say which")
     return parser.parse_args(arguments)

@@ -76,8 +76,8 @@ def tests_for(
     for test, stage in concerned.items():
         reasons = (
             any(name in test for name in mutant.names),
-            test in calling,
             any(name in _source(test.partition("::")[0]) for name in mutant.names),
+            test in calling,
             test.partition("::")[0] in files,
             broad and BROAD.search(test) is not None,
         )
