@@ -40,8 +40,8 @@ from pymilk.deploy.transaction import Done, all_or_nothing, standing
 from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.policy import hours_since
 
-# How often figures may move under us before it can't be chance.
-_FIGURE_ATTEMPTS = 5
+# How often figures or violations may move under us before it can't be chance.
+_QUIET_ATTEMPTS = 5
 
 _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
 
@@ -53,15 +53,15 @@ class Refused(Problem):
     """The proof inside the transaction failed; it was rolled back."""
 
 
-class _FiguresMoved(Exception):  # noqa: N818 - a signal between attempts
-    """Figures moved in a transaction that wrote rows; it is rolled back.
+class _NotQuiet(Exception):  # noqa: N818 - a signal between attempts
+    """Something moved that a customer may have moved at that very moment; it is rolled back.
 
-    A customer may have paid at that very moment; then they hold still at another attempt.
+    Then it holds still at another attempt; if not, it is refused as `refusal` says.
     """
 
-    def __init__(self, moved: tuple[str, ...]) -> None:
-        super().__init__("; ".join(moved))
-        self.moved = moved
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(refusal.happened)
+        self.refusal = refusal
 
 
 @dataclass(frozen=True)
@@ -97,26 +97,21 @@ def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
         return _apply(connection, plan, evidence, rehearsed, token)
 
     tables = (*rehearsed.locks, HISTORY)
-    for attempts_left in reversed(range(_FIGURE_ATTEMPTS)):
+    for attempts_left in reversed(range(_QUIET_ATTEMPTS)):
         try:
             done = all_or_nothing(guard, plan.target, plan.policy, work, tables)
             break
-        except _FiguresMoved as moved:
+        except _NotQuiet as signal:
             if not attempts_left:
-                raise _changes_figures(plan, moved.moved) from moved
+                raise _with_state(signal.refusal, plan) from signal
         except (ScriptFailed, Refused) as problem:
-            problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
-            raise
+            raise _with_state(problem, plan) from problem.__cause__
     return replace(evidence, applied=_applied(done))
 
 
-def _changes_figures(plan: Plan, moved: tuple[str, ...]) -> Refused:
-    label, version = plan.migration.label, plan.migration.version
-    return Refused(
-        f"{label} changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
-        state=f"{_ROLLED_BACK} {standing(plan.target, version)}",
-        todo="No deploy may change what anybody owes: mend the migration.",
-    )
+def _with_state(problem: ScriptFailed | Refused, plan: Plan) -> Problem:
+    problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
+    return problem
 
 
 def _refuse_closing_window(plan: Plan, rehearsed: Rehearsed) -> None:
@@ -168,15 +163,22 @@ def _apply(
 
     broken = new_violations(violations, read_violations(connection, project.invariants))
     if broken:
-        raise Refused(
-            f"{migration.label} breaks {len(broken)} invariant(s): {'; '.join(broken[:5])}",
-            todo="The rehearsal's copy didn't show it: look at the rows named.",
+        raise _NotQuiet(
+            Refused(
+                f"{migration.label} breaks {len(broken)} invariant(s): {'; '.join(broken[:5])}",
+                todo="The rehearsal's copy didn't show it: look at the rows named.",
+            )
         )
     state_after = read_state(connection, project.state)
     moved = differing_figures(state_before, state_after)
     # Where we wrote no row, it was customers; how figures are computed, the rehearsal has compared.
     if moved and written:
-        raise _FiguresMoved(moved)
+        raise _NotQuiet(
+            Refused(
+                f"{migration.label} changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
+                todo="No deploy may change what anybody owes: mend the migration.",
+            )
+        )
     after = read_catalog(connection)
     difference = rehearsed.after.difference(after)
     if difference:

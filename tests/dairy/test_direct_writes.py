@@ -347,8 +347,8 @@ def test_a_bulk_insert_counts_every_row(books: Books) -> None:
     books.run(
         "with made as (insert into public.invoice_metadata (customer_id, invoice_date,"
         " period_start, period_end, total_amount, invoice_status)"
-        " select %s, '2025-09-01', '2025-08-01', '2025-08-31', 10, 'sent'"
-        " from generate_series(1, 100) returning id)"
+        " select %s, '2025-09-01', day, day, 10, 'sent'"
+        " from generate_series(date '2020-01-01', '2020-04-09', '1 day') as day returning id)"
         " insert into public.invoice_payments (invoice_id, payment_id, amount_allocated)"
         " select id, %s, 10 from made",
         customer,
@@ -359,9 +359,11 @@ def test_a_bulk_insert_counts_every_row(books: Books) -> None:
     assert books.broken() == []
 
 
-def test_anon_meets_the_same_rules(fixed: Database, books: Books) -> None:
+def test_anon_meets_the_same_rules(dairy_001: Database) -> None:
+    """Until access is hardened anon may write here, with the defaults of many a project."""
+    books = Books(dairy_001.connect(autocommit=True))
     at = scene(books)
-    anon = Books(fixed.connect(role="anon", autocommit=True))
+    anon = Books(dairy_001.connect(role="anon", autocommit=True))
     other = books.invoice(at.customer, 5000)
     with ruled_out("payments_applied_within_amount"):
         anon.allocate_directly(at.payment, other, 501)
