@@ -1564,7 +1564,7 @@ grant execute on function public.allocate_payment_to_sales_atomic(uuid, jsonb)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/auto_allocate_payment.sql sha256:8e025a09e97210022ad69f31fa8a1be50b586dff5707fb9528e3c446c7f03fe2
+-- >>> sql/functions/payments/auto_allocate_payment.sql sha256:578c913f9b9eb88394931705a8048b0b8d23e2a74e9429d50e3c45a80d8fd877
 -- Allocates what is left of a payment by itself. `opening_first`: what remains of the opening
 -- balance, then the invoices; `oldest_first`: the invoices alone. Invoices by due date, invoice date
 -- and number; drafts and cancelled ones are left out. An invoice without a due date is due at once.
@@ -1608,6 +1608,7 @@ declare
   v_remaining numeric;
   v_payment record;
   v_opening numeric;
+  v_held uuid[];
   v_invoices record;
 begin
   if p_payment_id is null then
@@ -1671,13 +1672,16 @@ begin
   select held.customer_id, held.available into v_payment
   from private.hold_to_allocate(p_payment_id) as held;
 
-  perform
-  from public.invoice_metadata as invoice
-  where invoice.customer_id = v_payment.customer_id
-    and invoice.invoice_status not in ('draft', 'cancelled')
-    and invoice.amount_outstanding > 0
-  order by invoice.id
-  for no key update;
+  -- only what is held is paid: an invoice that came up meanwhile would be locked out of turn
+  v_held := array(
+    select invoice.id
+    from public.invoice_metadata as invoice
+    where invoice.customer_id = v_payment.customer_id
+      and invoice.invoice_status not in ('draft', 'cancelled')
+      and invoice.amount_outstanding > 0
+    order by invoice.id
+    for no key update
+  );
 
   -- check
   if v_strategy = 'opening_first' and v_payment.customer_id is distinct from v_customer_id then
@@ -1700,7 +1704,8 @@ begin
           invoice.invoice_number, invoice.id
       ) as position
     from public.invoice_metadata as invoice
-    where invoice.customer_id = v_payment.customer_id
+    where invoice.id = any(v_held)
+      and invoice.customer_id = v_payment.customer_id
       and invoice.invoice_status not in ('draft', 'cancelled')
       and invoice.amount_outstanding > 0
       and invoice.total_amount < 10000000000

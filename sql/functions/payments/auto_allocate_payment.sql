@@ -41,6 +41,7 @@ declare
   v_remaining numeric;
   v_payment record;
   v_opening numeric;
+  v_held uuid[];
   v_invoices record;
 begin
   if p_payment_id is null then
@@ -104,13 +105,16 @@ begin
   select held.customer_id, held.available into v_payment
   from private.hold_to_allocate(p_payment_id) as held;
 
-  perform
-  from public.invoice_metadata as invoice
-  where invoice.customer_id = v_payment.customer_id
-    and invoice.invoice_status not in ('draft', 'cancelled')
-    and invoice.amount_outstanding > 0
-  order by invoice.id
-  for no key update;
+  -- only what is held is paid: an invoice that came up meanwhile would be locked out of turn
+  v_held := array(
+    select invoice.id
+    from public.invoice_metadata as invoice
+    where invoice.customer_id = v_payment.customer_id
+      and invoice.invoice_status not in ('draft', 'cancelled')
+      and invoice.amount_outstanding > 0
+    order by invoice.id
+    for no key update
+  );
 
   -- check
   if v_strategy = 'opening_first' and v_payment.customer_id is distinct from v_customer_id then
@@ -133,7 +137,8 @@ begin
           invoice.invoice_number, invoice.id
       ) as position
     from public.invoice_metadata as invoice
-    where invoice.customer_id = v_payment.customer_id
+    where invoice.id = any(v_held)
+      and invoice.customer_id = v_payment.customer_id
       and invoice.invoice_status not in ('draft', 'cancelled')
       and invoice.amount_outstanding > 0
       and invoice.total_amount < 10000000000
