@@ -370,7 +370,7 @@ class Dairy:
                     plain(self.outstanding(key)),
                     self.invoice_status(key),
                     _text(self.last_paid(key)),
-                    invoice.deleted,
+                    invoice.word_before if invoice.deleted else None,
                 ]
                 for key, invoice in self.invoices.items()
             },

@@ -30,7 +30,11 @@ select jsonb_build_object(
     select jsonb_object_agg(i.id, jsonb_build_array(
       i.customer_id, trim_scale(i.total_amount)::text, trim_scale(i.amount_paid)::text,
       trim_scale(i.amount_outstanding)::text, replace(i.invoice_status, 'overdue', 'sent'),
-      i.last_payment_date, i.deleted_at is not null
+      i.last_payment_date, case
+        when i.deleted_at is null then null
+        when i.status_before_deletion in ('draft', 'cancelled') then i.status_before_deletion
+        else 'sent'
+      end
     )) from public.invoice_metadata as i
   ),
   'allocations', (
