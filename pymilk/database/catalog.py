@@ -12,7 +12,6 @@ from functools import cached_property
 from importlib import resources
 
 from pymilk.database.connection import Connection
-from pymilk.database.wording import one_wording
 
 # Schemas that Supabase runs for its own services (its documentation and images name them), and
 # ours. What happens in them isn't the project's doing.
@@ -43,9 +42,6 @@ OWN_SCHEMAS = ("pymilk", "pymilk_archive")
 # The major version that worded the definitions, and the kind that each words in its own way.
 _WORDED_BY = "worded by Postgres"
 _WORDED_DIFFERENTLY = "view definition "
-# The kinds whose definitions are expressions, which a restore may word anew.
-_EXPRESSIONS = frozenset({"constraint", "index", "policy", "rule", "trigger", "view definition"})
-
 _QUERY = resources.files("pymilk.database").joinpath("catalog.sql").read_text(encoding="utf-8")
 
 
@@ -145,12 +141,7 @@ def read_catalog(connection: Connection) -> Catalog:
         connection.execute(
             "select set_config('search_path', %s, true)", (before[0] if before else "",)
         )
-    return Catalog(
-        {
-            f"{kind} {name}": one_wording(definition) if kind in _EXPRESSIONS else definition
-            for kind, name, definition in rows
-        }
-    )
+    return Catalog({f"{kind} {name}": definition for kind, name, definition in rows})
 
 
 def project_schemas(connection: Connection) -> tuple[str, ...]:

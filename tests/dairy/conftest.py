@@ -37,6 +37,12 @@ def books(fixed: Database) -> Books:
 
 
 @pytest.fixture
+def books_001(dairy_001: Database) -> Books:
+    """The books with gap 001 fixed alone: what later gaps rule out is still there."""
+    return Books(dairy_001.connect(autocommit=True))
+
+
+@pytest.fixture
 def old_books(dairy: Database) -> Books:
     """The books before any gap is fixed, kept by the owner; every statement commits."""
     return Books(dairy.connect(autocommit=True))
