@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import ClassVar
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from hypothesis import strategies as st
 
@@ -341,7 +341,7 @@ class InsertLine(Step):
         return say(
             f"insert into public.invoice_line_items (id, invoice_id, {self.what}_id,"
             " line_item_type, line_total) values (%s, %s, %s, 'adjustment', 1)",
-            UUID(int=invoice.int ^ (thing.int << 1) % (1 << 128)),
+            uuid5(invoice, str(thing)),
             invoice,
             thing,
         )
