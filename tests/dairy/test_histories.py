@@ -120,9 +120,11 @@ class History(RuleBasedStateMachine):
 
 
 def gave_way(step: Step, outcome: Outcome) -> bool:
-    """Whether it met a direct write and was cleanly refused: a deadlock, or by a table's rule."""
+    """Whether it met a direct write and was cleanly refused, with nothing written."""
     state = outcome.fault or ""
-    return state == "40P01" or (isinstance(step, Rpc) and state in {"23505", "23514"})
+    return state in {"40P01", "PT409 payment_moved"} or (
+        isinstance(step, Rpc) and state in {"23505", "23514"}
+    )
 
 
 def explained(dairy: Dairy, done: list[tuple[Step, Outcome]], found: Snapshot) -> Dairy | None:
