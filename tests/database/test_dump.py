@@ -101,6 +101,25 @@ def test_everything_comes_back(backup: Backup, copy_url: str) -> None:
         assert not backup.catalog.difference(read_catalog(connection))
 
 
+def test_rows_compared_as_a_whole_are_no_difference(
+    empty_database: Database, copy_url: str, tmp_path: Path
+) -> None:
+    """Postgres keeps an `or` of ors and reads back one `or`: its own text of both differs."""
+    empty_database.connect(autocommit=True).execute(
+        """
+        create table public.t (a int, b int, c int, check ((a, b, c) is distinct from (1, 2, 3)));
+        create function public.f() returns trigger language plpgsql as 'begin return new; end';
+        create trigger changed after update on public.t for each row
+        when ((new.a, new.b, new.c) is distinct from (old.a, old.b, old.c))
+        execute function public.f();
+        """
+    )
+    backup = take_backup(empty_database.url, PROGRAMS, tmp_path / "one")
+    restored_contents(backup, copy_url)
+    with connect(owner(copy_url), purpose="test") as restored:
+        assert backup.catalog.difference(read_catalog(restored)).sentences() == ()
+
+
 def test_a_schema_with_something_of_every_kind_comes_back(
     empty_database: Database, copy_url: str, tmp_path: Path
 ) -> None:

@@ -63,10 +63,6 @@ create index odd on shop.booked (
 create trigger only_some after update of kind on shop.booked
 for each row when (old.kind is distinct from new.kind and new.goods_id > 0)
 execute function shop.touch();
-create trigger any_changed after update on shop.booked
-for each row
-when ((new.kind, new.at, new.goods_id) is distinct from (old.kind, old.at, old.goods_id))
-execute function shop.touch();
 create view shop.joined with (security_invoker = true) as
 select g.id, b.kind, count(*) filter (where b.kind = 'a') over (partition by g.id) as n
 from shop.goods as g left join shop.booked as b on g.id = b.goods_id
