@@ -10,6 +10,7 @@ from psycopg import sql
 
 from dairy.billing import Billing
 from dairy.books import Books
+from dairy.stages import alone_and_with_all
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from support.databases import Database
@@ -22,7 +23,7 @@ collect_ignore = [
 ]
 
 
-@pytest.fixture(params=["dairy_001", "dairy_hardened"])
+@pytest.fixture(params=alone_and_with_all("dairy_001"))
 def fixed(request: pytest.FixtureRequest) -> Database:
     """The demo dairy with gap 001 fixed alone, and with everything."""
     database = request.getfixturevalue(request.param)
@@ -65,7 +66,7 @@ def either_privileges(server: Server, request: pytest.FixtureRequest) -> Iterato
             session.execute(sql.SQL("drop database {} with (force)").format(name))
 
 
-@pytest.fixture(params=["dairy_006", "dairy_hardened"])
+@pytest.fixture(params=alone_and_with_all("dairy_006"))
 def billing(request: pytest.FixtureRequest) -> Billing:
     """The books with gap 006 fixed, and with everything; every statement commits."""
     database = request.getfixturevalue(request.param)

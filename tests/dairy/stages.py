@@ -1,4 +1,7 @@
-"""Tests of a gap's contract that hold when it is fixed, and with everything after it as well."""
+"""Tests of a gap's contract that hold with everything deployed, and with that gap alone.
+
+The gap alone is the long way: `make test-long` asks it too.
+"""
 
 from collections.abc import Callable
 
@@ -7,12 +10,17 @@ import pytest
 from support.databases import Database
 
 
+def alone_and_with_all(stage: str) -> list[object]:
+    """The stages to ask: the one where this gap is the last, and everything that we have."""
+    return [pytest.param(stage, marks=pytest.mark.long), "dairy_hardened"]
+
+
 def first_and_last(stage: str) -> Callable[..., Database]:
-    """A fixture: the dairy at this stage, and then with everything that we have."""
+    """A fixture: the dairy at this stage, and with everything that we have."""
 
     def database(request: pytest.FixtureRequest) -> Database:
         found = request.getfixturevalue(request.param)
         assert isinstance(found, Database)
         return found
 
-    return pytest.fixture(name="database", params=[stage, "dairy_hardened"])(database)
+    return pytest.fixture(name="database", params=alone_and_with_all(stage))(database)

@@ -10,12 +10,13 @@ import pytest
 from dairy.books import refused, table_rows
 from dairy.invoicing import KEY, SEPTEMBER, Answer, Invoicing
 from dairy.scripts import run_file
+from dairy.stages import alone_and_with_all
 from support.databases import MIGRATIONS, ROOT, Database
 
 FIRST, LAST = SEPTEMBER
 
 
-@pytest.fixture(params=["dairy_007", "dairy_hardened"])
+@pytest.fixture(params=alone_and_with_all("dairy_007"))
 def database(request: pytest.FixtureRequest) -> Database:
     found: Database = request.getfixturevalue(request.param)
     return found

@@ -9,6 +9,7 @@ import pytest
 from dairy.billing import Billing
 from dairy.books import refused, ruled_out
 from dairy.racing import Race, racing
+from dairy.stages import alone_and_with_all
 from support.databases import Database
 
 
@@ -34,7 +35,7 @@ class Deleting:
         return Billing(self.race.watcher.connection)
 
 
-@pytest.fixture(params=["dairy_006", "dairy_hardened"])
+@pytest.fixture(params=alone_and_with_all("dairy_006"))
 def those(request: pytest.FixtureRequest) -> Iterator[Deleting]:
     database: Database = request.getfixturevalue(request.param)
     with racing(database) as race:

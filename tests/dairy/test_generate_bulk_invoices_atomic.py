@@ -9,12 +9,13 @@ import pytest
 
 from dairy.books import refused
 from dairy.invoicing import KEY, OCTOBER, SEPTEMBER, Invoicing, outcomes
+from dairy.stages import alone_and_with_all
 from support.databases import Database
 
 FIRST, LAST = SEPTEMBER
 
 
-@pytest.fixture(params=["dairy_007", "dairy_hardened"])
+@pytest.fixture(params=alone_and_with_all("dairy_007"))
 def database(request: pytest.FixtureRequest) -> Database:
     found: Database = request.getfixturevalue(request.param)
     return found

@@ -9,13 +9,14 @@ import pytest
 from dairy.books import refused, ruled_out, table_rows
 from dairy.invoicing import KEY, OCTOBER, SEPTEMBER, Invoicing
 from dairy.scripts import run_file
+from dairy.stages import alone_and_with_all
 from support.databases import MIGRATIONS, Database
 
 FIRST, LAST = SEPTEMBER
 MIDDLE = date(2025, 9, 15)
 
 
-@pytest.fixture(params=["dairy_010", "dairy_hardened"])
+@pytest.fixture(params=alone_and_with_all("dairy_010"))
 def database(request: pytest.FixtureRequest) -> Database:
     found: Database = request.getfixturevalue(request.param)
     return found
