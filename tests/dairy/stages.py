@@ -12,7 +12,8 @@ from support.databases import Database
 
 def alone_and_with_all(stage: str) -> list[object]:
     """The stages to ask: the one where this gap is the last, and everything that we have."""
-    return [pytest.param(stage, marks=pytest.mark.long), "dairy_hardened"]
+    alone = (pytest.mark.long, pytest.mark.alone)
+    return [pytest.param(stage, marks=alone), "dairy_hardened"]
 
 
 def first_and_last(stage: str) -> Callable[..., Database]:

@@ -358,3 +358,15 @@ def test_it_is_told_from_the_app_s_own_rows(books: Settling, customer: UUID) -> 
             "update public.opening_balance_payments set amount = 101 where payment_id = %s", payment
         )
     assert books.opening_paid(customer) == Decimal(70)
+
+
+@pytest.mark.parametrize(("digits", "taken"), [(40, True), (41, False)])
+def test_an_amount_in_words_of_digits_has_an_end(
+    books: Settling, customer: UUID, digits: int, *, taken: bool
+) -> None:
+    amount = "10".rjust(digits, "0")
+    if taken:
+        assert books.record(customer_id=customer, amount=amount)["payment_amount"] == 10
+    else:
+        with refused("amount_invalid", status=400):
+            books.record(customer_id=customer, amount=amount)

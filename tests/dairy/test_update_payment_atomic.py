@@ -70,6 +70,20 @@ class TestAmount:
         assert update(books, payment, "800.00").payment_amount == 800
         assert books.value("select count(*) from private.payment_edits") == 0
 
+    def test_an_allocation_that_stays_is_not_touched(self, books: Books) -> None:
+        customer = books.customer()
+        payment = books.payment(customer, 800)
+        same, less = books.invoice(customer, 300), books.invoice(customer, 300)
+        books.allocate(payment, {same: 100, less: 100})
+        books.run("update public.invoice_payments set updated_at = '2025-01-01'")
+
+        update(books, payment, None, {same: 100, less: 90})
+
+        touched = books.rows(
+            "select invoice_id from public.invoice_payments where updated_at <> '2025-01-01'"
+        )
+        assert touched == [(less,)]
+
 
 class TestReplacing:
     """p_allocations: what the payment pays of invoices afterwards."""

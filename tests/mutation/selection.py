@@ -15,7 +15,7 @@ from pathlib import Path
 from mutation.mutants import Mutant
 from support.databases import ROOT
 
-SUITES = ("tests/dairy", "tests/rpc")
+SUITES = ("tests/contract", "tests/dairy", "tests/rpc")
 # Compares migrations with the function files: it would notice every mutant, and prove nothing.
 LEFT_OUT = ("test_function_files.py",)
 # What can notice privileges, policies and constraints: nothing that is called.
@@ -109,7 +109,15 @@ def _stage_of(stem: str) -> str:
 def _fingerprint() -> str:
     """Of everything that decides what a test calls."""
     digest = sha256()
-    for folder in ("supabase", "sql", "tests/dairy", "tests/rpc", "tests/support", "pymilk/rpc"):
+    for folder in (
+        "supabase",
+        "sql",
+        "tests/contract",
+        "tests/dairy",
+        "tests/rpc",
+        "tests/support",
+        "pymilk/rpc",
+    ):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in {".sql", ".py"}:
                 digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
@@ -120,7 +128,7 @@ def _record() -> Mapping[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [
-                *(sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", "not long"),
+                *(sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", "not long or alone"),
                 *("-p", "mutation.recording", "-p", "no:cacheprovider", *SUITES),
             ],
             cwd=ROOT,

@@ -154,7 +154,7 @@ def _tested(server: Server, trial: Trial) -> Fate:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
-            arguments = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not long"]
+            arguments = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not long or alone"]
             code = pytest.main([*arguments, "--rootdir", str(ROOT), *trial.tests])
         finally:
             os._exit(code)
