@@ -2626,7 +2626,8 @@ create trigger derive_opening_balance_paid_on_update
 before update of opening_balance_paid on public.customers
 for each row
 when (
-  pg_trigger_depth() = 0 and new.opening_balance_paid is distinct from old.opening_balance_paid
+  new.opening_balance_paid is distinct from old.opening_balance_paid
+  and (pg_trigger_depth() = 0 or current_user in ('anon', 'authenticated', 'service_role'))
 )
 execute function private.derive_opening_balance_paid();
 
@@ -2697,7 +2698,7 @@ create trigger derive_sale_on_update
 before update of payment_status, sale_type, amount_paid on public.sales
 for each row
 when (
-  pg_trigger_depth() = 0
+  (pg_trigger_depth() = 0 or current_user in ('anon', 'authenticated', 'service_role'))
   and (
     new.amount_paid is distinct from old.amount_paid
     or new.payment_status is distinct from old.payment_status

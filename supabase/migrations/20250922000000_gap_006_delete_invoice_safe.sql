@@ -1755,7 +1755,10 @@ execute function private.keep_bills();
 create trigger keep_bills_on_update
 before update on public.invoice_line_items
 for each row
-when (new.bills is distinct from old.bills and pg_trigger_depth() = 0)
+when (
+  new.bills is distinct from old.bills
+  and (pg_trigger_depth() = 0 or current_user in ('anon', 'authenticated', 'service_role'))
+)
 execute function private.keep_bills();
 
 create trigger refuse_truncate
@@ -1771,7 +1774,7 @@ create trigger bill_with_invoice
 after update on public.invoice_metadata
 referencing old table as old_rows new table as new_rows
 for each statement
-when (pg_trigger_depth() = 0)
+when (pg_trigger_depth() = 0 or current_user in ('anon', 'authenticated', 'service_role'))
 execute function private.bill_with_invoice();
 
 create trigger keep_billed_sale
@@ -1789,7 +1792,7 @@ execute function private.keep_billing_customer();
 create trigger replace_mapping
 before insert on public.invoice_sales_mapping
 for each row
-when (pg_trigger_depth() = 0)
+when (pg_trigger_depth() = 0 or current_user in ('anon', 'authenticated', 'service_role'))
 execute function private.replace_mapping();
 
 -- deletion ---------------------------------------------------------------------------------------

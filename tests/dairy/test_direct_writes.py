@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from dairy.books import INVARIANTS, Books, Rupees, ruled_out
+from dairy.books import INVARIANTS, Books, Rupees, ruled_out, table_rows
 from support.databases import Database
 
 
@@ -399,3 +399,89 @@ def test_an_invariant_says_what_it_means_and_what_to_do(path: Path) -> None:
     assert meaning.startswith("-- ")
     assert all(line.startswith("-- ") for line in meaning.splitlines())
     assert remedy.splitlines()[0].endswith(".")
+
+
+FROM_A_TRIGGER_OF_ONES_OWN = """
+create temporary table mine (x int);
+create function pg_temp.attack() returns trigger language plpgsql as $$
+begin
+  {attack};
+  return new;
+end $$;
+create trigger attack before insert on mine for each row execute function pg_temp.attack();
+insert into mine values (1)
+"""
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "update public.payments set amount_applied = 0, amount_unapplied = 100",
+        "update public.payments set allocation_status = 'unapplied', amount_applied = 50",
+        "update public.invoice_metadata set amount_paid = 0, invoice_status = 'sent'",
+    ],
+)
+@pytest.mark.parametrize("role", ["authenticated", "service_role"])
+def test_inside_a_trigger_of_its_own_a_role_is_believed_no_more(
+    fixed: Database, books: Books, role: str, attack: str
+) -> None:
+    customer = books.customer()
+    payment, invoice = books.payment(customer, 100), books.invoice(customer, 100)
+    books.allocate(payment, {invoice: 100})
+    somebody = fixed.connect(role=role, autocommit=True)
+
+    somebody.execute(FROM_A_TRIGGER_OF_ONES_OWN.format(attack=attack).encode())
+
+    assert books.payment_totals(payment) == (100, 0, "fully_applied")
+    assert books.invoice_totals(invoice) == (100, 0, "paid")
+    assert books.broken() == []
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "update public.customers set opening_balance_paid = 0 where opening_balance_paid > 0",
+        "update public.sales set amount_paid = 0, payment_status = 'Pending' where amount_paid > 0",
+        "update public.invoice_line_items set bills = false",
+    ],
+)
+def test_nor_is_it_about_balances_sales_and_lines(dairy_hardened: Database, attack: str) -> None:
+    books = Books(dairy_hardened.connect(autocommit=True))
+    customer = books.customer(opening_balance=100)
+    payment = books.payment(customer, 100)
+    books.run(
+        "insert into public.opening_balance_payments (customer_id, payment_id, amount)"
+        " values (%s, %s, 60)",
+        customer,
+        payment,
+    )
+    sales = [
+        books.value(
+            "insert into public.sales (customer_id, product_id, quantity, unit_price, total_amount,"
+            " sale_type, payment_status) select %s, id, 1, 40, 40, 'Credit', 'Pending'"
+            " from public.products limit 1 returning id",
+            customer,
+        )
+        for _ in range(2)
+    ]
+    books.run(
+        "insert into public.sales_payments (sales_id, payment_id, amount_allocated)"
+        " values (%s, %s, 40)",
+        sales[0],
+        payment,
+    )
+    books.run(
+        "insert into public.invoice_line_items (invoice_id, line_item_type, sale_id, line_total)"
+        " values (%s, 'manual_sale', %s, 40)",
+        books.invoice(customer, 40),
+        sales[1],
+    )
+    kept = table_rows(books.connection, ["public.customers", "public.sales"])
+    lines = table_rows(books.connection, ["public.invoice_line_items"])
+    somebody = dairy_hardened.connect(role="authenticated", autocommit=True)
+
+    somebody.execute(FROM_A_TRIGGER_OF_ONES_OWN.format(attack=attack).encode())
+
+    assert table_rows(books.connection, ["public.customers", "public.sales"]) == kept
+    assert table_rows(books.connection, ["public.invoice_line_items"]) == lines
+    assert books.broken() == []
