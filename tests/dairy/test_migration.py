@@ -6,7 +6,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from dairy.books import Books, table_rows
+from dairy.books import Books, refused, ruled_out, table_rows
 from dairy.legacy import Legacy
 from dairy.scripts import (
     BASELINE,
@@ -131,6 +131,25 @@ def test_offenders_can_be_touched_and_can_get_better_never_worse(dairy: Database
     books.run("delete from public.invoice_payments where payment_id = %s", legacy.strange)
 
     assert books.broken() == []
+
+
+def test_legacy_amounts_at_the_limit_are_no_sums_of_money_and_take_nothing(dairy: Database) -> None:
+    books = Books(dairy.connect(autocommit=True))
+    customer = books.customer()
+    huge, large = books.payment(customer, 10**10), books.payment(customer, 800)
+    open_, enormous = books.invoice(customer, 1000), books.invoice(customer, 10**10)
+    run_file(dairy.url, MIGRATION)
+
+    with refused("allocation_exceeds_payment", status=409) as facts:
+        books.allocate(huge, {open_: 1})
+    assert facts["available"] == 0
+    with ruled_out("payments_applied_within_amount"):
+        books.allocate_directly(huge, open_, 1)
+    with refused("allocation_exceeds_invoice", status=409) as facts:
+        books.allocate(large, {enormous: 1})
+    assert facts["available"] == 0
+    with ruled_out("invoice_metadata_paid_within_total"):
+        books.allocate_directly(large, enormous, 1)
 
 
 def test_the_journal_tells_what_happened_since(dairy: Database) -> None:
