@@ -66,6 +66,7 @@ def test_the_log_of_a_run_that_was_refused_is_there(database: Database, books: I
         log,
     )
     assert (answer["status"], answer["succeeded"], answer["failed"]) == ("failed", 0, 0)
+    assert close(books, log, "failed") == answer  # said again, with less
     row = owner.ask("public.bulk_operation_logs where id = %s", log)
     assert row["error"] == "already_invoiced"
     assert row["parameters"] == {"period": "2025-09"}

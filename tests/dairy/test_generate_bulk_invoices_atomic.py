@@ -134,6 +134,15 @@ def test_an_invoice_that_names_no_deliveries_is_taken_to_have_billed_its_days(
     assert books.bulk(OCTOBER, [customer])["total_amount"] == 93
 
 
+def test_an_invoice_of_nothing_billed_nothing(books: Invoicing) -> None:
+    """Its lines add up to its total, so what came late is not taken to be on it."""
+    customer = books.household(deliveries=2)
+    empty = books.app_invoice(customer, FIRST, LAST)
+    books.run("update public.invoice_metadata set total_amount = 0 where id = %s", empty)
+    books.delivery(customer, OCTOBER[0])
+    assert books.bulk(OCTOBER, [customer])["total_amount"] == 279
+
+
 @pytest.mark.parametrize("ending", ["cancelled", "deleted"])
 def test_what_a_cancelled_or_deleted_invoice_billed_is_free_again(
     books: Invoicing, ending: str
@@ -253,7 +262,8 @@ def test_half_a_paisa_may_have_been_rounded_either_way(books: Invoicing, total: 
 
 
 @pytest.mark.parametrize(
-    ("amount", "gst"), [("NaN", 0), ("10.001", 0), (10, 11), (10, -1), (10, "NaN")]
+    ("amount", "gst"),
+    [("NaN", 0), ("10.001", 0), (10**10, 0), (10, 11), (10, -1), (10, "NaN")],
 )
 def test_a_sale_that_is_no_sum_of_money_stops_its_own_invoice(
     books: Invoicing, amount: str | int, gst: str | int
