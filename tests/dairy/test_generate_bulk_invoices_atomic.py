@@ -344,6 +344,16 @@ def test_everyone_with_something_to_bill(books: Invoicing) -> None:
     assert books.broken() == []
 
 
+def test_everyone_is_who_has_something_up_to_the_last_day(books: Invoicing) -> None:
+    delivered, bought, idle, later = (books.household() for _ in range(4))
+    books.delivery(delivered, OCTOBER[1])
+    books.sale(bought, OCTOBER[1], 50)
+    books.delivery(later, OCTOBER[1] + timedelta(days=1))
+    found = outcomes(books.bulk(OCTOBER))
+    assert found[delivered] == found[bought] == "invoiced"
+    assert {idle, later}.isdisjoint(found)
+
+
 def test_everyone_where_a_late_one_waits_for_the_next_period(books: Invoicing) -> None:
     """He is one of those with something to bill, and invoiced already."""
     customer = books.household(deliveries=1)
