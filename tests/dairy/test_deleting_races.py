@@ -1,7 +1,6 @@
 """Deleting and recovering against everybody else: the second waits, and sees what the first did."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import psycopg
 import pytest
@@ -13,45 +12,23 @@ from dairy.stages import alone_and_with_all
 from support.databases import Database
 
 
-@dataclass(frozen=True)
-class Deleting:
-    """A race among people who bill and delete."""
-
-    race: Race
-
-    @property
-    def first(self) -> Billing:
-        """In a transaction."""
-        return Billing(self.race.first.connection)
-
-    @property
-    def second(self) -> Billing:
-        """Commits by itself."""
-        return Billing(self.race.second.connection)
-
-    @property
-    def watcher(self) -> Billing:
-        """Commits by itself, and is never in anybody's way."""
-        return Billing(self.race.watcher.connection)
-
-
 @pytest.fixture(params=alone_and_with_all("dairy_006"))
-def those(request: pytest.FixtureRequest) -> Iterator[Deleting]:
+def those(request: pytest.FixtureRequest) -> Iterator[Race[Billing]]:
     database: Database = request.getfixturevalue(request.param)
-    with racing(database) as race:
-        yield Deleting(race)
+    with racing(database, Billing) as race:
+        yield race
 
 
 @pytest.mark.parametrize(
     ("permanent", "reason"), [(False, "invoice_deleted"), (True, "invoice_not_found")]
 )
-def test_two_deletes(those: Deleting, permanent: bool, reason: str) -> None:  # noqa: FBT001 - pytest's parameter
+def test_two_deletes(those: Race[Billing], permanent: bool, reason: str) -> None:  # noqa: FBT001 - pytest's parameter
     customer = those.watcher.customer()
     sale = those.watcher.sale(customer, 70)
     invoice = those.watcher.billed(customer, sale)
 
     those.first.delete(invoice, permanent=permanent)
-    waiting = those.race.second_waits(lambda: those.second.delete(invoice, permanent=permanent))
+    waiting = those.second_waits(lambda: those.second.delete(invoice, permanent=permanent))
     those.first.connection.commit()
 
     with refused(reason):
@@ -60,14 +37,14 @@ def test_two_deletes(those: Deleting, permanent: bool, reason: str) -> None:  # 
     assert those.watcher.broken() == []
 
 
-def test_one_key_at_once_deletes_once(those: Deleting) -> None:
+def test_one_key_at_once_deletes_once(those: Race[Billing]) -> None:
     invoice = those.watcher.billed(those.watcher.customer())
     those.first.with_key("same")
     those.first.connection.commit()
     those.second.with_key("same")
 
     answer = those.first.delete(invoice)
-    waiting = those.race.second_waits(lambda: those.second.delete(invoice))
+    waiting = those.second_waits(lambda: those.second.delete(invoice))
     those.first.connection.commit()
 
     assert waiting.result(timeout=10) == answer
@@ -75,12 +52,12 @@ def test_one_key_at_once_deletes_once(those: Deleting) -> None:
 
 
 @pytest.mark.parametrize("permanent", [False, True])
-def test_money_that_was_first_stays(those: Deleting, permanent: bool) -> None:  # noqa: FBT001 - pytest's parameter
+def test_money_that_was_first_stays(those: Race[Billing], permanent: bool) -> None:  # noqa: FBT001 - pytest's parameter
     customer = those.watcher.customer()
     invoice, payment = those.watcher.billed(customer), those.watcher.payment(customer, 100)
 
     those.first.allocate(payment, {invoice: 100})
-    waiting = those.race.second_waits(lambda: those.second.delete(invoice, permanent=permanent))
+    waiting = those.second_waits(lambda: those.second.delete(invoice, permanent=permanent))
     those.first.connection.commit()
 
     with refused("invoice_holds_money"):
@@ -92,7 +69,7 @@ def test_money_that_was_first_stays(those: Deleting, permanent: bool) -> None:  
     ("permanent", "reason"), [(False, "invoice_cancelled"), (True, "invoice_not_found")]
 )
 def test_money_that_comes_too_late_is_refused(
-    those: Deleting,
+    those: Race[Billing],
     permanent: bool,  # noqa: FBT001 - pytest's parameter
     reason: str,
 ) -> None:
@@ -100,7 +77,7 @@ def test_money_that_comes_too_late_is_refused(
     invoice, payment = those.watcher.billed(customer), those.watcher.payment(customer, 100)
 
     those.first.delete(invoice, permanent=permanent)
-    waiting = those.race.second_waits(lambda: those.second.allocate(payment, {invoice: 100}))
+    waiting = those.second_waits(lambda: those.second.allocate(payment, {invoice: 100}))
     those.first.connection.commit()
 
     with refused(reason):
@@ -110,12 +87,12 @@ def test_money_that_comes_too_late_is_refused(
 
 
 @pytest.mark.parametrize("permanent", [False, True])
-def test_an_allocation_written_directly_too_late(those: Deleting, permanent: bool) -> None:  # noqa: FBT001 - pytest's parameter
+def test_an_allocation_written_directly_too_late(those: Race[Billing], permanent: bool) -> None:  # noqa: FBT001 - pytest's parameter
     customer = those.watcher.customer()
     invoice, payment = those.watcher.billed(customer), those.watcher.payment(customer, 100)
 
     those.first.delete(invoice, permanent=permanent)
-    waiting = those.race.second_waits(lambda: those.second.allocate_directly(payment, invoice, 100))
+    waiting = those.second_waits(lambda: those.second.allocate_directly(payment, invoice, 100))
     those.first.connection.commit()
 
     if permanent:
@@ -128,13 +105,13 @@ def test_an_allocation_written_directly_too_late(those: Deleting, permanent: boo
 
 
 @pytest.mark.parametrize("how", ["delete", "cancel"])
-def test_a_line_that_was_first_is_freed_too(those: Deleting, how: str) -> None:
+def test_a_line_that_was_first_is_freed_too(those: Race[Billing], how: str) -> None:
     customer = those.watcher.customer()
     sale = those.watcher.sale(customer, 70)
     invoice = those.watcher.billed(customer)
 
     those.first.line(invoice, sale=sale)
-    waiting = those.race.second_waits(lambda: getattr(those.second, how)(invoice))
+    waiting = those.second_waits(lambda: getattr(those.second, how)(invoice))
     those.first.connection.commit()
 
     waiting.result(timeout=10)
@@ -143,13 +120,13 @@ def test_a_line_that_was_first_is_freed_too(those: Deleting, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["delete", "cancel"])
-def test_a_line_that_comes_too_late_bills_nothing(those: Deleting, how: str) -> None:
+def test_a_line_that_comes_too_late_bills_nothing(those: Race[Billing], how: str) -> None:
     customer = those.watcher.customer()
     sale = those.watcher.sale(customer, 70)
     invoice = those.watcher.billed(customer)
 
     getattr(those.first, how)(invoice)
-    waiting = those.race.second_waits(lambda: those.second.line(invoice, sale=sale))
+    waiting = those.second_waits(lambda: those.second.line(invoice, sale=sale))
     those.first.connection.commit()
 
     waiting.result(timeout=10)
@@ -157,22 +134,22 @@ def test_a_line_that_comes_too_late_bills_nothing(those: Deleting, how: str) -> 
     assert those.watcher.broken() == []
 
 
-def test_a_line_for_an_invoice_that_goes_for_good(those: Deleting) -> None:
+def test_a_line_for_an_invoice_that_goes_for_good(those: Race[Billing]) -> None:
     invoice = those.watcher.billed(those.watcher.customer())
     those.first.delete(invoice, permanent=True)
-    waiting = those.race.second_waits(lambda: those.second.line(invoice))
+    waiting = those.second_waits(lambda: those.second.line(invoice))
     those.first.connection.commit()
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
         waiting.result(timeout=10)
 
 
-def test_two_invoices_of_one_sale(those: Deleting) -> None:
+def test_two_invoices_of_one_sale(those: Race[Billing]) -> None:
     customer = those.watcher.customer()
     sale = those.watcher.sale(customer, 70)
     one, two = those.watcher.billed(customer), those.watcher.billed(customer)
 
     those.first.line(one, sale=sale)
-    waiting = those.race.second_waits(lambda: those.second.line(two, sale=sale))
+    waiting = those.second_waits(lambda: those.second.line(two, sale=sale))
     those.first.connection.commit()
 
     with pytest.raises(psycopg.errors.UniqueViolation):
@@ -181,14 +158,14 @@ def test_two_invoices_of_one_sale(those: Deleting) -> None:
 
 
 @pytest.mark.parametrize("commits", [True, False])
-def test_recovering_what_is_being_billed_elsewhere(those: Deleting, commits: bool) -> None:  # noqa: FBT001 - pytest's parameter
+def test_recovering_what_is_being_billed_elsewhere(those: Race[Billing], commits: bool) -> None:  # noqa: FBT001 - pytest's parameter
     customer = those.watcher.customer()
     sale = those.watcher.sale(customer, 70)
     invoice, other = those.watcher.billed(customer, sale), those.watcher.billed(customer)
     those.watcher.delete(invoice)
 
     those.first.line(other, sale=sale)
-    waiting = those.race.second_waits(lambda: those.second.recover(invoice))
+    waiting = those.second_waits(lambda: those.second.recover(invoice))
     if commits:
         those.first.connection.commit()
         with pytest.raises(psycopg.errors.UniqueViolation):
@@ -200,14 +177,14 @@ def test_recovering_what_is_being_billed_elsewhere(those: Deleting, commits: boo
     assert those.watcher.broken() == []
 
 
-def test_billing_what_is_being_recovered(those: Deleting) -> None:
+def test_billing_what_is_being_recovered(those: Race[Billing]) -> None:
     customer = those.watcher.customer()
     sale = those.watcher.sale(customer, 70)
     invoice, other = those.watcher.billed(customer, sale), those.watcher.billed(customer)
     those.watcher.delete(invoice)
 
     those.first.recover(invoice)
-    waiting = those.race.second_waits(lambda: those.second.line(other, sale=sale))
+    waiting = those.second_waits(lambda: those.second.line(other, sale=sale))
     those.first.connection.commit()
 
     with pytest.raises(psycopg.errors.UniqueViolation):
@@ -215,36 +192,36 @@ def test_billing_what_is_being_recovered(those: Deleting) -> None:
     assert those.watcher.broken() == []
 
 
-def test_recovering_twice_and_deleting_what_is_being_recovered(those: Deleting) -> None:
+def test_recovering_twice_and_deleting_what_is_being_recovered(those: Race[Billing]) -> None:
     invoice = those.watcher.billed(those.watcher.customer())
     those.watcher.delete(invoice)
 
     those.first.recover(invoice)
-    waiting = those.race.second_waits(lambda: those.second.recover(invoice))
+    waiting = those.second_waits(lambda: those.second.recover(invoice))
     those.first.connection.commit()
     with refused("invoice_not_deleted"):
         waiting.result(timeout=10)
 
     those.watcher.delete(invoice)
     those.first.recover(invoice)
-    waiting = those.race.second_waits(lambda: those.second.delete(invoice))
+    waiting = those.second_waits(lambda: those.second.delete(invoice))
     those.first.connection.commit()
     waiting.result(timeout=10)
     assert those.watcher.trail(invoice) == ["created", *["deleted", "recovered"] * 2, "deleted"]
 
 
 @pytest.mark.parametrize("pays_first", [True, False])
-def test_a_sale_is_paid_or_billed(those: Deleting, pays_first: bool) -> None:  # noqa: FBT001 - pytest's parameter
+def test_a_sale_is_paid_or_billed(those: Race[Billing], pays_first: bool) -> None:  # noqa: FBT001 - pytest's parameter
     customer = those.watcher.customer()
     sale = those.watcher.sale(customer, 70)
     invoice, payment = those.watcher.billed(customer), those.watcher.payment(customer, 70)
 
     if pays_first:
         those.first.pay_sales(payment, sale)
-        waiting = those.race.second_waits(lambda: those.second.line(invoice, sale=sale))
+        waiting = those.second_waits(lambda: those.second.line(invoice, sale=sale))
     else:
         those.first.line(invoice, sale=sale)
-        waiting = those.race.second_waits(lambda: those.second.pay_sales(payment, sale))
+        waiting = those.second_waits(lambda: those.second.pay_sales(payment, sale))
     those.first.connection.commit()
 
     with pytest.raises(psycopg.Error):
@@ -253,7 +230,7 @@ def test_a_sale_is_paid_or_billed(those: Deleting, pays_first: bool) -> None:  #
     assert those.watcher.broken() == []
 
 
-def test_a_payment_that_names_it_at_the_last_moment(those: Deleting) -> None:
+def test_a_payment_that_names_it_at_the_last_moment(those: Race[Billing]) -> None:
     customer = those.watcher.customer()
     invoice = those.watcher.billed(customer)
     payment = those.first.value(
@@ -262,7 +239,7 @@ def test_a_payment_that_names_it_at_the_last_moment(those: Deleting) -> None:
         customer,
         invoice,
     )
-    waiting = those.race.second_waits(lambda: those.second.delete(invoice, permanent=True))
+    waiting = those.second_waits(lambda: those.second.delete(invoice, permanent=True))
     those.first.connection.commit()
     waiting.result(timeout=10)
     primary = "select primary_invoice_id from public.payments where id = %s"
@@ -270,8 +247,7 @@ def test_a_payment_that_names_it_at_the_last_moment(those: Deleting) -> None:
 
 
 def test_a_month_is_billed_again_while_its_invoice_is_deleted(dairy_hardened: Database) -> None:
-    with racing(dairy_hardened) as race:
-        those = Deleting(race)
+    with racing(dairy_hardened, Billing) as those:
         customer = those.watcher.customer()
         delivery = those.watcher.delivery(customer)
         generate = (
@@ -281,7 +257,7 @@ def test_a_month_is_billed_again_while_its_invoice_is_deleted(dairy_hardened: Da
         assert those.watcher.bills(invoice) == [True]
 
         those.first.delete(invoice)
-        waiting = race.second_waits(lambda: those.second.value(generate, customer))
+        waiting = those.second_waits(lambda: those.second.value(generate, customer))
         those.first.connection.commit()
 
         other = waiting.result(timeout=10)

@@ -1,8 +1,7 @@
 """Who invoices at the same time: the second is seen waiting before the first commits."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from uuid import UUID
 
@@ -11,47 +10,27 @@ import pytest
 
 from dairy.books import refused, ruled_out
 from dairy.invoicing import KEY, OCTOBER, SEPTEMBER, Invoicing, outcomes
+from dairy.racing import Race, racing
 from support.databases import Database
-from support.sessions import wait_until_blocked
 
 FIRST, LAST = SEPTEMBER
 
 
-@dataclass(frozen=True)
-class Race:
-    """A first session in a transaction, a second one that commits by itself, and who watches."""
-
-    first: Invoicing
-    second: Invoicing
-    watcher: Invoicing
-    pool: ThreadPoolExecutor
-
-    def second_waits(self, action: Callable[[], object]) -> Future[object]:
-        """Start the second session's action and wait until it is seen waiting for the first."""
-        waiting = self.pool.submit(action)
-        wait_until_blocked(self.watcher.connection, self.second.connection.info.backend_pid)
-        return waiting
-
-    def numbers(self) -> list[int]:
-        """All numbers, without their year."""
-        return [
-            int(number[6:])
-            for (number,) in self.watcher.rows(
-                "select invoice_number from public.invoice_metadata"
-                " where invoice_number is not null order by 1"
-            )
-        ]
-
-
 @pytest.fixture
-def race(dairy_hardened: Database) -> Iterator[Race]:
-    with ThreadPoolExecutor() as pool:
-        yield Race(
-            first=Invoicing(dairy_hardened.connect()),
-            second=Invoicing(dairy_hardened.connect(autocommit=True)),
-            watcher=Invoicing(dairy_hardened.connect(autocommit=True)),
-            pool=pool,
+def race(dairy_hardened: Database) -> Iterator[Race[Invoicing]]:
+    with racing(dairy_hardened, Invoicing) as prepared:
+        yield prepared
+
+
+def numbers(books: Invoicing) -> list[int]:
+    """All numbers, without their year."""
+    return [
+        int(number[6:])
+        for (number,) in books.rows(
+            "select invoice_number from public.invoice_metadata"
+            " where invoice_number is not null order by 1"
         )
+    ]
 
 
 def year(books: Invoicing) -> str:
@@ -60,7 +39,7 @@ def year(books: Invoicing) -> str:
     return found
 
 
-def test_two_bulk_runs_of_one_month(race: Race) -> None:
+def test_two_bulk_runs_of_one_month(race: Race[Invoicing]) -> None:
     """They made two invoices for the same period, and the same number."""
     race.first.bulk()
     waiting = race.second_waits(race.second.bulk)
@@ -69,20 +48,20 @@ def test_two_bulk_runs_of_one_month(race: Race) -> None:
     assert isinstance(answer, dict)
     assert answer["invoices_created"] == 0
     assert race.watcher.broken() == []
-    assert race.numbers() == list(range(1, len(race.numbers()) + 1))
+    assert numbers(race.watcher) == list(range(1, len(numbers(race.watcher)) + 1))
 
 
-def test_two_bulk_runs_of_the_same_customers(race: Race) -> None:
+def test_two_bulk_runs_of_the_same_customers(race: Race[Invoicing]) -> None:
     customers = [race.watcher.household(deliveries=2) for _ in range(5)]
     race.first.bulk(customers=customers)
     waiting = race.second_waits(lambda: race.second.bulk(customers=customers[::-1]))
     race.first.connection.commit()
     with refused("already_invoiced", status=409):
         waiting.result(timeout=10)
-    assert race.numbers() == [1, 2, 3, 4, 5]
+    assert numbers(race.watcher) == [1, 2, 3, 4, 5]
 
 
-def test_the_second_run_does_what_the_first_gave_up(race: Race) -> None:
+def test_the_second_run_does_what_the_first_gave_up(race: Race[Invoicing]) -> None:
     customers = [race.watcher.household(deliveries=2) for _ in range(5)]
     race.first.bulk(customers=customers)
     waiting = race.second_waits(lambda: race.second.bulk(customers=customers))
@@ -90,11 +69,13 @@ def test_the_second_run_does_what_the_first_gave_up(race: Race) -> None:
     answer = waiting.result(timeout=10)
     assert isinstance(answer, dict)
     assert answer["invoices_created"] == 5
-    assert race.numbers() == [1, 2, 3, 4, 5]
+    assert numbers(race.watcher) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("commits", [True, False])
-def test_different_customers_number_one_after_the_other(race: Race, *, commits: bool) -> None:
+def test_different_customers_number_one_after_the_other(
+    race: Race[Invoicing], *, commits: bool
+) -> None:
     one, two = race.watcher.household(deliveries=1), race.watcher.household(deliveries=1)
     race.first.single(one)
     waiting = race.second_waits(lambda: race.second.single(two))
@@ -103,10 +84,10 @@ def test_different_customers_number_one_after_the_other(race: Race, *, commits: 
     else:
         race.first.connection.rollback()
     waiting.result(timeout=10)
-    assert race.numbers() == ([1, 2] if commits else [1])
+    assert numbers(race.watcher) == ([1, 2] if commits else [1])
 
 
-def test_a_bulk_run_waits_for_a_single_invoice(race: Race) -> None:
+def test_a_bulk_run_waits_for_a_single_invoice(race: Race[Invoicing]) -> None:
     one, two = race.watcher.household(deliveries=1), race.watcher.household(deliveries=1)
     race.first.single(one)
     waiting = race.second_waits(lambda: race.second.bulk(customers=[one, two], validate=False))
@@ -114,10 +95,10 @@ def test_a_bulk_run_waits_for_a_single_invoice(race: Race) -> None:
     answer = waiting.result(timeout=10)
     assert isinstance(answer, dict)
     assert outcomes(answer) == {one: "already_invoiced", two: "invoiced"}
-    assert race.numbers() == [1, 2]
+    assert numbers(race.watcher) == [1, 2]
 
 
-def test_a_single_invoice_waits_for_a_bulk_run(race: Race) -> None:
+def test_a_single_invoice_waits_for_a_bulk_run(race: Race[Invoicing]) -> None:
     one, two = race.watcher.household(deliveries=1), race.watcher.household(deliveries=1)
     race.first.bulk(customers=[one, two])
     waiting = race.second_waits(lambda: race.second.single(two))
@@ -126,7 +107,7 @@ def test_a_single_invoice_waits_for_a_bulk_run(race: Race) -> None:
         waiting.result(timeout=10)
 
 
-def test_the_apps_insert_waits_for_a_bulk_run_and_is_refused(race: Race) -> None:
+def test_the_apps_insert_waits_for_a_bulk_run_and_is_refused(race: Race[Invoicing]) -> None:
     customer = race.watcher.household(deliveries=1)
     race.first.bulk(customers=[customer])
     waiting = race.second_waits(lambda: race.second.app_invoice(customer, LAST, LAST))
@@ -135,7 +116,7 @@ def test_the_apps_insert_waits_for_a_bulk_run_and_is_refused(race: Race) -> None
         waiting.result(timeout=10)
 
 
-def test_a_bulk_run_waits_for_the_apps_insert(race: Race) -> None:
+def test_a_bulk_run_waits_for_the_apps_insert(race: Race[Invoicing]) -> None:
     customer = race.watcher.household(deliveries=1)
     race.first.app_invoice(customer, LAST, LAST)
     waiting = race.second_waits(lambda: race.second.bulk(customers=[customer]))
@@ -144,7 +125,7 @@ def test_a_bulk_run_waits_for_the_apps_insert(race: Race) -> None:
         waiting.result(timeout=10)
 
 
-def test_two_inserts_of_the_app(race: Race) -> None:
+def test_two_inserts_of_the_app(race: Race[Invoicing]) -> None:
     customer = race.watcher.household()
     race.first.app_invoice(customer, FIRST, LAST)
     waiting = race.second_waits(lambda: race.second.app_invoice(customer, LAST, OCTOBER[1]))
@@ -153,7 +134,7 @@ def test_two_inserts_of_the_app(race: Race) -> None:
         waiting.result(timeout=10)
 
 
-def test_two_invoices_that_come_back_at_once(race: Race) -> None:
+def test_two_invoices_that_come_back_at_once(race: Race[Invoicing]) -> None:
     customer = race.watcher.household()
     one, two = (
         race.watcher.app_invoice(customer, FIRST, LAST, status="cancelled") for _ in range(2)
@@ -167,7 +148,7 @@ def test_two_invoices_that_come_back_at_once(race: Race) -> None:
 
 
 @pytest.mark.parametrize("commits", [True, False])
-def test_the_apps_own_number_and_a_call(race: Race, *, commits: bool) -> None:
+def test_the_apps_own_number_and_a_call(race: Race[Invoicing], *, commits: bool) -> None:
     """Whoever is second waits; neither deadlocks nor meets the unique constraint."""
     customer, other = race.watcher.household(deliveries=1), race.watcher.household()
     code = year(race.watcher)
@@ -180,7 +161,7 @@ def test_the_apps_own_number_and_a_call(race: Race, *, commits: bool) -> None:
     assert waiting.result(timeout=10) == f"{code}0000{2 if commits else 1}"
 
 
-def test_who_waits_for_a_customer_holds_no_counter(race: Race) -> None:
+def test_who_waits_for_a_customer_holds_no_counter(race: Race[Invoicing]) -> None:
     """Otherwise a call that holds the customer and wants a number would deadlock with him."""
     customer, other = race.watcher.household(deliveries=1), race.watcher.household(deliveries=1)
     number = f"{year(race.watcher)}00050"
@@ -192,10 +173,10 @@ def test_who_waits_for_a_customer_holds_no_counter(race: Race) -> None:
     finally:
         race.first.connection.commit()
         waiting.result(timeout=10)
-    assert race.numbers() == [1, 50]
+    assert numbers(race.watcher) == [1, 50]
 
 
-def test_a_call_and_the_apps_own_number(race: Race) -> None:
+def test_a_call_and_the_apps_own_number(race: Race[Invoicing]) -> None:
     customer, other = race.watcher.household(deliveries=1), race.watcher.household()
     code = year(race.watcher)
     race.first.single(customer)
@@ -207,7 +188,7 @@ def test_a_call_and_the_apps_own_number(race: Race) -> None:
         waiting.result(timeout=10)
 
 
-def test_a_payment_of_a_sale_waits_for_its_invoice(race: Race) -> None:
+def test_a_payment_of_a_sale_waits_for_its_invoice(race: Race[Invoicing]) -> None:
     customer = race.watcher.household()
     sale = race.watcher.sale(customer, FIRST, 100)
     payment = race.watcher.payment(customer, 100)
@@ -226,7 +207,7 @@ def test_a_payment_of_a_sale_waits_for_its_invoice(race: Race) -> None:
     assert race.watcher.broken() == []
 
 
-def test_an_invoice_waits_for_the_payment_of_a_sale(race: Race) -> None:
+def test_an_invoice_waits_for_the_payment_of_a_sale(race: Race[Invoicing]) -> None:
     customer = race.watcher.household(deliveries=1)
     sale = race.watcher.sale(customer, FIRST, 100)
     payment = race.watcher.payment(customer, 100)
@@ -242,7 +223,7 @@ def test_an_invoice_waits_for_the_payment_of_a_sale(race: Race) -> None:
 
 
 @pytest.mark.parametrize("commits", [True, False])
-def test_one_key_twice_at_once(race: Race, *, commits: bool) -> None:
+def test_one_key_twice_at_once(race: Race[Invoicing], *, commits: bool) -> None:
     customers = [race.watcher.household(deliveries=1) for _ in range(3)]
     for books in (race.first, race.second):
         books.setting(KEY, "september")
@@ -256,7 +237,7 @@ def test_one_key_twice_at_once(race: Race, *, commits: bool) -> None:
     second = waiting.result(timeout=10)
     assert isinstance(second, dict)
     assert (second == first) is commits
-    assert race.numbers() == [1, 2, 3]
+    assert numbers(race.watcher) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(60, marks=pytest.mark.long)])

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from dairy.books import refused, ruled_out
+from dairy.books import Books, refused, ruled_out
 from dairy.racing import Race, racing
 from support.databases import Database
 
 
 @pytest.fixture
-def race(dairy_001: Database) -> Iterator[Race]:
-    with racing(dairy_001) as prepared:
+def race(dairy_001: Database) -> Iterator[Race[Books]]:
+    with racing(dairy_001, Books) as prepared:
         yield prepared
 
 
-def test_two_payments_of_one_invoice(race: Race) -> None:
+def test_two_payments_of_one_invoice(race: Race[Books]) -> None:
     customer = race.watcher.customer()
     one, two = (race.watcher.payment(customer, 800) for _ in range(2))
     invoice = race.watcher.invoice(customer, 1000)
@@ -32,7 +32,7 @@ def test_two_payments_of_one_invoice(race: Race) -> None:
     assert race.watcher.broken() == []
 
 
-def test_two_callers_of_one_payment(race: Race) -> None:
+def test_two_callers_of_one_payment(race: Race[Books]) -> None:
     customer = race.watcher.customer()
     payment = race.watcher.payment(customer, 800)
     one, two = (race.watcher.invoice(customer, 1000) for _ in range(2))
@@ -46,7 +46,7 @@ def test_two_callers_of_one_payment(race: Race) -> None:
     assert facts["available"] == 300
 
 
-def test_the_second_gets_what_the_first_gave_back(race: Race) -> None:
+def test_the_second_gets_what_the_first_gave_back(race: Race[Books]) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 1000)
 
@@ -58,7 +58,7 @@ def test_the_second_gets_what_the_first_gave_back(race: Race) -> None:
     assert race.watcher.payment_totals(payment) == (800, 0, "fully_applied")
 
 
-def test_cutting_is_measured_against_what_the_first_committed(race: Race) -> None:
+def test_cutting_is_measured_against_what_the_first_committed(race: Race[Books]) -> None:
     customer = race.watcher.customer()
     one, two = (race.watcher.payment(customer, 800) for _ in range(2))
     invoice = race.watcher.invoice(customer, 1000)
@@ -72,7 +72,7 @@ def test_cutting_is_measured_against_what_the_first_committed(race: Race) -> Non
     assert waiting.result(timeout=10) == 200
 
 
-def test_a_direct_insert_waits_for_the_call_and_is_refused(race: Race) -> None:
+def test_a_direct_insert_waits_for_the_call_and_is_refused(race: Race[Books]) -> None:
     customer = race.watcher.customer()
     payment = race.watcher.payment(customer, 800)
     one, two = (race.watcher.invoice(customer, 1000) for _ in range(2))
@@ -85,7 +85,9 @@ def test_a_direct_insert_waits_for_the_call_and_is_refused(race: Race) -> None:
         waiting.result(timeout=10)
 
 
-def test_a_direct_insert_of_the_same_pair_does_not_deadlock_with_the_call(race: Race) -> None:
+def test_a_direct_insert_of_the_same_pair_does_not_deadlock_with_the_call(
+    race: Race[Books],
+) -> None:
     """Both want the payment and the unique key of the pair; both take the payment first."""
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 1000)
@@ -98,7 +100,7 @@ def test_a_direct_insert_of_the_same_pair_does_not_deadlock_with_the_call(race: 
     assert race.watcher.allocations(payment) == {invoice: 500}
 
 
-def test_two_direct_inserts_count_both(race: Race) -> None:
+def test_two_direct_inserts_count_both(race: Race[Books]) -> None:
     customer = race.watcher.customer()
     one, two = (race.watcher.payment(customer, 800) for _ in range(2))
     invoice = race.watcher.invoice(customer, 1000)
@@ -122,7 +124,9 @@ def test_two_direct_inserts_count_both(race: Race) -> None:
         ("update public.payments set customer_id = null where id = %s", "payments_customer_fixed"),
     ],
 )
-def test_an_edit_of_the_payment_waits_and_is_refused(race: Race, statement: str, rule: str) -> None:
+def test_an_edit_of_the_payment_waits_and_is_refused(
+    race: Race[Books], statement: str, rule: str
+) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 1000)
 
@@ -134,7 +138,7 @@ def test_an_edit_of_the_payment_waits_and_is_refused(race: Race, statement: str,
         waiting.result(timeout=10)
 
 
-def test_cancelling_waits_for_the_allocation_and_is_refused(race: Race) -> None:
+def test_cancelling_waits_for_the_allocation_and_is_refused(race: Race[Books]) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 1000)
 
@@ -151,7 +155,10 @@ def test_cancelling_waits_for_the_allocation_and_is_refused(race: Race) -> None:
 
 
 @pytest.mark.parametrize("directly", [False, True])
-def test_allocating_waits_for_the_cancellation_and_is_refused(race: Race, directly: bool) -> None:  # noqa: FBT001 - pytest's parameter
+def test_allocating_waits_for_the_cancellation_and_is_refused(
+    race: Race[Books],
+    directly: bool,  # noqa: FBT001 - pytest's parameter
+) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 1000)
 
@@ -172,7 +179,7 @@ def test_allocating_waits_for_the_cancellation_and_is_refused(race: Race, direct
             waiting.result(timeout=10)
 
 
-def test_opposite_orders_lock_in_one_order(race: Race) -> None:
+def test_opposite_orders_lock_in_one_order(race: Race[Books]) -> None:
     """The second names the invoices the other way round and waits; nobody deadlocks."""
     customer = race.watcher.customer()
     one, two = (race.watcher.payment(customer, 1200) for _ in range(2))
@@ -188,7 +195,7 @@ def test_opposite_orders_lock_in_one_order(race: Race) -> None:
     assert {race.watcher.invoice_totals(each).paid for each in invoices} == {200}
 
 
-def test_a_date_edited_during_an_allocation_is_not_lost(race: Race) -> None:
+def test_a_date_edited_during_an_allocation_is_not_lost(race: Race[Books]) -> None:
     customer = race.watcher.customer()
     one, two = (race.watcher.payment(customer, 100) for _ in range(2))
     invoice = race.watcher.invoice(customer, 1000)
@@ -207,7 +214,7 @@ def test_a_date_edited_during_an_allocation_is_not_lost(race: Race) -> None:
 
 
 def test_a_direct_delete_that_crosses_a_call_ends_in_a_deadlock_report_or_well(
-    race: Race,
+    race: Race[Books],
 ) -> None:
     """The one order that cannot be changed from a trigger: PostgreSQL itself resolves it."""
     customer = race.watcher.customer()
@@ -235,7 +242,7 @@ def test_a_direct_delete_that_crosses_a_call_ends_in_a_deadlock_report_or_well(
     assert race.watcher.broken() == []
 
 
-def test_nobody_waits_for_an_allocation_of_others(race: Race) -> None:
+def test_nobody_waits_for_an_allocation_of_others(race: Race[Books]) -> None:
     customer = race.watcher.customer()
     one, two = (race.watcher.payment(customer, 800) for _ in range(2))
     first, second = (race.watcher.invoice(customer, 1000) for _ in range(2))

@@ -1,43 +1,22 @@
 """Two sessions settle the same at once; the second is seen waiting before the first commits."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from dairy.books import line, refused, ruled_out
-from dairy.racing import Race
+from dairy.racing import Race, racing
 from dairy.settling import Settling
 from dairy.undoing import roll_back, void
 from support.databases import Database
 from support.sessions import wait_until_blocked
 
 
-@dataclass(frozen=True)
-class SettlingRace(Race):
-    """A race between sessions that can settle."""
-
-    first: Settling
-    second: Settling
-    watcher: Settling
-
-    def first_commits(self, waiting: Future[object]) -> Any:  # noqa: ANN401 - what was called
-        """End the first session's transaction; what the second then comes to."""
-        self.first.connection.commit()
-        return waiting.result(timeout=10)
-
-
 @pytest.fixture
-def race(dairy_005: Database) -> Iterator[SettlingRace]:
-    with ThreadPoolExecutor() as pool:
-        yield SettlingRace(
-            first=Settling(dairy_005.connect()),
-            second=Settling(dairy_005.connect(autocommit=True)),
-            watcher=Settling(dairy_005.connect(autocommit=True)),
-            pool=pool,
-        )
+def race(dairy_005: Database) -> Iterator[Race[Settling]]:
+    with racing(dairy_005, Settling) as prepared:
+        yield prepared
 
 
 Settle = Callable[[Settling, Any, Any, int], object]
@@ -57,7 +36,7 @@ WAYS: dict[str, Settle] = {
 @pytest.mark.parametrize("one", WAYS)
 @pytest.mark.parametrize("two", WAYS)
 def test_two_callers_of_the_same_remaining_opening_balance(
-    race: SettlingRace, one: str, two: str
+    race: Race[Settling], one: str, two: str
 ) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payments = [race.watcher.payment(customer, 800) for _ in range(2)]
@@ -77,7 +56,7 @@ def test_two_callers_of_the_same_remaining_opening_balance(
 
 
 @pytest.mark.parametrize("two", ["call", "record"])
-def test_the_second_gets_what_the_first_gave_back(race: SettlingRace, two: str) -> None:
+def test_the_second_gets_what_the_first_gave_back(race: Race[Settling], two: str) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payments = [race.watcher.payment(customer, 800) for _ in range(2)]
 
@@ -89,7 +68,7 @@ def test_the_second_gets_what_the_first_gave_back(race: SettlingRace, two: str) 
     assert race.watcher.opening_paid(customer) == 300
 
 
-def test_one_payment_for_opening_balance_and_invoice(race: SettlingRace) -> None:
+def test_one_payment_for_opening_balance_and_invoice(race: Race[Settling]) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment, invoice = race.watcher.payment(customer, 500), race.watcher.invoice(customer, 500)
 
@@ -101,7 +80,7 @@ def test_one_payment_for_opening_balance_and_invoice(race: SettlingRace) -> None
     assert facts["available"] == 200
 
 
-def test_one_payment_for_invoice_and_opening_balance(race: SettlingRace) -> None:
+def test_one_payment_for_invoice_and_opening_balance(race: Race[Settling]) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment, invoice = race.watcher.payment(customer, 500), race.watcher.invoice(customer, 500)
 
@@ -114,7 +93,7 @@ def test_one_payment_for_invoice_and_opening_balance(race: SettlingRace) -> None
 
 
 def test_a_direct_insert_of_the_same_pair_does_not_deadlock_with_the_call(
-    race: SettlingRace,
+    race: Race[Settling],
 ) -> None:
     """Both want customer, payment and the unique key of the pair, and in that order."""
     customer = race.watcher.customer(opening_balance=500)
@@ -129,7 +108,7 @@ def test_a_direct_insert_of_the_same_pair_does_not_deadlock_with_the_call(
 
 @pytest.mark.parametrize("written", ["insert", "delete"])
 def test_a_direct_write_takes_the_customer_before_the_payment(
-    dairy_005: Database, race: SettlingRace, written: str
+    dairy_005: Database, race: Race[Settling], written: str
 ) -> None:
     """Behind a call that waits for the customer, it must not hold the payment that it wants."""
     third = Settling(dairy_005.connect(autocommit=True))
@@ -162,7 +141,7 @@ def test_a_direct_write_takes_the_customer_before_the_payment(
     assert race.watcher.broken() == []
 
 
-def test_editing_the_balance_waits_and_is_refused(race: SettlingRace) -> None:
+def test_editing_the_balance_waits_and_is_refused(race: Race[Settling]) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment = race.watcher.payment(customer, 500)
     change = "update public.customers set opening_balance = 200 where id = %s"
@@ -174,7 +153,7 @@ def test_editing_the_balance_waits_and_is_refused(race: SettlingRace) -> None:
         race.first_commits(waiting)
 
 
-def test_paying_waits_for_an_edit_of_the_balance_and_is_refused(race: SettlingRace) -> None:
+def test_paying_waits_for_an_edit_of_the_balance_and_is_refused(race: Race[Settling]) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment = race.watcher.payment(customer, 500)
 
@@ -186,7 +165,7 @@ def test_paying_waits_for_an_edit_of_the_balance_and_is_refused(race: SettlingRa
     assert facts["available"] == 200
 
 
-def test_a_customers_other_columns_are_edited_without_loss(race: SettlingRace) -> None:
+def test_a_customers_other_columns_are_edited_without_loss(race: Race[Settling]) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment = race.watcher.payment(customer, 500)
 
@@ -210,7 +189,7 @@ SALE_WAYS: dict[str, Settle] = {
 
 @pytest.mark.parametrize("one", SALE_WAYS)
 @pytest.mark.parametrize("two", SALE_WAYS)
-def test_a_sale_paid_twice_at_once(race: SettlingRace, one: str, two: str) -> None:
+def test_a_sale_paid_twice_at_once(race: Race[Settling], one: str, two: str) -> None:
     customer = race.watcher.customer()
     payments = [race.watcher.payment(customer, 100) for _ in range(2)]
     sale = race.watcher.sale(customer, 100)
@@ -229,7 +208,7 @@ def test_a_sale_paid_twice_at_once(race: SettlingRace, one: str, two: str) -> No
 
 
 @pytest.mark.parametrize("one", SALE_WAYS)
-def test_a_sale_is_billed_while_it_is_paid(race: SettlingRace, one: str) -> None:
+def test_a_sale_is_billed_while_it_is_paid(race: Race[Settling], one: str) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 100), race.watcher.invoice(customer, 100)
     sale = race.watcher.sale(customer, 100)
@@ -242,7 +221,7 @@ def test_a_sale_is_billed_while_it_is_paid(race: SettlingRace, one: str) -> None
 
 
 @pytest.mark.parametrize("two", SALE_WAYS)
-def test_a_sale_is_paid_while_it_is_billed(race: SettlingRace, two: str) -> None:
+def test_a_sale_is_paid_while_it_is_billed(race: Race[Settling], two: str) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 100), race.watcher.invoice(customer, 100)
     sale = race.watcher.sale(customer, 100)
@@ -259,7 +238,7 @@ def test_a_sale_is_paid_while_it_is_billed(race: SettlingRace, two: str) -> None
     assert race.watcher.sale_state(sale) == (0, "Billed")
 
 
-def test_opposite_orders_of_sales_lock_in_one_order(race: SettlingRace) -> None:
+def test_opposite_orders_of_sales_lock_in_one_order(race: Race[Settling]) -> None:
     customer = race.watcher.customer()
     payments = [race.watcher.payment(customer, 1200) for _ in range(2)]
     sales = [race.watcher.sale(customer, 100) for _ in range(12)]
@@ -271,7 +250,7 @@ def test_opposite_orders_of_sales_lock_in_one_order(race: SettlingRace) -> None:
         race.first_commits(waiting)
 
 
-def test_a_billed_sale_is_refused_without_waiting_for_its_invoice(race: SettlingRace) -> None:
+def test_a_billed_sale_is_refused_without_waiting_for_its_invoice(race: Race[Settling]) -> None:
     """Waiting, it would hold another sale that the invoice's call may want: a deadlock."""
     customer = race.watcher.customer()
     payment, other = (race.watcher.payment(customer, 300) for _ in range(2))
@@ -294,7 +273,7 @@ def test_a_billed_sale_is_refused_without_waiting_for_its_invoice(race: Settling
     assert race.watcher.broken() == []
 
 
-def test_recording_and_allocating_meet_on_an_invoice(race: SettlingRace) -> None:
+def test_recording_and_allocating_meet_on_an_invoice(race: Race[Settling]) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 500), race.watcher.invoice(customer, 500)
 
@@ -308,7 +287,9 @@ def test_recording_and_allocating_meet_on_an_invoice(race: SettlingRace) -> None
 
 
 @pytest.mark.parametrize("strategy", ["opening_first", "oldest_first"])
-def test_allocating_by_itself_takes_what_the_first_left(race: SettlingRace, strategy: str) -> None:
+def test_allocating_by_itself_takes_what_the_first_left(
+    race: Race[Settling], strategy: str
+) -> None:
     customer = race.watcher.customer(opening_balance=100)
     payments = [race.watcher.payment(customer, 400) for _ in range(2)]
     invoice = race.watcher.invoice(customer, 500)
@@ -323,7 +304,7 @@ def test_allocating_by_itself_takes_what_the_first_left(race: SettlingRace, stra
     assert race.watcher.broken() == []
 
 
-def test_one_payment_allocated_by_itself_twice(race: SettlingRace) -> None:
+def test_one_payment_allocated_by_itself_twice(race: Race[Settling]) -> None:
     customer = race.watcher.customer(opening_balance=100)
     payment = race.watcher.payment(customer, 500)
 
@@ -333,7 +314,7 @@ def test_one_payment_allocated_by_itself_twice(race: SettlingRace) -> None:
     assert race.first_commits(waiting)["allocated_amount"] == 100
 
 
-def test_a_payment_that_goes_to_another_customer_meanwhile(race: SettlingRace) -> None:
+def test_a_payment_that_goes_to_another_customer_meanwhile(race: Race[Settling]) -> None:
     customer, other = (race.watcher.customer(opening_balance=100) for _ in range(2))
     payment = race.watcher.payment(customer, 500)
     change = "update public.payments set customer_id = %s where id = %s"
@@ -350,7 +331,7 @@ def test_a_payment_that_goes_to_another_customer_meanwhile(race: SettlingRace) -
     assert race.watcher.broken() == []
 
 
-def test_voiding_and_settling_take_the_customer_first(race: SettlingRace) -> None:
+def test_voiding_and_settling_take_the_customer_first(race: Race[Settling]) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment = race.watcher.payment(customer, 500)
     race.watcher.pay_opening(payment, customer, 100)
@@ -368,7 +349,7 @@ def test_voiding_and_settling_take_the_customer_first(race: SettlingRace) -> Non
     assert race.watcher.broken() == []
 
 
-def test_the_same_key_at_once_records_one_payment(race: SettlingRace) -> None:
+def test_the_same_key_at_once_records_one_payment(race: Race[Settling]) -> None:
     customer = race.watcher.customer(opening_balance=500)
     for books in (race.first, race.second):
         books.with_key("one click")
@@ -383,7 +364,7 @@ def test_the_same_key_at_once_records_one_payment(race: SettlingRace) -> None:
     assert race.watcher.value("select count(*) from public.payments") == 1
 
 
-def test_undoing_waits_for_the_call_that_it_undoes(race: SettlingRace) -> None:
+def test_undoing_waits_for_the_call_that_it_undoes(race: Race[Settling]) -> None:
     customer = race.watcher.customer(opening_balance=500)
     payment = race.watcher.payment(customer, 300)
     for books in (race.first, race.second):

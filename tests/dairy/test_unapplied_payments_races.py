@@ -18,8 +18,8 @@ STEPS = 40
 
 
 @pytest.fixture
-def race(dairy_004: Database) -> Iterator[Race]:
-    with racing(dairy_004) as prepared:
+def race(dairy_004: Database) -> Iterator[Race[Books]]:
+    with racing(dairy_004, Books) as prepared:
         yield prepared
 
 
@@ -49,7 +49,7 @@ def delete(books: Books, payment: UUID) -> int:
 @pytest.mark.parametrize("act", [write, update, delete])
 @pytest.mark.parametrize("allocation_first", [True, False])
 def test_a_direct_write_meets_an_allocation(
-    race: Race,
+    race: Race[Books],
     act: Callable[[Books, UUID], int],
     allocated: int,
     left: list[int],
@@ -70,7 +70,7 @@ def test_a_direct_write_meets_an_allocation(
     assert race.watcher.violations() == set()
 
 
-def test_two_rows_for_one_payment_at_once(race: Race) -> None:
+def test_two_rows_for_one_payment_at_once(race: Race[Books]) -> None:
     payment = race.watcher.payment(race.watcher.customer(), 800)
     write(race.first, payment)
     waiting = race.second_waits(lambda: write(race.second, payment))
@@ -79,7 +79,7 @@ def test_two_rows_for_one_payment_at_once(race: Race) -> None:
     assert race.watcher.unapplied(payment) == [800]
 
 
-def test_a_row_for_a_payment_that_is_being_deleted(race: Race) -> None:
+def test_a_row_for_a_payment_that_is_being_deleted(race: Race[Books]) -> None:
     customer = race.watcher.customer()
     payment = race.watcher.payment(customer, 800)
     race.first.run("delete from public.payments where id = %s", payment)
@@ -89,7 +89,7 @@ def test_a_row_for_a_payment_that_is_being_deleted(race: Race) -> None:
         waiting.result(timeout=10)
 
 
-def test_a_payment_is_deleted_while_its_row_is_written(race: Race) -> None:
+def test_a_payment_is_deleted_while_its_row_is_written(race: Race[Books]) -> None:
     payment = race.watcher.payment(race.watcher.customer(), 800)
     write(race.first, payment)
     waiting = race.second_waits(
@@ -100,7 +100,7 @@ def test_a_payment_is_deleted_while_its_row_is_written(race: Race) -> None:
     assert race.watcher.unapplied(payment) == []
 
 
-def test_an_allocation_of_a_payment_that_is_being_deleted(race: Race) -> None:
+def test_an_allocation_of_a_payment_that_is_being_deleted(race: Race[Books]) -> None:
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 1000)
     race.first.run("delete from public.payments where id = %s", payment)
@@ -112,7 +112,7 @@ def test_an_allocation_of_a_payment_that_is_being_deleted(race: Race) -> None:
 
 @pytest.mark.parametrize("repair_first", [True, False])
 def test_a_repair_meets_an_allocation(dairy_003: Database, *, repair_first: bool) -> None:
-    with racing(dairy_003) as race:
+    with racing(dairy_003, Books) as race:
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 1000)
         race.watcher.connection.execute(MIGRATION.read_bytes())
@@ -130,7 +130,7 @@ def test_a_repair_meets_an_allocation(dairy_003: Database, *, repair_first: bool
 
 
 def test_a_call_that_waits_for_the_deploy_goes_through(dairy_003: Database) -> None:
-    with racing(dairy_003) as race:
+    with racing(dairy_003, Books) as race:
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 1000)
         race.first.connection.execute(MIGRATION.read_bytes())

@@ -19,8 +19,8 @@ database = first_and_last("dairy_003")
 
 
 @pytest.fixture
-def race(database: Database) -> Iterator[Race]:
-    with racing(database) as prepared:
+def race(database: Database) -> Iterator[Race[Books]]:
+    with racing(database, Books) as prepared:
         yield prepared
 
 
@@ -34,7 +34,7 @@ def with_key(books: Books, key: str) -> None:
 class TestRollingBackWhatIsInFlight:
     """The call that timed out for its caller is still running in the database."""
 
-    def test_with_the_key_it_waits_and_undoes_it(self, race: Race) -> None:
+    def test_with_the_key_it_waits_and_undoes_it(self, race: Race[Books]) -> None:
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 500)
         for books in (race.first, race.second):
@@ -48,7 +48,9 @@ class TestRollingBackWhatIsInFlight:
         assert race.watcher.allocations(payment) == {}
         assert race.watcher.broken() == []
 
-    def test_with_the_key_of_a_call_that_fails_it_leaves_a_tombstone(self, race: Race) -> None:
+    def test_with_the_key_of_a_call_that_fails_it_leaves_a_tombstone(
+        self, race: Race[Books]
+    ) -> None:
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 500)
         for books in (race.first, race.second):
@@ -62,7 +64,7 @@ class TestRollingBackWhatIsInFlight:
         with refused("request_undone"):
             race.second.allocate(payment, {invoice: 300})
 
-    def test_the_original_that_comes_second_waits_and_is_refused(self, race: Race) -> None:
+    def test_the_original_that_comes_second_waits_and_is_refused(self, race: Race[Books]) -> None:
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 500)
         for books in (race.first, race.second):
@@ -76,7 +78,7 @@ class TestRollingBackWhatIsInFlight:
             waiting.result(timeout=10)
         assert race.watcher.allocations(payment) == {}
 
-    def test_without_a_key_it_waits_and_leaves_it(self, race: Race) -> None:
+    def test_without_a_key_it_waits_and_leaves_it(self, race: Race[Books]) -> None:
         """The regression: the compensation after a time-out undid what was made after all."""
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 500)
@@ -88,7 +90,7 @@ class TestRollingBackWhatIsInFlight:
         assert waiting.result(timeout=10) == (True, 0, 0, False)
         assert race.watcher.allocations(payment) == {invoice: 300}
 
-    def test_twice_at_once_gives_one_answer(self, race: Race) -> None:
+    def test_twice_at_once_gives_one_answer(self, race: Race[Books]) -> None:
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 500)
         for books in (race.first, race.second):
@@ -106,7 +108,7 @@ class TestVoiding:
     """A payment is voided while somebody allocates it, and the other way round."""
 
     @pytest.mark.parametrize("directly", [False, True])
-    def test_allocating_waits_and_is_refused(self, race: Race, directly: bool) -> None:  # noqa: FBT001 - pytest's parameter
+    def test_allocating_waits_and_is_refused(self, race: Race[Books], directly: bool) -> None:  # noqa: FBT001 - pytest's parameter
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 500)
 
@@ -125,7 +127,7 @@ class TestVoiding:
         assert race.watcher.broken() == []
 
     @pytest.mark.parametrize("directly", [False, True])
-    def test_voiding_waits_and_takes_it_off(self, race: Race, directly: bool) -> None:  # noqa: FBT001 - pytest's parameter
+    def test_voiding_waits_and_takes_it_off(self, race: Race[Books], directly: bool) -> None:  # noqa: FBT001 - pytest's parameter
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 500)
 
@@ -140,7 +142,7 @@ class TestVoiding:
         assert race.watcher.invoice_totals(invoice) == (0, 500, "sent")
         assert race.watcher.broken() == []
 
-    def test_voiding_directly_waits_and_is_refused(self, race: Race) -> None:
+    def test_voiding_directly_waits_and_is_refused(self, race: Race[Books]) -> None:
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 500)
         race.first.allocate(payment, {invoice: 300})
@@ -154,7 +156,7 @@ class TestVoiding:
         with ruled_out("payments_voided_holds_nothing"):
             waiting.result(timeout=10)
 
-    def test_twice_at_once_voids_once(self, race: Race) -> None:
+    def test_twice_at_once_voids_once(self, race: Race[Books]) -> None:
         payment = race.watcher.payment(race.watcher.customer(), 800)
         void(race.first, payment, "first")
         waiting = race.second_waits(lambda: void(race.second, payment, "second"))
@@ -167,7 +169,7 @@ class TestVoiding:
 class TestChanging:
     """The amount is changed while somebody allocates, and the other way round."""
 
-    def test_lowering_waits_and_is_measured_against_the_allocation(self, race: Race) -> None:
+    def test_lowering_waits_and_is_measured_against_the_allocation(self, race: Race[Books]) -> None:
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 900)
         race.first.allocate(payment, {invoice: 800})
@@ -177,7 +179,9 @@ class TestChanging:
             waiting.result(timeout=10)
         assert facts["allocated"] == 800
 
-    def test_allocating_waits_and_is_measured_against_the_new_amount(self, race: Race) -> None:
+    def test_allocating_waits_and_is_measured_against_the_new_amount(
+        self, race: Race[Books]
+    ) -> None:
         customer = race.watcher.customer()
         payment, invoice = race.watcher.payment(customer, 800), race.watcher.invoice(customer, 900)
         update(race.first, payment, 500)
@@ -187,7 +191,7 @@ class TestChanging:
             waiting.result(timeout=10)
         assert facts["available"] == 500
 
-    def test_replacing_waits_for_another_payment_of_the_invoice(self, race: Race) -> None:
+    def test_replacing_waits_for_another_payment_of_the_invoice(self, race: Race[Books]) -> None:
         customer = race.watcher.customer()
         one, two = (race.watcher.payment(customer, 800) for _ in range(2))
         invoice = race.watcher.invoice(customer, 1000)
@@ -199,7 +203,7 @@ class TestChanging:
             waiting.result(timeout=10)
         assert facts["available"] == 400
 
-    def test_taking_off_waits_for_the_replacement(self, race: Race) -> None:
+    def test_taking_off_waits_for_the_replacement(self, race: Race[Books]) -> None:
         customer = race.watcher.customer()
         payment = race.watcher.payment(customer, 800)
         before, after = (race.watcher.invoice(customer, 1000) for _ in range(2))
@@ -211,7 +215,7 @@ class TestChanging:
             waiting.result(timeout=10)
         assert race.watcher.allocations(payment) == {after: 650}
 
-    def test_invoices_before_and_after_are_locked_in_one_order(self, race: Race) -> None:
+    def test_invoices_before_and_after_are_locked_in_one_order(self, race: Race[Books]) -> None:
         """Each moves its money to where the other's is; locking in two steps would deadlock."""
         customer = race.watcher.customer()
         one, two = (race.watcher.payment(customer, 500) for _ in range(2))

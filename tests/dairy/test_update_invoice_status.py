@@ -113,12 +113,12 @@ def test_the_apps_role_calls_them_and_nobody_else(database: Database, refresh: s
 
 
 @pytest.fixture
-def race(database: Database) -> Iterator[Race]:
-    with racing(database) as prepared:
+def race(database: Database) -> Iterator[Race[Books]]:
+    with racing(database, Books) as prepared:
         yield prepared
 
 
-def test_no_write_is_overwritten_by_what_was_read_before(race: Race, refresh: str) -> None:
+def test_no_write_is_overwritten_by_what_was_read_before(race: Race[Books], refresh: str) -> None:
     """The regression: the sum was read without a lock and written over whatever came meanwhile."""
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 100), race.watcher.invoice(customer, 100)
@@ -132,7 +132,7 @@ def test_no_write_is_overwritten_by_what_was_read_before(race: Race, refresh: st
     assert race.watcher.broken() == []
 
 
-def test_an_error_fails_the_call(race: Race, refresh: str) -> None:
+def test_an_error_fails_the_call(race: Race[Books], refresh: str) -> None:
     """The regression: errors were caught, and every call said that all was well."""
     customer = race.watcher.customer()
     payment, invoice = race.watcher.payment(customer, 100), race.watcher.invoice(customer, 100)
