@@ -71,8 +71,10 @@ with
         group by a.classid, a.objid, a.subid
     ),
 
+    -- Postgres describes thousands of things of its own, all below 16384.
     comments as (
         select d.classoid, d.objoid, d.objsubid, d.description from pg_description as d
+        where d.objoid >= 16384 or d.objoid in (select n.oid from spaces as n)
     ),
 
     objects(kind, name, definition) as (

@@ -99,7 +99,9 @@ def connect(url: str, *, purpose: str, autocommit: bool = True) -> Connection:
         " set_config('statement_timeout', '0', false),"
         " set_config('idle_in_transaction_session_timeout', '0', false),"
         " set_config('idle_session_timeout', '0', false), set_config('lock_timeout', %s, false),"
-        " set_config('extra_float_digits', '1', false), set_config('bytea_output', 'hex', false)",
+        " set_config('extra_float_digits', '1', false), set_config('bytea_output', 'hex', false),"
+        # Compiling a query of the catalog takes many times what running it does.
+        " set_config('jit', 'off', false)",
         (_LOCK_TIMEOUT,),
     )
     return connection
