@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from pymilk.deploy.evidence import Evidence, Verdict
+from pymilk.deploy.evidence import Blocked, Evidence, Verdict
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -92,13 +92,18 @@ def _rehearsal(evidence: Evidence) -> list[str]:
         return [""]
     found = evidence.rehearsal
     lines = [f"deployed on the copy in {found.up_seconds:.2f} s, verified"]
-    if found.down_seconds is not None:
+    if found.down is not None:
         lines.append(
-            f"rolled back in {found.down_seconds:.2f} s: schema and rows exactly as before;"
+            f"rolled back in {found.down.seconds:.2f} s: schema and rows exactly as before;"
             " deployed again: the same"
         )
-    strong = [table for table, mode in found.locks.items() if mode == "AccessExclusiveLock"]
-    lines.append(f"locks out readers of: {', '.join(strong) or 'no existing table'}")
+    for blocked in (Blocked.EVERYBODY, Blocked.WRITERS, Blocked.ROW_WRITERS):
+        held = {table: one for table, one in found.up.locked.items() if one.blocks is blocked}
+        if held:
+            longest = max(one.seconds for one in held.values())
+            lines.append(f"keeps waiting for {longest:.2f} s: {blocked} of {', '.join(held)}")
+    if not found.up.strong_lock_seconds:
+        lines.append("locks out nobody of any existing table")
     if found.changed_tables:
         lines.append(f"changes rows of: {', '.join(found.changed_tables)}")
     return lines

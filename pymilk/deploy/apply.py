@@ -96,7 +96,7 @@ def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
     def work(connection: Connection, token: uuid.UUID) -> _Outcome:
         return _apply(connection, plan, evidence, rehearsed, token)
 
-    tables = (*rehearsed.locks, HISTORY)
+    tables = (*rehearsed.up.locked, HISTORY)
     for attempts_left in reversed(range(_QUIET_ATTEMPTS)):
         try:
             done = all_or_nothing(guard, plan.target, plan.policy, work, tables)

@@ -77,11 +77,79 @@ class RestoreTested:
 
 @dataclass(frozen=True)
 class StatementTime:
-    """One statement of the migration, as rehearsed; seconds."""
+    """One statement of a script, as it ran; seconds."""
 
     line: int
     words: str
     seconds: float
+
+
+class Blocked(StrEnum):
+    """Whom a lock on a table keeps waiting for as long as it is held."""
+
+    NOBODY = "nobody"
+    ROW_WRITERS = "writers of the rows that it changes"
+    WRITERS = "writers"
+    EVERYBODY = "readers and writers"
+
+
+@dataclass(frozen=True)
+class LockHeld:
+    """The strongest lock that a script takes on one table that was there before it.
+
+    Attributes:
+        mode: As pg_locks names it.
+        blocks: Whom it keeps waiting.
+        seconds: For how long: from the beginning of the statement that takes it to the end of the
+            script, and of the canary where one follows, as rehearsed on the copy's rows.
+    """
+
+    mode: str
+    blocks: Blocked
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StatementRun:
+    """One statement, as it ran on the copy.
+
+    Attributes:
+        line: Where it begins in its file.
+        words: Its first words.
+        seconds: How long it took.
+        locks: Existing table → the lock that this statement took, where it is stronger than what
+            the script held on that table before.
+        rewrites: Existing tables that it wrote anew, row by row.
+    """
+
+    line: int
+    words: str
+    seconds: float
+    locks: Mapping[str, str]
+    rewrites: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ScriptRun:
+    """One script, as it ran on the copy, where nobody is in its way.
+
+    Attributes:
+        seconds: How long its statements took, all together.
+        statements: Each of them.
+        locked: Existing table → the strongest lock on it, and for how long.
+        strong_lock_seconds: For how long it keeps readers or writers of some table waiting: from
+            the first statement that takes a lock which blocks either, on any table.
+    """
+
+    seconds: float
+    statements: tuple[StatementRun, ...]
+    locked: Mapping[str, LockHeld]
+    strong_lock_seconds: float
+
+    @property
+    def rewritten(self) -> tuple[str, ...]:
+        """Existing tables that it writes anew."""
+        return tuple(sorted({table for one in self.statements for table in one.rewrites}))
 
 
 @dataclass(frozen=True)
@@ -91,20 +159,23 @@ class Rehearsed:
     Attributes:
         before: The schema before; the rollback restored exactly this.
         after: The schema after; the live one must become exactly this.
-        up_seconds: How long the migration took, its verification included.
-        down_seconds: How long the rollback took; none where there is none.
-        statements: The migration's statements with their times.
-        locks: Existing table → strongest lock that the migration took on it.
+        up: The migration, as it ran.
+        verify_seconds: How long its verification took.
+        down: The rollback, as it ran; none where there is none.
         changed_tables: Existing tables whose rows the migration itself changed.
     """
 
     before: Catalog
     after: Catalog
-    up_seconds: float
-    down_seconds: float | None
-    statements: tuple[StatementTime, ...]
-    locks: Mapping[str, str]
+    up: ScriptRun
+    verify_seconds: float
+    down: ScriptRun | None
     changed_tables: tuple[str, ...]
+
+    @property
+    def up_seconds(self) -> float:
+        """How long the migration takes, its verification included."""
+        return self.up.seconds + self.verify_seconds
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """Step 4: the whole deploy and its rollback, on the restored copy of the live data."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection, connect, first_line
@@ -18,7 +17,7 @@ from pymilk.database.contents import (
     turned_back,
 )
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.evidence import Evidence, Rehearsed, StatementTime
+from pymilk.deploy.evidence import Evidence, Rehearsed, ScriptRun
 from pymilk.deploy.figures import (
     differing_figures,
     new_violations,
@@ -26,8 +25,9 @@ from pymilk.deploy.figures import (
     read_violations,
 )
 from pymilk.deploy.give_back import give_back_to
+from pymilk.deploy.observe import followed_by, observe
 from pymilk.deploy.plan import Bench, Plan
-from pymilk.deploy.script import NOT_NOW, ScriptFailed, run_script, run_verification
+from pymilk.deploy.script import NOT_NOW, ScriptFailed, run_verification
 from pymilk.problem import Problem
 from pymilk.project.migrations import Script
 
@@ -86,14 +86,12 @@ def _rehearse(connection: Connection, plan: Plan) -> Rehearsed:
     before = read_catalog(connection)
     tables = read_tables(connection, project_schemas(connection))
     contents = read_all_contents(connection, tables)
-    started = time.perf_counter()
-    statements, locks = _up(connection, plan)
-    up_seconds = time.perf_counter() - started
+    up, verify_seconds = _up(connection, plan)
     after = read_catalog(connection)
     changed = _changed_tables(connection, tables, contents)
-    down_seconds = None
+    down = None
     if plan.migration.down is not None:
-        down_seconds = _down(connection, plan, before, contents)
+        down = _down(connection, plan, before, contents)
         _up(connection, plan, giving_back=True)
         again = after.difference(read_catalog(connection))
         if again:
@@ -103,7 +101,7 @@ def _rehearse(connection: Connection, plan: Plan) -> Rehearsed:
                 state=_UNCHANGED,
                 todo="Make the migration's result independent of what was there before.",
             )
-    return Rehearsed(before, after, up_seconds, down_seconds, statements, locks, changed)
+    return Rehearsed(before, after, up, verify_seconds, down, changed)
 
 
 def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
@@ -112,28 +110,28 @@ def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
         "before": rehearsed.before.fingerprint,
         "after": rehearsed.after.fingerprint,
         "up_seconds": rehearsed.up_seconds,
-        "down_seconds": rehearsed.down_seconds,
-        "locks": dict(rehearsed.locks),
+        "down_seconds": rehearsed.down.seconds if rehearsed.down else None,
+        "locks": {table: asdict(held) for table, held in rehearsed.up.locked.items()},
+        "strong_lock_seconds": rehearsed.up.strong_lock_seconds,
         "changed_tables": rehearsed.changed_tables,
     }
 
 
 def _up(
     connection: Connection, plan: Plan, *, giving_back: bool = False
-) -> tuple[tuple[StatementTime, ...], Mapping[str, str]]:
-    project = plan.project
+) -> tuple[ScriptRun, float]:
+    """Run the migration as a deploy would; how it ran, and the seconds of its verification."""
+    project, verify_seconds = plan.project, 0.0
     with connection.transaction():
         violations = read_violations(connection, project.invariants)
         state = read_state(connection, project.state)
-        existing = _tables_by_oid(connection)
         with _counting_on(connection, plan.migration.up):
-            statements = run_script(connection, plan.migration.up)
-        locks = _locks(connection, existing)
+            ran = observe(connection, plan.migration.up)
         # The first time, what an earlier rollback kept stays away: the rollback has to be proven.
         if giving_back:
             give_back_to(connection, plan.migration)
         if plan.migration.verify is not None:
-            run_verification(connection, plan.migration.verify)
+            verify_seconds = run_verification(connection, plan.migration.verify)
         broken = new_violations(violations, read_violations(connection, project.invariants))
         if broken:
             raise RehearsalFailed(
@@ -149,7 +147,7 @@ def _up(
                 state=_UNCHANGED,
                 todo="No deploy may change what anybody owes; mend the migration.",
             )
-    return statements, locks
+    return followed_by(ran, verify_seconds), verify_seconds
 
 
 def _down(
@@ -157,13 +155,11 @@ def _down(
     plan: Plan,
     before: Catalog,
     contents: Mapping[str, Contents],
-) -> float:
+) -> ScriptRun:
     if plan.migration.down is None:
         raise AssertionError("asked for only where there is a rollback")
-    started = time.perf_counter()
     with connection.transaction(), _counting_on(connection, plan.migration.down):
-        run_script(connection, plan.migration.down)
-    seconds = time.perf_counter() - started
+        ran = observe(connection, plan.migration.down)
     restored = read_catalog(connection)
     difference = before.difference(restored)
     if difference:
@@ -182,7 +178,7 @@ def _down(
             state=_UNCHANGED,
             todo=f"Mend {plan.migration.down.path.name}.",
         )
-    return seconds
+    return ran
 
 
 @contextmanager
@@ -215,43 +211,3 @@ def _changed_tables(
         or not set(table.columns) <= set(now[table.qualified].columns)
         or read_contents(connection, table, table.columns) != contents[table.qualified]
     )
-
-
-def _tables_by_oid(connection: Connection) -> Mapping[int, str]:
-    rows = connection.execute(
-        "select c.oid, n.nspname || '.' || c.relname from pg_class as c"
-        " inner join pg_namespace as n on c.relnamespace = n.oid"
-        " where c.relkind in ('r', 'p', 'm') and n.nspname = any(%s)",
-        (list(project_schemas(connection)),),
-    ).fetchall()
-    return dict(rows)
-
-
-# From weak to strong; the position in it is the strength.
-_LOCK_MODES = (
-    "AccessShareLock",
-    "RowShareLock",
-    "RowExclusiveLock",
-    "ShareUpdateExclusiveLock",
-    "ShareLock",
-    "ShareRowExclusiveLock",
-    "ExclusiveLock",
-    "AccessExclusiveLock",
-)
-
-
-def _locks(connection: Connection, existing: Mapping[int, str]) -> Mapping[str, str]:
-    """The strongest lock that this transaction holds on each table that was there before."""
-    rows = connection.execute(
-        "select relation::bigint, mode from pg_locks"
-        " where pid = pg_backend_pid() and locktype = 'relation' and granted"
-    ).fetchall()
-    strongest: dict[str, str] = {}
-    for oid, mode in rows:
-        table = existing.get(oid)
-        if table is None:
-            continue
-        known = strongest.get(table)
-        if known is None or _LOCK_MODES.index(mode) > _LOCK_MODES.index(known):
-            strongest[table] = mode
-    return dict(sorted(strongest.items()))

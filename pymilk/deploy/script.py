@@ -1,7 +1,7 @@
 """Run a project's script in the caller's transaction, statement by statement."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg import sql
@@ -31,11 +31,22 @@ _CHECK_DEFERRED = Statement("set constraints all immediate", 0, 0, ())
 _MAY_SET = frozenset({"set", "reset", "select", "do", "call", "discard"})
 
 
-def run_script(connection: Connection, script: Script) -> tuple[StatementTime, ...]:
+def _nobody_looks(_ran: StatementTime) -> None:
+    """What is done after a statement when nobody wants to see."""
+
+
+def run_script(
+    connection: Connection, script: Script, look: Callable[[StatementTime], None] = _nobody_looks
+) -> None:
     """Run every statement; settings that the script made for itself don't outlive it.
 
     Nor does it get to queue for locks longer than its caller chose: files that were made by
     pg_dump begin with `set lock_timeout = 0`.
+
+    Args:
+        connection: In the transaction that the script is to be a part of.
+        script: What to run.
+        look: Called after each statement; the time that it takes isn't the statement's.
 
     Raises:
         UsageProblem: It would end the transaction that it runs in.
@@ -43,22 +54,20 @@ def run_script(connection: Connection, script: Script) -> tuple[StatementTime, .
         psycopg.Error: One of `NOT_NOW`, or a lost connection.
     """
     refuse_what_cannot_be_one_transaction(script)
-    times = []
     settings = _settings(connection)
     for statement in script.statements:
         if statement.only_comment:
             continue
         started = time.perf_counter()
         _guard(connection, script, statement)
-        words = " ".join(statement.words[:4])
-        times.append(StatementTime(statement.line, words, time.perf_counter() - started))
+        seconds = time.perf_counter() - started
+        look(StatementTime(statement.line, " ".join(statement.words[:4]), seconds))
         if statement.words[:1] and statement.words[0] in _MAY_SET:
             _hold_lock_timeout(connection, settings)
     # Deferred constraints speak now, while everything can still be refused.
     _guard(connection, script, _CHECK_DEFERRED)
     connection.execute("reset role")
     _restore(connection, settings)
-    return tuple(times)
 
 
 def read_query(connection: Connection, script: Script) -> list[TupleRow]:

@@ -52,16 +52,16 @@ def test_what_it_finds_when_all_is_well(rehearsal: Rehearsal) -> None:
     found = rehearsal.run()
     assert found.before != found.after
     assert "function public.pay_bill(p_bill integer, p_amount numeric)" in found.after.objects
-    assert found.locks["public.bills"] == "AccessExclusiveLock"
-    assert "public.notes" not in found.locks
+    assert found.up.locked["public.bills"].mode == "AccessExclusiveLock"
+    assert "public.notes" not in found.up.locked
     assert found.changed_tables == ()
-    assert found.down_seconds is not None
-    assert [time.words for time in found.statements][:3] == [
+    assert found.down is not None
+    assert [time.words for time in found.up.statements][:3] == [
         "create table public receipts",
         "alter table public bills",
         "create function public pay_bill",
     ]
-    assert [time.line for time in found.statements][:2] == [2, 7]
+    assert [time.line for time in found.up.statements][:2] == [2, 7]
 
 
 def test_rows_that_the_migration_changes_are_named(rehearsal: Rehearsal, toy: Toy) -> None:
@@ -208,4 +208,4 @@ def test_what_a_script_sets_for_itself_does_not_outlive_it(rehearsal: Rehearsal,
     )
     role = "set role authenticated;"
     toy.gap(settings + UP_SQL + role, settings + DOWN_SQL + role, settings + VERIFY_SQL)
-    assert rehearsal.run().down_seconds is not None
+    assert rehearsal.run().down is not None
