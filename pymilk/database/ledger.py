@@ -1,26 +1,49 @@
 """Our ledger in the target database: what was done, by whom, on what proof."""
 
-import getpass
 import json
-import socket
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from importlib import resources
 from typing import Any
 
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from pymilk.database.catalog import Catalog
 from pymilk.database.connection import Connection
+from pymilk.database.ledger_version import (
+    ledger_version,
+    prepare_ledger,
+    refuse_newer_ledger,
+    tool,
+)
+from pymilk.database.person import person
 
-_DDL = resources.files("pymilk.database").joinpath("ledger.sql").read_text(encoding="utf-8")
+__all__ = [
+    "Entry",
+    "Event",
+    "Kind",
+    "Outcome",
+    "happened",
+    "is_held",
+    "latest",
+    "ledger_exists",
+    "person",
+    "prepare_ledger",
+    "read_entries",
+    "read_recorded_catalog",
+    "record",
+]
 
 
 class Kind(StrEnum):
-    """What an event of the ledger is about."""
+    """What an event of the ledger is about.
+
+    What came to nothing is an `ATTEMPT`, never a deploy: whoever reads that something was deployed
+    can rely on it.
+    """
 
     ADOPT = "adopt"
     BACKUP = "backup"
@@ -29,6 +52,20 @@ class Kind(StrEnum):
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
     NOTE = "note"
+    ATTEMPT = "attempt"
+    STEP = "step"
+    RESTORE = "restore"
+
+
+class Outcome(StrEnum):
+    """How it came out: `DONE`, but for attempts, and for steps that are begun before they end."""
+
+    DONE = "done"
+    BEGUN = "begun"
+    REFUSED = "refused"
+    FAILED = "failed"
+    NOT_NOW = "not-now"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -44,6 +81,11 @@ class Event:
         checksum: SHA-256 of the migration's text.
         before: The schema before.
         after: The schema after.
+        outcome: How an attempt or a step came out.
+        run: What the events of one run of the tool have in common.
+        plan_hash: The plan that was approved.
+        step: Which statement of a file that can't be one transaction, from 1.
+        answers: The id of the note that this note answers.
     """
 
     kind: Kind
@@ -54,12 +96,25 @@ class Event:
     checksum: str | None = None
     before: Catalog | None = None
     after: Catalog | None = None
+    outcome: Outcome = Outcome.DONE
+    run: uuid.UUID | None = None
+    plan_hash: str | None = None
+    step: int | None = None
+    answers: int | None = None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row as it stands in the ledger; the fields are those of `Event` and who and when."""
+    """One row as it stands in the ledger; the fields are those of `Event` and who and when.
 
+    Attributes:
+        id: Its number.
+        database_role: As whom the tool was connected.
+        client_address: From where, as the server saw it; none through a socket.
+        tool: Which pymilk wrote it; none from before it was written down.
+    """
+
+    id: int
     kind: Kind
     happened_at: datetime
     person: str
@@ -68,16 +123,16 @@ class Entry:
     checksum: str | None
     before: str | None
     after: str | None
-    evidence: Mapping[str, Any]
-
-
-def prepare_ledger(connection: Connection) -> None:
-    """Make the ledger where there is none; does nothing, and locks nothing, where it is."""
-    if not ledger_exists(connection):
-        with connection.transaction():
-            # Two at once: the second waits here, and then finds everything there.
-            connection.execute("select pg_advisory_xact_lock(hashtext('pymilk ledger'))")
-            connection.execute(_DDL)
+    evidence: Mapping[str, Any] = field(repr=False)
+    revision: str | None
+    database_role: str
+    outcome: Outcome
+    run: uuid.UUID | None
+    plan_hash: str | None
+    step: int | None
+    answers: int | None
+    tool: str | None
+    client_address: str | None
 
 
 def ledger_exists(connection: Connection) -> bool:
@@ -86,8 +141,8 @@ def ledger_exists(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-def record(connection: Connection, event: Event, token: uuid.UUID | None = None) -> None:
-    """Add an event, in the caller's transaction.
+def record(connection: Connection, event: Event, token: uuid.UUID | None = None) -> int:
+    """Add an event, in the caller's transaction; gives its number.
 
     Args:
         connection: To the target.
@@ -101,9 +156,10 @@ def record(connection: Connection, event: Event, token: uuid.UUID | None = None)
                 " on conflict (fingerprint) do nothing",
                 (catalog.fingerprint, Jsonb(dict(catalog.objects))),
             )
-    connection.execute(
+    row = connection.execute(
         "insert into pymilk.events (token, kind, version, name, person, revision, checksum,"
-        " catalog_before, catalog_after, evidence) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " catalog_before, catalog_after, evidence, outcome, run, plan_hash, step, answers, tool)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning id",
         (
             token or uuid.uuid4(),
             event.kind,
@@ -115,19 +171,49 @@ def record(connection: Connection, event: Event, token: uuid.UUID | None = None)
             event.before.fingerprint if event.before else None,
             event.after.fingerprint if event.after else None,
             Jsonb(event.evidence, dumps=lambda value: json.dumps(value, default=str)),
+            event.outcome,
+            event.run,
+            event.plan_hash,
+            event.step,
+            event.answers,
+            tool(),
         ),
-    )
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+_COLUMNS = (
+    "id, kind, happened_at, person, version, name, checksum, catalog_before as before,"
+    " catalog_after as after, evidence, revision, database_role"
+)
+_SINCE_SECOND_VERSION = (
+    "outcome, run, plan_hash, step, answers, tool, host(client_address) as client_address"
+)
+# In a ledger that nobody has brought up to date yet; looking at it doesn't.
+_BEFORE_SECOND_VERSION = (
+    "'done' as outcome, null as run, null as plan_hash, null as step, null as answers,"
+    " null as tool, null as client_address"
+)
 
 
 def read_entries(connection: Connection) -> tuple[Entry, ...]:
-    """Every event, oldest first; none where there is no ledger."""
-    if not ledger_exists(connection):
+    """Every event, oldest first; none where there is no ledger.
+
+    Raises:
+        Problem: The ledger was made by a newer pymilk.
+    """
+    refuse_newer_ledger(connection)
+    version = ledger_version(connection)
+    if version == 0:
         return ()
-    rows = connection.execute(
-        "select kind, happened_at, person, version, name, checksum, catalog_before,"
-        " catalog_after, evidence from pymilk.events order by id"
-    ).fetchall()
-    return tuple(Entry(Kind(row[0]), *row[1:]) for row in rows)
+    more = _SINCE_SECOND_VERSION if version > 1 else _BEFORE_SECOND_VERSION
+    rows = connection.cursor(row_factory=dict_row).execute(
+        f"select {_COLUMNS}, {more} from pymilk.events order by id"  # noqa: S608 - constants
+    )
+    return tuple(
+        Entry(**{**row, "kind": Kind(row["kind"]), "outcome": Outcome(row["outcome"])})
+        for row in rows
+    )
 
 
 def read_recorded_catalog(connection: Connection, fingerprint: str) -> Catalog:
@@ -167,12 +253,3 @@ def is_held(entries: tuple[Entry, ...], version: str) -> bool:
     """
     newest = latest(entries, Kind.DEPLOY, Kind.ROLLBACK, version=version)
     return newest is not None and newest.kind is Kind.ROLLBACK
-
-
-def person() -> str:
-    """Who runs this, and from where."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # no such user on this machine, as in bare containers
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

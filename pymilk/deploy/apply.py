@@ -209,6 +209,7 @@ def _apply(
             checksum=migration.up.checksum,
             before=before,
             after=after,
+            run=plan.run,
         ),
         token,
     )

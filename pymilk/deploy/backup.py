@@ -28,7 +28,7 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     backup = take_backup(plan.target.url, plan.programs, plan.backups / stamp)
     with connect(plan.target.url, purpose="ledger") as connection:
-        record(connection, Event(Kind.BACKUP, backup_facts(backup)))
+        record(connection, Event(Kind.BACKUP, backup_facts(backup), run=plan.run))
     taken = BackupTaken(backup, previous.taken_at if previous else None)
     return replace(evidence, backup=taken)
 

@@ -1,5 +1,6 @@
 """What a deploy is going to do, decided before anything is done."""
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ class Plan:
         programs: Postgres's client programs.
         revision: Where the project's files stand in git.
         overrides: Check → the written reason for going on without it.
+        run: What everything that this run writes into the ledger has in common.
     """
 
     project: Project
@@ -33,6 +35,7 @@ class Plan:
     programs: Programs
     revision: Revision
     overrides: Mapping[str, str] = field(default_factory=dict)
+    run: uuid.UUID = field(default_factory=uuid.uuid4)
 
     @property
     def backups(self) -> Path:

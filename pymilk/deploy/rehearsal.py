@@ -55,6 +55,7 @@ def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
                 version=plan.migration.version,
                 name=plan.migration.name,
                 checksum=plan.migration.up.checksum,
+                run=plan.run,
             ),
         )
     return replace(evidence, rehearsal=rehearsed)

@@ -24,7 +24,7 @@ def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
         raise AssertionError("the restore test comes after the backup")
     tested = prove_restore(read_backup(evidence.backup.backup.folder), bench, plan.programs)
     with connect(plan.target.url, purpose="ledger") as connection:
-        record(connection, Event(Kind.RESTORE_TEST, asdict(tested)))
+        record(connection, Event(Kind.RESTORE_TEST, asdict(tested), run=plan.run))
     return replace(evidence, restore_test=tested)
 
 

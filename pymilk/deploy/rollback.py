@@ -276,6 +276,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         checksum=attempt.down.checksum,
         before=now,
         after=restored,
+        run=plan.run,
     )
     record(connection, event, token)
     connection.execute("notify pgrst, 'reload schema'")

@@ -1,7 +1,9 @@
 """The ledger: append-only, closed to the API, prepared by whoever comes first."""
 
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,6 +13,7 @@ from pymilk.database.connection import Connection
 from pymilk.database.ledger import (
     Event,
     Kind,
+    Outcome,
     happened,
     is_held,
     latest,
@@ -21,8 +24,13 @@ from pymilk.database.ledger import (
     read_recorded_catalog,
     record,
 )
-from support.databases import Database
+from pymilk.database.ledger_version import NEWEST, ledger_version, tool
+from pymilk.problem import Problem
+from support.databases import Database, Templates
 from support.sessions import wait_until_blocked
+
+# The real one, as the first pymilk made it: never to be edited.
+FIRST_LEDGER = (Path(__file__).parent / "ledgers" / "version_1.sql").read_bytes()
 
 CATALOG = Catalog({"table public.a": "owner postgres", "column public.a.b": "integer\ncomment ü"})
 
@@ -32,6 +40,13 @@ def session(empty_database: Database) -> Connection:
     connection = empty_database.connect(autocommit=True)
     prepare_ledger(connection)
     return connection
+
+
+@pytest.fixture
+def session_beside(templates: Templates) -> Iterator[Connection]:
+    """Another empty database, without a ledger."""
+    with templates.clone("empty") as database:
+        yield database.connect(autocommit=True)
 
 
 def deploy_of(version: str, kind: Kind = Kind.DEPLOY) -> Event:
@@ -197,3 +212,167 @@ def test_what_is_held_and_what_came_last(session: Connection) -> None:
     assert third is not None
     assert third.kind is Kind.ROLLBACK
     assert latest(entries, Kind.BACKUP) is None
+
+
+class TestVersions:
+    """The ledger is brought up to date, whatever pymilk made it, and never lost."""
+
+    @pytest.fixture
+    def old(self, empty_database: Database) -> Connection:
+        """A ledger as the first pymilk made it, in use."""
+        connection = empty_database.connect(autocommit=True)
+        connection.execute(FIRST_LEDGER)
+        connection.execute(
+            """
+            insert into pymilk.catalogs (fingerprint, objects) values ('f', '{"table a": "x"}');
+            insert into pymilk.events (token, kind, version, name, person, checksum,
+              catalog_after, evidence)
+            values
+              (gen_random_uuid(), 'adopt', '1', 'baseline', 'asha@desk', 'c', 'f', '{}'),
+              (gen_random_uuid(), 'deploy', '2', 'gap_001_x', 'asha@desk', 'd', 'f', '{"a": 1}');
+            insert into pymilk.archives (version, kind, schema_name, table_name, column_names,
+              key_columns, archive_name, row_count)
+            values ('2', 'table', 'public', 't', '{a}', '{a}', 't_1', 3);
+            """
+        )
+        return connection
+
+    def test_an_old_one_keeps_its_rows_and_takes_new_ones(self, old: Connection) -> None:
+        before = rows_of(old)
+        assert [entry.outcome for entry in read_entries(old)] == [Outcome.DONE, Outcome.DONE]
+        prepare_ledger(old)
+        assert rows_of(old) == before
+        run = uuid.uuid4()
+        number = record(
+            old,
+            Event(Kind.ATTEMPT, {"why": "locks"}, version="2", outcome=Outcome.NOT_NOW, run=run),
+        )
+        *first, newest = read_entries(old)
+        assert [(entry.kind, entry.tool, entry.client_address) for entry in first] == [
+            (Kind.ADOPT, None, None),
+            (Kind.DEPLOY, None, None),
+        ]
+        assert (newest.id, newest.kind, newest.outcome, newest.run) == (
+            number,
+            Kind.ATTEMPT,
+            Outcome.NOT_NOW,
+            run,
+        )
+        assert newest.tool == tool()
+
+    def test_brought_up_to_date_it_is_like_a_new_one(
+        self, old: Connection, session_beside: Connection
+    ) -> None:
+        prepare_ledger(old)
+        prepare_ledger(session_beside)
+        assert shape_of(old) == shape_of(session_beside)
+
+    def test_two_that_do_it_at_once_both_find_it_done(
+        self, empty_database: Database, old: Connection
+    ) -> None:
+        first, watcher = empty_database.connect(), empty_database.connect(autocommit=True)
+        prepare_ledger(first)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(prepare_ledger, old)
+            wait_until_blocked(watcher, old.info.backend_pid)
+            first.commit()
+            waiting.result(timeout=20)
+        assert ledger_version(old) == NEWEST
+
+    def test_one_that_is_broken_off_is_as_it_was(self, old: Connection) -> None:
+        before = shape_of(old)
+        with old.transaction(force_rollback=True):
+            prepare_ledger(old)
+        assert (shape_of(old), ledger_version(old)) == (before, 1)
+
+    def test_a_newer_one_is_refused_and_left_alone(self, session: Connection) -> None:
+        session.execute(
+            "insert into pymilk.ledger_versions (version, person, tool) values (%s, 'x', '9.0')",
+            (NEWEST + 1,),
+        )
+        before = shape_of(session)
+        for work in (prepare_ledger, read_entries):
+            with pytest.raises(Problem, match="A newer pymilk has been here") as refused:
+                work(session)
+            assert refused.value.state == "Nothing was changed."
+        assert shape_of(session) == before
+
+    def test_its_versions_are_append_only_too(self, session: Connection) -> None:
+        for statement in (
+            "update pymilk.ledger_versions set version = 1",
+            "delete from pymilk.ledger_versions",
+            "truncate pymilk.ledger_versions",
+        ):
+            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+                session.execute(statement)
+        assert ledger_version(session) == NEWEST
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event(Kind.DEPLOY, {}, outcome=Outcome.FAILED),
+        Event(Kind.ATTEMPT, {}),
+        Event(Kind.STEP, {}, outcome=Outcome.BEGUN),
+        Event(Kind.DEPLOY, {}, step=1),
+        Event(Kind.DEPLOY, {}, answers=1),
+    ],
+)
+def test_what_says_nothing_is_not_recorded(session: Connection, event: Event) -> None:
+    record(session, deploy_of("1"))
+    with pytest.raises(psycopg.errors.CheckViolation):
+        record(session, event)
+
+
+def test_what_came_to_nothing_is_no_deploy(session: Connection) -> None:
+    record(session, deploy_of("1"))
+    record(session, Event(Kind.ATTEMPT, {}, version="1", outcome=Outcome.REFUSED))
+    newest = latest(read_entries(session), Kind.DEPLOY, version="1")
+    assert newest is not None
+    assert newest.id == 1
+
+
+def test_everything_in_it_is_explained(session: Connection) -> None:
+    unexplained = session.execute(
+        "select c.relname from pg_class as c where c.relnamespace = 'pymilk'::regnamespace"
+        " and c.relkind = 'r' and obj_description(c.oid, 'pg_class') is null"
+    ).fetchall()
+    assert unexplained == []
+
+
+def rows_of(connection: Connection) -> list[object]:
+    """Every row of the first ledger, by the columns that it had."""
+    events = (
+        "id, token, kind, version, name, happened_at, person, database_role, revision, checksum,"
+        " catalog_before, catalog_after, evidence"
+    )
+    return [
+        connection.execute(f"select {columns} from pymilk.{table} order by 1").fetchall()
+        for table, columns in (("events", events), ("catalogs", "*"), ("archives", "*"))
+    ]
+
+
+def shape_of(connection: Connection) -> object:
+    """Columns, constraints, triggers, indexes and comments of the schema, by name."""
+    return connection.execute(
+        """
+        select 'column ' || a.attrelid::regclass || '.' || a.attname,
+          format_type(a.atttypid, a.atttypmod) || a.attnotnull
+            || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+            || coalesce(col_description(a.attrelid, a.attnum), '')
+        from pg_attribute as a inner join pg_class as c on a.attrelid = c.oid
+        left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
+        where c.relnamespace = 'pymilk'::regnamespace and c.relkind = 'r' and a.attnum > 0
+        union all
+        select 'constraint ' || conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
+        from pg_constraint where connamespace = 'pymilk'::regnamespace
+        union all
+        select 'trigger ' || tgrelid::regclass || '.' || tgname, pg_get_triggerdef(oid)
+        from pg_trigger where tgrelid in (select oid from pg_class
+          where relnamespace = 'pymilk'::regnamespace) and not tgisinternal
+        union all
+        select 'grants ' || c.relname, coalesce(c.relacl::text, '')
+        from pg_class as c where c.relnamespace = 'pymilk'::regnamespace
+        order by 1
+        """
+    ).fetchall()
