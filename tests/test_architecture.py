@@ -63,7 +63,7 @@ def test_a_module_can_be_read_in_a_sitting(module: Path) -> None:
 def test_what_undoes_and_verifies_has_a_migration_of_its_stem() -> None:
     supabase = ROOT / "supabase"
     stems = {migration.stem for migration in load_migrations(supabase)}
-    for folder in ("rollbacks", "verify", "give_back"):
+    for folder in ("rollbacks", "verify", "give_back", "use"):
         assert {path.stem for path in (supabase / folder).glob("*")} <= stems
 
 

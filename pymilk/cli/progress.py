@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from pymilk.deploy.evidence import Blocked, Evidence, Verdict
+from pymilk.deploy.evidence import Blocked, Evidence, Used, Verdict
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -104,9 +104,33 @@ def _rehearsal(evidence: Evidence) -> list[str]:
             lines.append(f"keeps waiting for {longest:.2f} s: {blocked} of {', '.join(held)}")
     if not found.up.strong_lock_seconds:
         lines.append("locks out nobody of any existing table")
+    lines += _used(found.used)
     if found.changed_tables:
         lines.append(f"changes rows of: {', '.join(found.changed_tables)}")
     return lines
+
+
+def _used(used: Used) -> list[str]:
+    if used.unused:
+        return [f"not used: {used.unused}"]
+    lines = [f"used in {len(used.tables)} tables, by {', '.join(used.scripts)}"]
+    if used.down_seconds is not None:
+        lines.append(
+            f"rolled back with that in place in {used.down_seconds:.2f} s: "
+            + (
+                "the archive takes what follows, and the next deploy gives it back"
+                if used.lost
+                else "no row is lost"
+            )
+        )
+    lines += [
+        f"  {one.kind} {'.'.join((one.table, *one.columns))}: {one.rows:,} row(s)"
+        for one in used.lost
+    ]
+    return lines + [
+        f"  left in the archive, for newer values stand there: {rows} row(s) of {table}"
+        for table, rows in used.left.items()
+    ]
 
 
 def _apply(evidence: Evidence) -> list[str]:

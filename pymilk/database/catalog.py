@@ -131,6 +131,19 @@ class Difference:
         return tuple(lines[:limit]) + ((f"… and {rest} more",) if rest > 0 else ())
 
 
+# So many definitions can be read at once.
+_SHOWN = 3
+
+
+def describe_difference(expected: Catalog, found: Catalog) -> str:
+    """What differs, one name after the other, and the lines of the first that changed."""
+    difference = expected.difference(found)
+    told = "; ".join(difference.sentences())
+    for name in difference.changed[:_SHOWN]:
+        told += f"\n{name}\n{expected.text_difference(found, name)}"
+    return told
+
+
 def read_catalog(connection: Connection) -> Catalog:
     """Read the catalog as the current transaction sees it."""
     # The definitions qualify a name exactly when the search path doesn't reach it: fix the path.

@@ -1,7 +1,7 @@
 """What each step of the pipeline found out: plain values, rendered and written to the ledger."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -153,8 +153,48 @@ class ScriptRun:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """What a rollback takes away of what people did since the deploy; the archive keeps it.
+
+    Attributes:
+        kind: `table`, `column` or `changed`, as the archive tells them apart.
+        table: Which table.
+        columns: Of a column that goes: its name.
+        rows: How many rows.
+    """
+
+    kind: str
+    table: str
+    columns: tuple[str, ...]
+    rows: int
+
+
+@dataclass(frozen=True)
+class Used:
+    """The deployed change was used on the copy, rolled back with that in place, deployed again.
+
+    Attributes:
+        scripts: The workloads, as paths under supabase/; none where it was not used.
+        unused: Why it was not used; empty where it was.
+        seconds: How long the workloads took.
+        tables: The tables that they wrote to.
+        down_seconds: How long the rollback took with that in place; none where there is none.
+        lost: What it took away. Every other row stayed as it was.
+        left: Table → rows that the next deploy left in the archive: newer values stand there.
+    """
+
+    scripts: tuple[str, ...] = ()
+    unused: str = ""
+    seconds: float = 0.0
+    tables: tuple[str, ...] = ()
+    down_seconds: float | None = None
+    lost: tuple[Lost, ...] = ()
+    left: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Rehearsed:
-    """Up, verify, down, up, verify on the restored copy.
+    """Up, verify, down, up, use, down, up on the restored copy.
 
     Attributes:
         before: The schema before; the rollback restored exactly this.
@@ -163,6 +203,7 @@ class Rehearsed:
         verify_seconds: How long its verification took.
         down: The rollback, as it ran; none where there is none.
         changed_tables: Existing tables whose rows the migration itself changed.
+        used: What became of it when it had been used.
     """
 
     before: Catalog
@@ -171,6 +212,7 @@ class Rehearsed:
     verify_seconds: float
     down: ScriptRun | None
     changed_tables: tuple[str, ...]
+    used: Used
 
     @property
     def up_seconds(self) -> float:

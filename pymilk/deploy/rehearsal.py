@@ -1,10 +1,13 @@
-"""Step 4: the whole deploy and its rollback, on the restored copy of the live data."""
+"""Step 4: the whole deploy and its rollback, on the restored copy of the live data.
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+Up, verify, down, compare, up, use, down with that in place, compare, up. So the schema and every
+row are proven to come back when nothing has happened in between, and when much has.
+"""
 
-from pymilk.database.catalog import Catalog, project_schemas, read_catalog
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from pymilk.database.catalog import Catalog, describe_difference, project_schemas, read_catalog
 from pymilk.database.connection import Connection, connect, first_line
 from pymilk.database.contents import (
     Contents,
@@ -12,30 +15,25 @@ from pymilk.database.contents import (
     differing_tables,
     read_all_contents,
     read_contents,
-    read_positions,
     read_tables,
-    turned_back,
 )
-from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.evidence import Evidence, Rehearsed, ScriptRun
-from pymilk.deploy.figures import (
-    differing_figures,
-    new_violations,
-    read_state,
-    read_violations,
+from pymilk.database.history import prepare_history, read_history
+from pymilk.database.ledger import Event, Kind, prepare_ledger, record
+from pymilk.deploy.evidence import Evidence, Lost, Rehearsed
+from pymilk.deploy.on_the_copy import (
+    UNCHANGED,
+    RehearsalFailed,
+    Up,
+    down_alone,
+    down_as_at_night,
+    up_alone,
+    up_as_deploy,
 )
-from pymilk.deploy.give_back import give_back_to
-from pymilk.deploy.observe import followed_by, observe
 from pymilk.deploy.plan import Bench, Plan
-from pymilk.deploy.script import NOT_NOW, ScriptFailed, run_verification
-from pymilk.problem import Problem
-from pymilk.project.migrations import Script
-
-_UNCHANGED = "Nothing was changed in the target: this was the copy."
-
-
-class RehearsalFailed(Problem):
-    """The rehearsal found what would have gone wrong on the live database."""
+from pymilk.deploy.rollback import RolledBack
+from pymilk.deploy.script import NOT_NOW, ScriptFailed
+from pymilk.deploy.use import BadWorkload, use
+from pymilk.project.migrations import Migration, Script
 
 
 def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
@@ -62,7 +60,7 @@ def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
 
 
 def rehearse(plan: Plan, bench: Bench) -> Rehearsed:
-    """Up, verify, down, compare, up, verify, compare, on the bench's copy.
+    """Rehearse on what is on the bench; it stays there, deployed and used.
 
     Raises:
         RehearsalFailed: Something did not hold.
@@ -70,39 +68,17 @@ def rehearse(plan: Plan, bench: Bench) -> Rehearsed:
     """
     with connect(bench.owner_url, purpose="rehearsal") as connection:
         try:
-            return _rehearse(connection, plan)
-        except ScriptFailed as problem:
-            problem.state = _UNCHANGED
+            return _rehearse(connection, plan, bench)
+        except (ScriptFailed, BadWorkload) as problem:
+            problem.state = UNCHANGED
             raise
         except NOT_NOW as error:
             # Nobody else is on the copy: on the live database it would be tried again for ever.
             raise RehearsalFailed(
                 f"A script raises what says 'try again': {first_line(error)}",
-                state=_UNCHANGED,
+                state=UNCHANGED,
                 todo="Raise another SQLSTATE: 40001, 40P01 and 55P03 are Postgres's own.",
             ) from error
-
-
-def _rehearse(connection: Connection, plan: Plan) -> Rehearsed:
-    before = read_catalog(connection)
-    tables = read_tables(connection, project_schemas(connection))
-    contents = read_all_contents(connection, tables)
-    up, verify_seconds = _up(connection, plan)
-    after = read_catalog(connection)
-    changed = _changed_tables(connection, tables, contents)
-    down = None
-    if plan.migration.down is not None:
-        down = _down(connection, plan, before, contents)
-        _up(connection, plan, giving_back=True)
-        again = after.difference(read_catalog(connection))
-        if again:
-            raise RehearsalFailed(
-                "Deployed a second time, the schema isn't the same as the first time: "
-                + "; ".join(again.sentences()),
-                state=_UNCHANGED,
-                todo="Make the migration's result independent of what was there before.",
-            )
-    return Rehearsed(before, after, up, verify_seconds, down, changed)
 
 
 def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
@@ -115,84 +91,141 @@ def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
         "locks": {table: asdict(held) for table, held in rehearsed.up.locked.items()},
         "strong_lock_seconds": rehearsed.up.strong_lock_seconds,
         "changed_tables": rehearsed.changed_tables,
+        "used": asdict(rehearsed.used),
     }
 
 
-def _up(
-    connection: Connection, plan: Plan, *, giving_back: bool = False
-) -> tuple[ScriptRun, float]:
-    """Run the migration as a deploy would; how it ran, and the seconds of its verification."""
-    project, verify_seconds = plan.project, 0.0
-    with connection.transaction():
-        violations = read_violations(connection, project.invariants)
-        state = read_state(connection, project.state)
-        with _counting_on(connection, plan.migration.up):
-            ran = observe(connection, plan.migration.up)
-        # The first time, what an earlier rollback kept stays away: the rollback has to be proven.
-        if giving_back:
-            give_back_to(connection, plan.migration)
-        if plan.migration.verify is not None:
-            verify_seconds = run_verification(connection, plan.migration.verify)
-        broken = new_violations(violations, read_violations(connection, project.invariants))
-        if broken:
-            raise RehearsalFailed(
-                f"The migration breaks {len(broken)} invariant(s) that held before:"
-                f" {'; '.join(broken[:5])}",
-                state=_UNCHANGED,
-                todo="Mend the migration; sql/invariants says what each one means.",
-            )
-        moved = differing_figures(state, read_state(connection, project.state))
-        if moved:
-            raise RehearsalFailed(
-                f"The migration changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
-                state=_UNCHANGED,
-                todo="No deploy may change what anybody owes; mend the migration.",
-            )
-    return followed_by(ran, verify_seconds), verify_seconds
+@dataclass(frozen=True)
+class _Start:
+    """The copy before the migration.
+
+    Attributes:
+        schema: Its schema.
+        tables: Its tables.
+        contents: What they hold.
+    """
+
+    schema: Catalog
+    tables: tuple[Table, ...]
+    contents: Mapping[str, Contents]
 
 
-def _down(
-    connection: Connection,
-    plan: Plan,
-    before: Catalog,
-    contents: Mapping[str, Contents],
-) -> ScriptRun:
-    if plan.migration.down is None:
+def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
+    earlier = _earlier(connection, plan)
+    tables = read_tables(connection, project_schemas(connection))
+    start = _Start(read_catalog(connection), tables, read_all_contents(connection, tables))
+    down = plan.migration.down
+    if down is None:
+        up = up_as_deploy(connection, plan)
+        after, changed = read_catalog(connection), _changed_tables(connection, start)
+        used = use(connection, plan, earlier, after)
+        return Rehearsed(start.schema, after, up.run, up.verify_seconds, None, changed, used)
+    up = up_alone(connection, plan)
+    after, changed = read_catalog(connection), _changed_tables(connection, start)
+    back = down_alone(connection, down, start.schema)
+    _refuse_other_rows(down, differing_tables(start.contents, _contents(connection)))
+    again = up_as_deploy(connection, plan)
+    _refuse_other_schema(after, read_catalog(connection))
+    used = use(connection, plan, earlier, after)
+    if used.tables:
+        seconds, lost, left = _undo_used(connection, plan, bench, start, again)
+        used = replace(used, down_seconds=seconds, lost=lost, left=left)
+        _refuse_other_schema(after, read_catalog(connection))
+    return Rehearsed(start.schema, after, up.run, up.verify_seconds, back, changed, used)
+
+
+def _earlier(connection: Connection, plan: Plan) -> tuple[Migration, ...]:
+    """What is deployed on the copy; it has to be everything before this migration, and no more.
+
+    Raises:
+        RehearsalFailed: It isn't: the backup is of another time.
+    """
+    prepare_history(connection)
+    prepare_ledger(connection)
+    applied = {row.version for row in read_history(connection)}
+    earlier = tuple(
+        migration
+        for migration in plan.project.migrations
+        if int(migration.version) < int(plan.migration.version)
+    )
+    other = applied ^ {migration.version for migration in earlier}
+    if other:
+        named = ", ".join(sorted(other, key=int))
+        raise RehearsalFailed(
+            f"On the copy {plan.migration.label} isn't next: {named} is applied there and should"
+            " not be, or should be and isn't.",
+            state=UNCHANGED,
+            todo="Rehearse on a backup of the state that it will be deployed on.",
+        )
+    return earlier
+
+
+def _undo_used(
+    connection: Connection, plan: Plan, bench: Bench, start: _Start, deployed: Up
+) -> tuple[float, tuple[Lost, ...], Mapping[str, int]]:
+    """Roll back with everything in place that people did, and deploy again.
+
+    Returns:
+        The rollback's seconds, what it took away, and what the next deploy left in the archive.
+    """
+    down = plan.migration.down
+    if down is None:
         raise AssertionError("asked for only where there is a rollback")
-    with connection.transaction(), _counting_on(connection, plan.migration.down):
-        ran = observe(connection, plan.migration.down)
-    restored = read_catalog(connection)
-    difference = before.difference(restored)
-    if difference:
-        name = next(iter(sorted(difference.names)))
+    old, everything = _in_old_columns(connection, start), _contents(connection)
+    undone = down_as_at_night(bench, plan)
+    lost = _lost(undone)
+    # The deploy's own rows go with it, and are nobody's loss.
+    told = {one.table for one in lost if one.kind == "changed"} | set(deployed.made)
+    now = _in_old_columns(connection, start)
+    _refuse_other_rows(down, differing_tables(_without(old, told), _without(now, told)))
+    again = up_as_deploy(connection, plan)
+    # What the migration itself writes to, it writes to again; the rest is as people left it.
+    told = {one.table for one in lost if one.kind == "changed"} | again.wrote | set(again.left)
+    back = _contents(connection)
+    differing = differing_tables(_without(everything, told), _without(back, told))
+    if differing:
         raise RehearsalFailed(
-            "The rollback doesn't restore the schema: "
-            + "; ".join(difference.sentences())
-            + f"\n{before.text_difference(restored, name)}",
-            state=_UNCHANGED,
-            todo=f"Mend {plan.migration.down.path.name}.",
+            "Used, rolled back and deployed again, the rows aren't what they were:"
+            f" {'; '.join(differing[:5])}",
+            state=UNCHANGED,
+            todo=f"Mend {down.path.name}, or write supabase/give_back/{down.path.name}: it sets"
+            " right what has to follow from rows that come back.",
         )
-    tables = differing_tables(contents, _contents(connection))
-    if tables:
-        raise RehearsalFailed(
-            f"The rollback doesn't restore the rows: {'; '.join(tables[:5])}",
-            state=_UNCHANGED,
-            todo=f"Mend {plan.migration.down.path.name}.",
-        )
-    return ran
+    return undone.seconds, lost, again.left
 
 
-@contextmanager
-def _counting_on(connection: Connection, script: Script) -> Iterator[None]:
-    """Refuse a script that sets a sequence back: the next order would get a number twice."""
-    before = read_positions(connection, project_schemas(connection))
-    yield
-    back = turned_back(before, read_positions(connection, project_schemas(connection)))
-    if back:
+def _lost(undone: RolledBack) -> tuple[Lost, ...]:
+    return tuple(
+        Lost(
+            loss.kind,
+            loss.table.qualified,
+            loss.columns if loss.kind == "column" else (),
+            loss.rows,
+        )
+        for loss in undone.kept
+    )
+
+
+def _without(contents: Mapping[str, Contents], tables: set[str]) -> Mapping[str, Contents]:
+    return {name: found for name, found in contents.items() if name not in tables}
+
+
+def _refuse_other_rows(down: Script, differing: Sequence[str]) -> None:
+    if differing:
         raise RehearsalFailed(
-            f"{script.path.parent.name}/{script.path.name} sets sequences back: {', '.join(back)}.",
-            state=_UNCHANGED,
-            todo="Let them go on counting; the numbers after the last one are still free.",
+            f"The rollback doesn't restore the rows: {'; '.join(differing[:5])}",
+            state=UNCHANGED,
+            todo=f"Mend {down.path.name}.",
+        )
+
+
+def _refuse_other_schema(after: Catalog, again: Catalog) -> None:
+    if after.difference(again):
+        raise RehearsalFailed(
+            "Deployed a second time, the schema isn't the same as the first time: "
+            + describe_difference(after, again),
+            state=UNCHANGED,
+            todo="Make the migration's result independent of what was there before.",
         )
 
 
@@ -200,15 +233,27 @@ def _contents(connection: Connection) -> Mapping[str, Contents]:
     return read_all_contents(connection, read_tables(connection, project_schemas(connection)))
 
 
-def _changed_tables(
-    connection: Connection, tables: tuple[Table, ...], contents: Mapping[str, Contents]
-) -> tuple[str, ...]:
+def _in_old_columns(connection: Connection, start: _Start) -> Mapping[str, Contents]:
+    """What the tables of the start hold now, in the columns that they had."""
+    now = {table.qualified: table for table in read_tables(connection, project_schemas(connection))}
+    return {
+        table.qualified: read_contents(
+            connection,
+            table,
+            tuple(column for column in table.columns if column in now[table.qualified].columns),
+        )
+        for table in start.tables
+        if table.qualified in now
+    }
+
+
+def _changed_tables(connection: Connection, start: _Start) -> tuple[str, ...]:
     """Existing tables whose rows differ; a new column alone is no change of a row."""
     now = {table.qualified: table for table in read_tables(connection, project_schemas(connection))}
     return tuple(
         table.qualified
-        for table in tables
+        for table in start.tables
         if table.qualified not in now
         or not set(table.columns) <= set(now[table.qualified].columns)
-        or read_contents(connection, table, table.columns) != contents[table.qualified]
+        or read_contents(connection, table, table.columns) != start.contents[table.qualified]
     )

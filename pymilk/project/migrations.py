@@ -63,6 +63,7 @@ class Migration:
         verify: Its verification, if there is one.
         give_back: What makes rows that an earlier rollback had kept consistent again, if anything
             has to.
+        use: What people do with it once it is deployed, for the rehearsal to do on the copy.
     """
 
     version: str
@@ -71,6 +72,7 @@ class Migration:
     down: Script | None
     verify: Script | None
     give_back: Script | None = None
+    use: Script | None = None
 
     @property
     def stem(self) -> str:
@@ -94,6 +96,12 @@ class Migration:
         return self.gap or self.version
 
     @property
+    def scripts(self) -> tuple[Script, ...]:
+        """Its files, as many as there are: what a rehearsal proves and a deploy relies on."""
+        every = (self.up, self.down, self.verify, self.give_back, self.use)
+        return tuple(script for script in every if script is not None)
+
+    @property
     def irreversible(self) -> str | None:
         """Why it has no rollback, from its `-- irreversible: …` line."""
         found = _IRREVERSIBLE.search(self.up.text)
@@ -104,7 +112,7 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
     """Read every migration under a supabase/ folder, oldest first.
 
     Args:
-        supabase: The folder that holds migrations/, rollbacks/, verify/ and give_back/.
+        supabase: The folder that holds migrations/, rollbacks/, verify/, give_back/ and use/.
 
     Raises:
         UsageProblem: The folder is missing, or two files claim one version.
@@ -136,6 +144,7 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
             _optional_script(supabase / "rollbacks" / path.name),
             _optional_script(supabase / "verify" / path.name),
             _optional_script(supabase / "give_back" / path.name),
+            _optional_script(supabase / "use" / path.name),
         )
     return tuple(migration for _, migration in sorted(migrations.items()))
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pymilk.deploy.on_the_copy import RehearsalFailed
 from pymilk.deploy.preflight import ChecksFailed
-from pymilk.deploy.rehearsal import RehearsalFailed
 from pymilk.deploy.rollback import roll_back
 from pymilk.deploy.script import ScriptFailed
 from support.databases import Database

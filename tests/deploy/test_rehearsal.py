@@ -11,7 +11,7 @@ from pymilk.deploy.plan import Bench
 from pymilk.deploy.rehearsal import rehearse
 from pymilk.problem import Problem
 from support.databases import Database
-from support.projects import DOWN_SQL, GAP, UP_SQL, VERIFY_SQL, Toy
+from support.projects import BASELINE, DOWN_SQL, GAP, UP_SQL, VERIFY_SQL, Toy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,3 +209,95 @@ def test_what_a_script_sets_for_itself_does_not_outlive_it(rehearsal: Rehearsal,
     role = "set role authenticated;"
     toy.gap(settings + UP_SQL + role, settings + DOWN_SQL + role, settings + VERIFY_SQL)
     assert rehearsal.run().down is not None
+
+
+USE_SQL = """\
+set local role authenticated;
+select public.pay_bill(b.id, 1) from public.bills as b where b.amount > b.paid order by b.id;
+reset role;
+insert into public.notes (id, body) select max(n.id) + 1, 'used' from public.notes as n;
+"""
+
+
+class TestUsed:
+    """What was deployed is used on the copy, and rolled back with that in place."""
+
+    @pytest.fixture(autouse=True)
+    def _workload(self, toy: Toy) -> None:
+        toy.write("supabase/use", GAP, USE_SQL)
+
+    def test_what_a_rollback_takes_is_counted_and_the_rest_is_as_it_was(
+        self, rehearsal: Rehearsal
+    ) -> None:
+        used = rehearsal.run().used
+        assert used.unused == ""
+        assert used.scripts == (f"use/{GAP}.sql",)
+        assert used.tables == ("public.bills", "public.notes", "public.receipts")
+        assert {(one.kind, one.table, one.columns, one.rows) for one in used.lost} == {
+            ("table", "public.receipts", (), 4),
+            ("column", "public.bills", ("settled_by",), 4),
+        }
+        assert used.down_seconds is not None
+        assert used.left == {}
+
+    def test_without_a_workload_it_says_so(self, rehearsal: Rehearsal, toy: Toy) -> None:
+        toy.write("supabase/use", GAP, None)
+        used = rehearsal.run().used
+        assert used.unused == f"no workload: supabase/use/{GAP}.sql"
+        assert used.down_seconds is None
+
+    def test_what_people_did_before_goes_on(self, rehearsal: Rehearsal, toy: Toy) -> None:
+        toy.write("supabase/use", BASELINE, "update public.bills set paid = paid - 1 where id = 2;")
+        assert rehearsal.run().used.scripts == (f"use/{BASELINE}.sql", f"use/{GAP}.sql")
+        toy.write("supabase/use", BASELINE, "update public.bills set paid = paid + 60;")
+        assert "overpaid" in rehearsal.refused().happened
+
+    def test_a_rollback_that_fails_only_on_used_tables(
+        self, rehearsal: Rehearsal, toy: Toy
+    ) -> None:
+        toy.down(
+            "do $$ begin if exists (select from public.receipts) then"
+            " raise exception 'there are receipts'; end if; end; $$;" + DOWN_SQL
+        )
+        said = rehearsal.refused().happened
+        assert said.startswith("Once it has been used, GAP-001 can't be rolled back:")
+        assert "there are receipts" in said
+
+    def test_a_rollback_that_loses_rows_which_stay(self, rehearsal: Rehearsal, toy: Toy) -> None:
+        """It keeps what it deletes; nobody gives such rows back, and so they are told."""
+        toy.down("delete from public.notes where body = 'used';" + DOWN_SQL)
+        lost = rehearsal.run().used.lost
+        assert ("changed", "public.notes", 1) in {(one.kind, one.table, one.rows) for one in lost}
+
+    def test_rows_that_come_back_otherwise(self, rehearsal: Rehearsal, toy: Toy) -> None:
+        """What is given back passes by a script of the project, which may get it wrong."""
+        toy.write("supabase/give_back", GAP, "update public.receipts set amount = amount + 1;")
+        said = rehearsal.refused().happened
+        assert "Used, rolled back and deployed again, the rows aren't what they were" in said
+        assert "public.receipts: 4 rows" in said
+
+    def test_a_workload_makes_nothing_and_breaks_nothing(
+        self, rehearsal: Rehearsal, toy: Toy
+    ) -> None:
+        toy.write("supabase/use", GAP, "create table public.mine ();")
+        assert f"use/{GAP}.sql changes the schema: + table public.mine" in (
+            rehearsal.refused().happened
+        )
+        toy.write("supabase/use", GAP, "select 1/0;")
+        problem = rehearsal.refused()
+        assert f"use/{GAP}.sql, line 1: division by zero" in problem.happened
+        assert "this was the copy" in problem.state
+
+
+def test_a_backup_of_another_time_is_no_proof(rehearsal: Rehearsal, toy: Toy) -> None:
+    toy.gap_at("20250910000000_between")
+    assert "GAP-001 isn't next: 20250910000000" in rehearsal.refused().happened
+
+
+def test_what_cannot_be_undone_is_tried_once(rehearsal: Rehearsal, toy: Toy) -> None:
+    toy.gap("-- irreversible: rows are merged\n" + UP_SQL, None, VERIFY_SQL)
+    toy.write("supabase/use", GAP, "select public.pay_bill(1, 1);")
+    found = rehearsal.run()
+    assert found.down is None
+    assert found.used.tables == ("public.bills", "public.receipts")
+    assert found.used.lost == ()
