@@ -1,26 +1,18 @@
 """Fixtures: one real Postgres a run (and xdist worker), and a database of its own for each test."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from pymilk.database import embedded
 from support.databases import GAPS, Database, Templates
-from support.servers import Server, running_server
-
-MEMORY = Path("/dev/shm")  # noqa: S108 - what is put there is private
-ENOUGH = 4 * 1024**3
+from support.servers import Server, keep_in_memory, running_server
 
 
 def pytest_configure() -> None:
-    """Put the run's servers and files into memory where there is room: twice as fast."""
-    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH:
-        os.environ["TMPDIR"] = str(MEMORY)
-        tempfile.tempdir = None  # asked anew
+    """Put the run's servers and files into memory where there is room."""
+    keep_in_memory()
 
 
 def pytest_sessionfinish() -> None:

@@ -1,24 +1,30 @@
 """How much do the tests notice? Change the SQL in many small ways, and see which no test sees.
 
 make mutate ARGS="--gap 001 --sample 100 --seed 7"
+
+What became of each is remembered in .pymilk/mutation: interrupted, a run goes on where it was, and
+run again it tries only what was not noticed, or was by a test that has changed since.
 """
 
 import argparse
-import random
 import sys
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from mutation.mutants import Mutant, mutants_of
+from mutation.outcomes import Fate, killers, remember, settled
 from mutation.selection import recorded_tests, tests_for
-from mutation.trial import Fate, Outcome, Trial, try_all
+from mutation.trial import Trial, try_all
 from pymilk.project.project import load_project
 from support.databases import ROOT
 
 Key = tuple[str, str, str]
 EXPLAINED = Path(__file__).parent / "explained.toml"
+MEMORY = ROOT / ".pymilk" / "mutation"
+OUTCOMES = MEMORY / "outcomes.jsonl"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,26 +35,25 @@ def main(arguments: Sequence[str]) -> int:
     chosen = [
         mutant
         for mutant in every
-        if mutant.key not in explained
-        and (not asked.gap or any(f"_gap_{asked.gap}_" in stem for stem in mutant.texts))
+        if (not asked.gap or any(f"_gap_{asked.gap}_" in stem for stem in mutant.texts))
         and (asked.only in str(mutant))
     ]
-    if asked.sample and asked.sample < len(chosen):
-        drawn = random.Random(asked.seed).sample(range(len(chosen)), asked.sample)  # noqa: S311
-        chosen = [chosen[number] for number in sorted(drawn)]
-    _say(f"{len(every)} mutants, {len(explained)} explained; {len(chosen)} to try")
+    if asked.sample:
+        chosen = _sample(chosen, asked.sample, asked.seed)
+    counted = [mutant for mutant in chosen if mutant.key not in explained]
+    _say(f"{len(every)} mutants; {len(chosen)} chosen, {len(chosen) - len(counted)} explained")
     if asked.list:
-        _say(*map(str, chosen))
+        _say(*map(str, counted))
         return 0
-    recorded = recorded_tests(ROOT / ".pymilk" / "mutation")
-    todo = [Trial(mutant, *tests_for(mutant, recorded, asked.limit)) for mutant in chosen]
-    outcomes = []
-    for outcome in try_all(todo, workers=asked.workers):
-        outcomes.append(outcome)
-        if outcome.fate is Fate.SURVIVED:
-            trial = outcome.trial
-            _say(f"{len(outcomes)}/{len(todo)} survived {len(trial.tests)} tests: {trial.mutant}")
-    score = _report(outcomes)
+    if asked.again:
+        OUTCOMES.unlink(missing_ok=True)
+    known = settled(OUTCOMES)
+    fates = {each.identity: known[each.identity].fate for each in counted if each.identity in known}
+    todo = [mutant for mutant in counted if mutant.identity not in fates]
+    if todo:
+        functions = {name for mutant in every for name in mutant.functions}
+        fates |= _tried(todo, functions, asked)
+    score = _report([(mutant.what, fates[mutant.identity]) for mutant in counted])
     _say(*(f"explained.toml, not there any more: {' | '.join(key)}" for key in stale))
     return int(score < asked.at_least or bool(stale))
 
@@ -60,10 +65,21 @@ def _asked(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--sample", type=int, help="as many, drawn at random")
     parser.add_argument("--seed", default="1", help="what they are drawn by")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=60, help="seconds of tests for a mutant")
+    parser.add_argument("--limit", type=float, default=60, help="processor time of its tests")
     parser.add_argument("--at-least", type=float, default=0, help="the score to reach, in per cent")
+    parser.add_argument("--again", action="store_true", help="forget what became of mutants")
     parser.add_argument("--list", action="store_true", help="only say which")
     return parser.parse_args(arguments)
+
+
+def _sample(mutants: Sequence[Mutant], many: int, seed: str) -> list[Mutant]:
+    """As many, drawn by lot; where the SQL changes elsewhere, the lots stay as they are."""
+
+    def lot(mutant: Mutant) -> str:
+        return sha256(f"{seed}\0{mutant.identity}".encode()).hexdigest()
+
+    drawn = set(sorted(map(lot, mutants))[:many])
+    return [mutant for mutant in mutants if lot(mutant) in drawn]
 
 
 def _explained(every: Sequence[Mutant]) -> tuple[set[Key], list[Key]]:
@@ -73,18 +89,38 @@ def _explained(every: Sequence[Mutant]) -> tuple[set[Key], list[Key]]:
     return keys, sorted(keys - {mutant.key for mutant in every})
 
 
-def _report(outcomes: Sequence[Outcome]) -> float:
+def _tried(
+    mutants: Sequence[Mutant], functions: set[str], asked: argparse.Namespace
+) -> dict[str, Fate]:
+    """Try them, remember what became of each, and say which were not noticed."""
+    recorded = recorded_tests(MEMORY / "calls.json", functions)
+    killed_by = killers(OUTCOMES)
+    trials = [
+        Trial(mutant, *tests_for(mutant, recorded, killed_by.get(mutant.file, set()), asked.limit))
+        for mutant in mutants
+    ]
+    fates: dict[str, Fate] = {}
+    for trial, outcome in try_all(trials, workers=asked.workers):
+        remember(OUTCOMES, outcome)
+        fates[outcome.mutant] = outcome.fate
+        if outcome.fate in {Fate.SURVIVED, Fate.UNTRIED}:
+            said = f"{outcome.fate}, {outcome.tests} tests: {trial.mutant}"
+            _say(f"{len(fates)}/{len(trials)} {said}")
+    return fates
+
+
+def _report(outcomes: Sequence[tuple[str, Fate]]) -> float:
     by_kind: dict[str, Counter[Fate]] = {}
-    for outcome in outcomes:
-        by_kind.setdefault(outcome.trial.mutant.what, Counter())[outcome.fate] += 1
+    for what, fate in outcomes:
+        by_kind.setdefault(what, Counter())[fate] += 1
     _say("")
     for what, found in sorted(by_kind.items()):
-        _say(f"  {what:<14} {_noticed(found):>4} of {_noticed(found) + found[Fate.SURVIVED]}")
-    fates = Counter(outcome.fate for outcome in outcomes)
-    noticed, counted = _noticed(fates), _noticed(fates) + fates[Fate.SURVIVED]
-    score = 100 * noticed / counted if counted else 100.0
+        _say(f"  {what:<14} {_noticed(found):>4} of {_counted(found)}")
+    fates = Counter(fate for _, fate in outcomes)
+    score = 100 * _noticed(fates) / (_counted(fates) or 1)
     _say(
-        f"{noticed} of {counted} noticed: {score:.1f} % ({fates[Fate.HUNG]} of them by hanging;"
+        f"{_noticed(fates)} of {_counted(fates)} noticed: {score:.1f} %"
+        f" ({fates[Fate.HUNG]} of them by hanging;"
         f" {fates[Fate.STILLBORN]} that Postgres doesn't take are not counted)"
     )
     return score
@@ -92,6 +128,10 @@ def _report(outcomes: Sequence[Outcome]) -> float:
 
 def _noticed(fates: Counter[Fate]) -> int:
     return fates[Fate.KILLED] + fates[Fate.HUNG]
+
+
+def _counted(fates: Counter[Fate]) -> int:
+    return fates.total() - fates[Fate.STILLBORN]
 
 
 def _say(*lines: str) -> None:

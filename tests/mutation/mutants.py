@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from itertools import zip_longest
 
 from mutation.edits import Edit, edits_of_code, edits_of_privileges, edits_of_tables
@@ -31,6 +32,8 @@ class Mutant:
         names: What a test that is about it may mention: the function, the trigger, its rule.
         texts: The migrations that it changes: stem → text.
         stages: The migrations after which the database says what is changed.
+        identity: What it is remembered by: a hash of the whole text that it makes of its function,
+            or of its part of the migration.
     """
 
     what: str
@@ -42,6 +45,7 @@ class Mutant:
     names: frozenset[str] = frozenset()
     texts: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
+    identity: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -94,6 +98,7 @@ def _of_function(
                 names=frozenset({block.function.rpartition(".")[2]}),
                 texts=texts,
                 stages=tuple(stages),
+                identity=_identity(block.path, edit.of(block.text)),
             )
 
 
@@ -121,7 +126,14 @@ def _of_migration(
             functions, names = _trigger(piece, edit)
             mutant = _mutant(path, text, changed)
             texts = {migration.stem: changed.of(text)}
-            yield replace(mutant, functions=functions, names=names, texts=texts, stages=stages)
+            yield replace(
+                mutant,
+                functions=functions,
+                names=names,
+                texts=texts,
+                stages=stages,
+                identity=_identity(path, edit.of(piece)),
+            )
 
 
 def _trigger(text: str, edit: Edit) -> tuple[frozenset[str], frozenset[str]]:
@@ -136,6 +148,10 @@ def _trigger(text: str, edit: Edit) -> tuple[frozenset[str], frozenset[str]]:
             rules = re.findall(r"'(\w+)'", statement.text[made.start("function") :])
             return frozenset({made["function"]}), frozenset({made["name"], *rules[:1]})
     return frozenset(), frozenset()
+
+
+def _identity(file: str, text: str) -> str:
+    return sha256(f"{file}\0{text}".encode()).hexdigest()[:16]
 
 
 def _mutant(file: str, text: str, edit: Edit) -> Mutant:

@@ -7,21 +7,26 @@ Postgres itself counts the calls (`track_functions`), those of triggers as well.
 
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from mutation.effort import parent_of, spent_by
 from pymilk.database.cluster import SUPERUSER
-from support.databases import Database, Templates
+from support.databases import STAGES, Database, Templates
 
 if TYPE_CHECKING:
     from support.servers import Server
 
 _calls: dict[str, dict[str, list[str]]] = {}
 _seconds: dict[str, float] = {}
+_failed: set[str] = set()
 _running: list[str] = []
+_postgres: list[int] = []
+_began: list[float] = []
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,6 +35,12 @@ def _counted(request: pytest.FixtureRequest) -> None:
     with psycopg.connect(server.url("postgres", SUPERUSER), autocommit=True) as session:
         session.execute("alter system set track_functions to 'all'")
         session.execute("select pg_reload_conf()")
+        _postgres[:] = [parent_of(session.info.backend_pid)]
+    templates: Templates = request.getfixturevalue("templates")
+    for stage in STAGES:
+        with templates.clone(stage):
+            pass  # made, so that no test is charged with it
+    _began[:] = [spent_by(os.getpid(), *_postgres)]
     Templates.before_drop.append(_read)
 
 
@@ -44,18 +55,29 @@ def _read(database: Database, stage: str) -> None:
         known += sorted({row[0] for row in rows} - set(known))
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Know whose calls are counted."""
-    _running[:] = [item.nodeid]
-
-
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Know how long a test takes."""
-    _seconds[report.nodeid] = _seconds.get(report.nodeid, 0.0) + report.duration
+    """Leave out a test that fails anyway: it would notice every mutant."""
+    if report.failed:
+        _failed.add(report.nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Know whose calls are counted, and what the test costs."""
+    _running[:] = [item.nodeid]
+    _began[:] = [spent_by(os.getpid(), *_postgres)]
+    try:
+        return (yield)
+    finally:
+        _seconds[item.nodeid] = spent_by(os.getpid(), *_postgres) - _began[0]
 
 
 def pytest_sessionfinish() -> None:
     """Write it down."""
     folder = Path(os.environ["MUTATION_CALLS"])
-    found = {test: {"calls": calls, "seconds": _seconds[test]} for test, calls in _calls.items()}
+    found = {
+        test: {"calls": calls, "seconds": _seconds[test]}
+        for test, calls in _calls.items()
+        if test not in _failed
+    }
     (folder / f"{os.getpid()}.json").write_text(json.dumps(found), encoding="utf-8")

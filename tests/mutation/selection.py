@@ -6,14 +6,15 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 from mutation.mutants import Mutant
-from support.databases import ROOT
+from support.databases import ROOT, STAGES
 
 SUITES = ("tests/contract", "tests/dairy", "tests/rpc")
 # Compares migrations with the function files: it would notice every mutant, and prove nothing.
@@ -35,54 +36,69 @@ class Recorded:
     seconds: float
 
 
-def recorded_tests(folder: Path) -> Mapping[str, Recorded]:
-    """What each test calls; run once for files as they are, and remembered."""
-    path = folder / f"calls-{_fingerprint()}.json"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_record()), encoding="utf-8")
+def recorded_tests(path: Path, functions: Iterable[str]) -> Mapping[str, Recorded]:
+    """What each test calls, remembered in a file.
+
+    A file of tests runs again when its text has changed; all do when there are other functions.
+    """
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    there = sha256("\n".join(sorted(functions)).encode()).hexdigest()[:16]
+    current = {
+        str(file.relative_to(ROOT)): sha256(there.encode() + file.read_bytes()).hexdigest()[:16]
+        for suite in SUITES
+        for file in sorted((ROOT / suite).glob("test_*.py"))
+        if file.name not in LEFT_OUT
+    }
+    kept = {file: said for file, said in known.items() if said["of"] == current.get(file)}
+    missing = [file for file in current if file not in kept]
+    if missing:
+        found = _record(missing)
+        kept |= {file: {"of": current[file], "tests": found.get(file, {})} for file in missing}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(kept), encoding="utf-8")
     return {
         test: Recorded(
             {stage: frozenset(functions) for stage, functions in said["calls"].items()},
             said["seconds"],
         )
-        for test, said in json.loads(path.read_text(encoding="utf-8")).items()
+        for file in kept.values()
+        for test, said in file["tests"].items()
     }
 
 
 def tests_for(
-    mutant: Mutant, recorded: Mapping[str, Recorded], budget: float
+    mutant: Mutant, recorded: Mapping[str, Recorded], killers: AbstractSet[str], budget: float
 ) -> tuple[list[str], float]:
     """The tests to run until one fails, those likeliest to first, and the seconds they take.
 
-    A call that ends in an error is not counted: so those that mention it, and the neighbours of
-    those that call it, follow.
+    First what has killed another mutant of the same file. A call that ends in an error is not
+    counted: so tests that mention the function, and the neighbours of those that call it, follow.
+    Among equals, those whose database is made already and the quick ones come first.
     """
-    stages = [_stage_of(stem) for stem in mutant.stages]
-    concerned = {
-        test: min(stages.index(stage) for stage in said.calls if stage in stages)
-        for test, said in recorded.items()
-        if any(stage in stages for stage in said.calls) and _file(test) not in LEFT_OUT
-    }
+    stages = {_stage_of(stem) for stem in mutant.stages}
+    concerned = {test: said for test, said in recorded.items() if not stages.isdisjoint(said.calls)}
     calling = {
         test
-        for test in concerned
-        for stage, functions in recorded[test].calls.items()
-        if stage in stages and mutant.functions & functions
+        for test, said in concerned.items()
+        if any(
+            stage in stages and mutant.functions & called for stage, called in said.calls.items()
+        )
     }
-    files = {test.partition("::")[0] for test in calling}
+    files = {_file(test) for test in calling}
     broad = not mutant.functions or mutant.what == "privilege" or "/migrations/" in mutant.file
-    ranked: list[tuple[int, int, float, str]] = []
-    for test, stage in concerned.items():
+    ranked: list[tuple[int, bool, float, str]] = []
+    for test, said in concerned.items():
         reasons = (
+            test in killers,
             any(name in test for name in mutant.names),
-            any(name in _source(test.partition("::")[0]) for name in mutant.names),
+            any(name in _source(_file(test)) for name in mutant.names),
             test in calling,
-            test.partition("::")[0] in files,
+            _file(test) in files,
             broad and BROAD.search(test) is not None,
         )
         if any(reasons):
-            ranked.append((reasons.index(True), stage, recorded[test].seconds, test))
+            unmade = not stages.isdisjoint(said.calls.keys() - {STAGES[-1]})
+            ranked.append((reasons.index(True), unmade, said.seconds, test))
     chosen: list[str] = []
     seconds = 0.0
     for _, _, needed, test in sorted(ranked):
@@ -93,7 +109,7 @@ def tests_for(
 
 
 def _file(test: str) -> str:
-    return test.partition("::")[0].rpartition("/")[2]
+    return test.partition("::")[0]
 
 
 @cache
@@ -106,30 +122,13 @@ def _stage_of(stem: str) -> str:
     return f"dairy_{gap.group(1)}" if gap else "dairy_hardened"
 
 
-def _fingerprint() -> str:
-    """Of everything that decides what a test calls."""
-    digest = sha256()
-    for folder in (
-        "supabase",
-        "sql",
-        "tests/contract",
-        "tests/dairy",
-        "tests/rpc",
-        "tests/support",
-        "pymilk/rpc",
-    ):
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in {".sql", ".py"}:
-                digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _record() -> Mapping[str, object]:
+def _record(files: Iterable[str]) -> Mapping[str, Mapping[str, object]]:
+    """File → its tests, run once as they are."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", "not long or alone"),
-                *("-p", "mutation.recording", "-p", "no:cacheprovider", *SUITES),
+                *("-p", "mutation.recording", "-p", "no:cacheprovider", *files),
             ],
             cwd=ROOT,
             env={
@@ -139,9 +138,10 @@ def _record() -> Mapping[str, object]:
                 "MUTATION_CALLS": folder,
             },
             stdout=subprocess.DEVNULL,
-            check=False,  # a test that fails anyway concerns nothing
+            check=False,  # tests that fail anyway are left out
         )
-        found: dict[str, object] = {}
+        found: dict[str, dict[str, object]] = {}
         for path in Path(folder).glob("*.json"):
-            found |= json.loads(path.read_text(encoding="utf-8"))
+            for test, said in json.loads(path.read_text(encoding="utf-8")).items():
+                found.setdefault(_file(test), {})[test] = said
     return found

@@ -1,12 +1,12 @@
-"""Try mutants: load one, run the tests that concern it until one fails.
+"""Try mutants: load one, run what concerns it until something notices.
 
 Each worker is a process with a server of its own, on which the stages are made once. A mutant makes
-the stage that it changes anew; the tests run in a fork, which has everything imported already.
+the stages from the one that it changes on, and the verification of each migration that it changes
+is asked first: it costs next to nothing. The tests run in a fork, which sees the changed project.
 """
 
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,55 +23,37 @@ from psycopg import sql
 
 import support.databases
 import support.servers
+from mutation.effort import parent_of, spent_by
 from mutation.mutants import Mutant
+from mutation.outcomes import Fate, Outcome, outcome
 from pymilk.database.cluster import SUPERUSER
-from support.databases import GAPS, ROOT, Templates
-from support.servers import Server, running_server
+from support.databases import ROOT, STAGES, Templates
+from support.servers import Server, keep_in_memory, running_server
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
 
-_STAGES = ("empty", "baseline", "dairy", *(f"dairy_{gap}" for gap in GAPS), "dairy_hardened")
-_ORIGINALS = support.databases.MIGRATIONS
-# When tests hang rather than fail: seconds, on top of several times what they usually take.
-_PATIENCE, _SLACK = 30.0, 4.0
+# When tests hang rather than fail: seconds of processor time on top of several times what they
+# usually take, or seconds by the clock in which nothing is computed: each waits for another.
+_PATIENCE, _SLACK, _STANDSTILL = 30.0, 4.0, 90.0
+_LOOK, _STIR = 5.0, 0.05
 _NOTHING_FAILED = {0, 5}  # pytest: all passed, nothing collected
-
-
-class Fate(StrEnum):
-    """What became of a mutant."""
-
-    KILLED = "killed"
-    HUNG = "hung"
-    """Noticed too: the tests came to no end."""
-    SURVIVED = "survived"
-    STILLBORN = "stillborn"
-    """Postgres doesn't even take it."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A mutant, the tests that concern it, and the seconds that these take."""
+    """A mutant, the tests that concern it, and the seconds of processor time that these take."""
 
     mutant: Mutant
     tests: list[str]
     seconds: float
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One mutant tried."""
-
-    trial: Trial
-    fate: Fate
-    seconds: float
-
-
-def try_all(chosen: Sequence[Trial], *, workers: int) -> Iterator[Outcome]:
+def try_all(chosen: Sequence[Trial], *, workers: int) -> Iterator[tuple[Trial, Outcome]]:
     """Try each with its tests, as they come."""
     fork = multiprocessing.get_context("fork")
     todo: Queue[Trial | None] = fork.Queue()
-    done: Queue[Outcome] = fork.Queue()
+    done: Queue[tuple[Trial, Outcome]] = fork.Queue()
     for item in (*chosen, *([None] * workers)):
         todo.put(item)
     running = [fork.Process(target=_work, args=(todo, done)) for _ in range(workers)]
@@ -88,46 +69,93 @@ def try_all(chosen: Sequence[Trial], *, workers: int) -> Iterator[Outcome]:
             process.join()
 
 
-def _work(todo: "Queue[Trial | None]", done: "Queue[Outcome]") -> None:
+def _work(todo: "Queue[Trial | None]", done: "Queue[tuple[Trial, Outcome]]") -> None:
     os.environ["PYMILK_TEST_BACKEND"] = "embedded"
+    # Whatever the environment says: or every fork would rewrite the assertions of all tests anew.
+    sys.dont_write_bytecode = False
+    keep_in_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with running_server() as server:
-        originals = Templates(server, f"original_{os.getpid()}")
-        for stage in _STAGES:
+        prefix = f"original_{os.getpid()}"
+        originals = Templates(server, prefix)
+        for stage in STAGES:
             with originals.clone(stage):
                 pass  # made, for the mutants to begin with
-        while (item := todo.get()) is not None:
-            done.put(_try(server, f"original_{os.getpid()}", item))
+        while (trial := todo.get()) is not None:
+            done.put((trial, _try(server, prefix, trial)))
 
 
 def _try(server: Server, originals: str, trial: Trial) -> Outcome:
-    began = time.monotonic()
     mutant = trial.mutant
-    prefix = f"mutant_{os.getpid()}"
-    folder = Path(tempfile.mkdtemp())
-    try:
-        first = min(mutant.texts)
-        for path in _ORIGINALS.glob("*.sql"):
-            text = mutant.texts.get(path.stem)
-            (folder / path.name).write_text(text or path.read_text())
-        support.databases.MIGRATIONS = folder
-        changed = _stage_of(first)
-        Templates.ready = {
-            stage: f"{originals}_{stage}" for stage in _STAGES[: _STAGES.index(changed)]
-        }
+    with tempfile.TemporaryDirectory() as folder, _changed(Path(folder), mutant):
         try:
-            with Templates(server, prefix).clone(changed):
-                pass
+            unverified = _make(server, originals, mutant)
         except psycopg.Error:
-            return Outcome(trial, Fate.STILLBORN, time.monotonic() - began)
-        Templates.ready[changed] = f"{prefix}_{changed}"
-        fate = _tested(server, trial) if trial.tests else Fate.SURVIVED
-        return Outcome(trial, fate, time.monotonic() - began)
+            return outcome(mutant, Fate.STILLBORN)
+        else:
+            if unverified:
+                return outcome(mutant, Fate.KILLED, killer=unverified)
+            return _tested(server, trial, Path(folder))
+        finally:
+            Templates.ready = {}
+            _tidy(server)
+
+
+@contextmanager
+def _changed(folder: Path, mutant: Mutant) -> Iterator[None]:
+    """Have the tests find a project in this folder that says what the mutant does."""
+    _mirror(ROOT, folder, but="supabase")
+    _mirror(ROOT / "supabase", folder / "supabase", but="migrations")
+    migrations = folder / "supabase" / "migrations"
+    migrations.mkdir()
+    for path in (ROOT / "supabase" / "migrations").glob("*.sql"):
+        text = mutant.texts.get(path.stem) or path.read_text(encoding="utf-8")
+        (migrations / path.name).write_text(text, encoding="utf-8")
+    support.databases.ROOT, support.databases.MIGRATIONS = folder, migrations
+    try:
+        yield
     finally:
-        Templates.ready = {}
-        support.databases.MIGRATIONS = _ORIGINALS
-        shutil.rmtree(folder)
-        _tidy(server)
+        support.databases.ROOT = ROOT
+        support.databases.MIGRATIONS = ROOT / "supabase" / "migrations"
+
+
+def _mirror(original: Path, folder: Path, *, but: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for path in original.iterdir():
+        if path.name != but and not path.name.startswith("."):
+            (folder / path.name).symlink_to(path)
+
+
+def _make(server: Server, originals: str, mutant: Mutant) -> str:
+    """Make everything deployed, and say which verification of a changed migration fails.
+
+    Raises:
+        psycopg.Error: a migration does not go through.
+    """
+    first = min(mutant.texts)
+    before = STAGES[: STAGES.index(_stage_of(first))]
+    name = f"mutant_{os.getpid()}"
+    with psycopg.connect(server.url("postgres", SUPERUSER), autocommit=True) as session:
+        session.execute(
+            sql.SQL("create database {} template {} owner postgres strategy file_copy").format(
+                sql.Identifier(name), sql.Identifier(f"{originals}_{before[-1]}")
+            )
+        )
+    with psycopg.connect(server.url(name, "postgres")) as connection:
+        for path in sorted(support.databases.MIGRATIONS.glob("*.sql")):
+            if path.stem >= first:
+                connection.execute(path.read_bytes())
+                connection.commit()
+            if path.stem in mutant.texts:
+                verification = f"supabase/verify/{path.name}"
+                try:
+                    connection.execute((ROOT / verification).read_bytes())
+                except psycopg.Error:
+                    return verification
+                finally:
+                    connection.rollback()
+    Templates.ready = {stage: f"{originals}_{stage}" for stage in before} | {STAGES[-1]: name}
+    return ""
 
 
 def _stage_of(stem: str) -> str:
@@ -143,8 +171,29 @@ def _given(server: Server) -> Callable[[], AbstractContextManager[Server]]:
     return running
 
 
-def _tested(server: Server, trial: Trial) -> Fate:
+class _Killer:
+    """A pytest plugin that writes down which test fails first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._note(report)
+
+    def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if report.failed and not self._path.exists():
+            self._path.write_text(report.nodeid, encoding="utf-8")
+
+
+def _tested(server: Server, trial: Trial, folder: Path) -> Outcome:
     """What the tests make of it, in a process of their own."""
+    many = len(trial.tests)
+    if not many:
+        return outcome(trial.mutant, Fate.SURVIVED)
+    killer = folder / "killer"
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -155,19 +204,44 @@ def _tested(server: Server, trial: Trial) -> Fate:
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
             arguments = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not long or alone"]
-            code = pytest.main([*arguments, "--rootdir", str(ROOT), *trial.tests])
+            tests = [str(ROOT / test) for test in trial.tests]
+            code = pytest.main(
+                [*arguments, "--rootdir", str(ROOT), *tests], plugins=[_Killer(killer)]
+            )
         finally:
             os._exit(code)
-    ends = time.monotonic() + _PATIENCE + trial.seconds * _SLACK
-    while time.monotonic() < ends:
+    ended = _ended(child, server, _PATIENCE + trial.seconds * _SLACK)
+    if ended is None:
+        return outcome(trial.mutant, Fate.HUNG, tests=many)
+    if ended in _NOTHING_FAILED:
+        return outcome(trial.mutant, Fate.SURVIVED, tests=many)
+    if not killer.exists():
+        return outcome(trial.mutant, Fate.UNTRIED, tests=many)
+    first = killer.read_text(encoding="utf-8")
+    return outcome(trial.mutant, Fate.KILLED, killer=first, tests=many)
+
+
+def _ended(child: int, server: Server, patience: float) -> int | None:
+    """The exit code of a process; None, and it is ended, when it comes to no end of its own."""
+    with psycopg.connect(server.url("postgres", SUPERUSER)) as session:
+        processes = (child, parent_of(session.info.backend_pid))
+    began = moved = spent_by(*processes)
+    still = looked = time.monotonic()
+    while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            passed = os.waitstatus_to_exitcode(status) in _NOTHING_FAILED
-            return Fate.SURVIVED if passed else Fate.KILLED
+            return os.waitstatus_to_exitcode(status)
         time.sleep(0.05)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return Fate.HUNG
+        now = time.monotonic()
+        if now - looked < _LOOK:
+            continue
+        looked, spent = now, spent_by(*processes)
+        if spent - moved > _STIR:
+            moved, still = spent, now
+        if spent - began > patience or now - still > _STANDSTILL:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return None
 
 
 def _tidy(server: Server) -> None:

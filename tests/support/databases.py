@@ -144,6 +144,9 @@ class Templates:
 GAPS = tuple(f"{number:03}" for number in range(1, 11))
 """The gaps, in the order in which they are fixed."""
 
+STAGES = ("empty", "baseline", "dairy", *(f"dairy_{gap}" for gap in GAPS), "dairy_hardened")
+"""What there is a template of, each made of the one before it."""
+
 
 def _stages() -> dict[str, tuple[str, Callable[[Connection], None]]]:
     """Stage → the stage before it, and what makes the one of the other."""

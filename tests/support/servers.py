@@ -8,9 +8,12 @@ With none of them: a container where a Docker engine answers, the embedded serve
 """
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -39,6 +42,18 @@ class Server:
     backend: str
     url: Callable[[str, str], str]
     major: int
+
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - what is put there is private
+_ENOUGH = 4 * 1024**3
+
+
+def keep_in_memory() -> None:
+    """Have servers and temporary files in memory where there is room: twice as fast."""
+    room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH
+    if room and "TMPDIR" not in os.environ:
+        os.environ["TMPDIR"] = str(_MEMORY)
+        tempfile.tempdir = None  # asked anew
 
 
 @contextmanager
