@@ -1589,7 +1589,7 @@ revoke all on function public.request_outcome(text) from public, anon, authentic
 grant execute on function public.request_outcome(text) to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/rules/business_today.sql sha256:f8eb5e1286fd6a8f9c4abde9401b6be8ca1a5ffddf31c60c1effda899a93454e
+-- >>> sql/functions/rules/business_today.sql sha256:1cc53f1ebdcc61eebfdd70f7c52ca2180203631282b0f0d7e19cf4ab9c4a4c3e
 -- The dairy's calendar day: the only clock of everything that depends on a date.
 --
 -- The server runs in UTC and the dairy in Asia/Kolkata: between midnight and 05:30 there,
@@ -1610,7 +1610,9 @@ end;
 $$;
 
 comment on function public.business_today() is
-'The dairy''s calendar day (Asia/Kolkata), the only clock of what depends on a date.';
+'The dairy''s calendar day (Asia/Kolkata), the only clock of what depends on a date.
+
+never null: returns';
 
 revoke all on function public.business_today() from public, anon, authenticated, service_role;
 grant execute on function public.business_today() to authenticated, service_role;

@@ -1049,7 +1049,7 @@ revoke all on function private.hold_targets(uuid, uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:de88253fa3cf26a9c3b0d9b855e6659f85247945ef090db326231117660bd1fb
+-- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:d717ec3642f314e82882481d7389b0a778d9820851673fbeb9f916589422b064
 -- Undoes an allocation that didn't come to its end, and nothing else.
 --
 -- With an idempotency key, which here names the call to undo: exactly what is still there of that
@@ -1189,15 +1189,21 @@ end;
 $$;
 
 comment on function public.rollback_partial_allocation(uuid) is
-'Undoes the allocation call that the idempotency key names; without a key, what direct writes '
-'allocated in the last 15 minutes. What an RPC committed is never undone without its key.';
+'Undoes an allocation that didn''t come to its end, and nothing else.
+
+Without a key it takes off what direct writes allocated in the last 15 minutes. What an RPC
+committed is never undone without its key.
+
+idempotency_key: names the allocation to undo, which can''t be made under it any more
+payment_reset_to_unapplied: this took off the last that was allocated of the payment
+never null: all';
 
 revoke all on function public.rollback_partial_allocation(uuid)
 from public, anon, authenticated, service_role;
 grant execute on function public.rollback_partial_allocation(uuid) to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/unallocate_payment.sql sha256:261c0eb13b1d902248b720e98b4cfbbf07ef36a58557af3cb60001a3567afaec
+-- >>> sql/functions/payments/unallocate_payment.sql sha256:dac28856abf49f7284053a2f501410da3ef6408b10d1e36ae88f0ded7c7bc8b9
 -- Takes a payment off invoices: off those that are named, or off all that it pays. The money is the
 -- customer's credit afterwards. What it pays of the opening balance and of sales stays.
 --
@@ -1345,7 +1351,14 @@ end;
 $$;
 
 comment on function public.unallocate_payment(uuid, uuid[], text) is
-'Takes a payment off the invoices that are named, or, with null, off all that it pays.';
+'Takes a payment off invoices that it pays.
+
+p_invoice_ids uuid[] | null: null takes it off all of them
+p_reason text | null: kept with the change
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+never null: all';
 
 revoke all on function public.unallocate_payment(uuid, uuid[], text)
 from public, anon, authenticated, service_role;
@@ -1876,7 +1889,7 @@ comment on function private.given_reason(text) is
 revoke all on function private.given_reason(text) from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/requests/request_outcome.sql sha256:7cdab1d73c70d9c2fbf5b34d75eb47a4c9085c0167ae1bcde6091e97c6dcf819
+-- >>> sql/functions/requests/request_outcome.sql sha256:7bcba969a843e72e5b34c7a3f5d7abfca2bd0bcc093c32402127d33da9cb50df
 -- What became of the caller's own request: `unknown` (it never came, was refused, or is older than
 -- 30 days), `done` (with its answer) or `undone`.
 --
@@ -1935,7 +1948,15 @@ end;
 $$;
 
 comment on function public.request_outcome(text) is
-'What became of the request with this idempotency key: unknown, done (with its answer) or undone.';
+'What became of the caller''s own request with this idempotency key.
+
+Unknown is final for a call that had reached the database: one still in flight is waited for.
+
+p_key: the key that the call was made under
+outcome "unknown" | "done" | "undone"
+function_name: what was called
+answer: what it answered
+never null: outcome';
 
 revoke all on function public.request_outcome(text) from public, anon, authenticated, service_role;
 grant execute on function public.request_outcome(text) to authenticated, service_role;

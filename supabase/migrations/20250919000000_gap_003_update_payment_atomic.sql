@@ -306,7 +306,7 @@ revoke all on function private.record_payment_edit()
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/update_payment_atomic.sql sha256:b8478b67028dfd13944a660736718254eb5d4d8e079f3cc4d43038bb14248b92
+-- >>> sql/functions/payments/update_payment_atomic.sql sha256:7589526b0c88e9c0243ac7dc2970ab6bb3532cc728b9a5af532a3c92d55220aa
 -- Changes the amount of a payment, or what it pays of invoices, or both, in one step.
 --
 -- p_amount null keeps the amount. p_allocations null keeps the allocations, and refuses an amount
@@ -455,8 +455,17 @@ end;
 $$;
 
 comment on function public.update_payment_atomic(uuid, numeric, jsonb, text) is
-'Changes the amount of a payment (null keeps it) and what it pays of invoices (null keeps it): '
-'[{"invoiceId": uuid, "amount": rupees}] replaces it, [] takes it off.';
+'Changes the amount of a payment, or what it pays of invoices, or both.
+
+p_amount numeric | null: null keeps it
+p_allocations [{"invoice_id": uuid, "amount": numeric}] | null: null keeps them, [] takes all off
+p_reason text | null: kept with the change
+allocated_amount: to the invoices that were given
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+applied [{"invoice_id": uuid, "requested": numeric, "applied": numeric}]
+never null: all';
 
 revoke all on function public.update_payment_atomic(uuid, numeric, jsonb, text)
 from public, anon, authenticated, service_role;

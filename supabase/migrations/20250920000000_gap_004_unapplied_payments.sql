@@ -11,7 +11,7 @@
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/payments/allocate_payment_atomic.sql sha256:ade9a19379c7fcba6e5e33d9b4161c6eafa91d262ff0320804de410ec5b8fc24
+-- >>> sql/functions/payments/allocate_payment_atomic.sql sha256:1bb36e813c1b59b0cf279ac5b2bdc14f36baa9bbfe28be85a8f506af6af87b5d
 -- Allocates a payment to invoices in one step: all lines or none, both sides locked, the totals and
 -- statuses of both sides and what is left unapplied written in the same transaction, by triggers.
 --
@@ -142,8 +142,17 @@ end;
 $$;
 
 comment on function public.allocate_payment_atomic(uuid, jsonb, boolean) is
-'Allocates a payment to invoices, all lines or none: [{"invoiceId": uuid, "amount": rupees}]. '
-'p_validate_amounts false cuts each line to what payment and invoice can take.';
+'Allocates a payment to invoices, all lines or none.
+
+p_payment_id: the payment
+p_allocations [{"invoice_id": uuid, "amount": numeric}]: which invoice gets how much, each once
+p_validate_amounts: false cuts each line to what payment and invoice can take
+allocated_amount: by this call
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+applied [{"invoice_id": uuid, "requested": numeric, "applied": numeric}]: in the order given
+never null: all';
 
 revoke all on function public.allocate_payment_atomic(uuid, jsonb, boolean)
 from public, anon, authenticated, service_role;
@@ -324,7 +333,7 @@ revoke all on function private.mirror_unapplied(uuid, uuid, numeric)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/void_payment.sql sha256:fe435697c263653a3c5cdecd9035b0f91dd5df8c9e6a9bea677370e4a9a361be
+-- >>> sql/functions/payments/void_payment.sql sha256:c1de9f53d5d3efe93d54aec331ab27471e5c4e0112bca430cdd3b67042aafeea
 -- Voids a payment, such as a cheque that bounced: takes it off everything that it pays and out of
 -- every sum. Its row stays, with who voided it, when and why; a voided payment takes no allocation
 -- and stays voided.
@@ -448,14 +457,18 @@ end;
 $$;
 
 comment on function public.void_payment(uuid, text) is
-'Voids a payment: off everything that it pays, out of every sum, for good. Needs a reason.';
+'Voids a payment: off everything that it pays, out of every sum, for good.
+
+p_reason: it is not done without one
+removed_amount: taken off invoices, opening balance and sales
+never null: all';
 
 revoke all on function public.void_payment(uuid, text)
 from public, anon, authenticated, service_role;
 grant execute on function public.void_payment(uuid, text) to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/unapplied_payments/fix_unapplied_payments_inconsistencies.sql sha256:d7b8ed93bb162c985875bfcc6d0f0adb063880458146727fe8292eaf2dea4800
+-- >>> sql/functions/unapplied_payments/fix_unapplied_payments_inconsistencies.sql sha256:cb775672e41f34f4be4571d99a7b5d6ed36f108d7b8adb07fa3cf2d253b4dddc
 -- Repairs what reconcile_unapplied_payments finds; with p_dry_run (the default, also for null) it
 -- says what it would repair, and writes nothing. Payments and allocations are never touched: the
 -- mirror follows them, so no credit can come out of this that is not left of a payment.
@@ -605,7 +618,10 @@ end;
 $$;
 
 comment on function public.fix_unapplied_payments_inconsistencies(boolean) is
-'Repairs what reconcile_unapplied_payments finds; p_dry_run (the default) writes nothing.';
+'Repairs what reconcile_unapplied_payments finds.
+
+p_dry_run: true, the default, writes nothing
+never null: all';
 
 revoke all on function public.fix_unapplied_payments_inconsistencies(boolean)
 from public, anon, authenticated, service_role;
@@ -812,7 +828,7 @@ comment on function private.put_true_unapplied() is
 revoke all on function private.put_true_unapplied() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/unapplied_payments/reconcile_unapplied_payments.sql sha256:1d42c870513142c5af045633cbe833822d186d2e96c69fcb6a302ff5701cbd2a
+-- >>> sql/functions/unapplied_payments/reconcile_unapplied_payments.sql sha256:2133f84ae490f6d76891892214e3274b7b03ac0b4d4a261012a12af5d1027fb6
 -- Where unapplied_payments differs from the payments that it mirrors: one row for each payment, none
 -- when all is well. Reads only; fix_unapplied_payments_inconsistencies repairs.
 --
@@ -846,7 +862,12 @@ end;
 $$;
 
 comment on function public.reconcile_unapplied_payments() is
-'Where unapplied_payments differs from the payments that it mirrors; no row when all is well.';
+'Where unapplied_payments differs from the payments that it mirrors; no row when all is well.
+
+expected: what is left of the payment
+found: what the mirror says
+fault "superfluous" | "missing" | "duplicate" | "wrong_amount" | "wrong_customer"
+never null: all but customer_id';
 
 revoke all on function public.reconcile_unapplied_payments()
 from public, anon, authenticated, service_role;

@@ -1303,7 +1303,7 @@ revoke all on function private.derive_opening_balance_paid()
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/allocate_opening_balance_atomic.sql sha256:9e2e79d914f05c38a774278b7123856a09c006cc0033a702ba31fbe75cd52a17
+-- >>> sql/functions/payments/allocate_opening_balance_atomic.sql sha256:deb5f14c423c5228cd2436854100ca45070fd092362fc2c96053df3696074cd8
 -- Allocates a payment to its customer's opening balance in one step, both sides locked: of two
 -- callers who see the same remaining balance, the second is refused what is no longer there.
 --
@@ -1429,7 +1429,15 @@ end;
 $$;
 
 comment on function public.allocate_opening_balance_atomic(uuid, uuid, numeric) is
-'Allocates a payment to its customer''s opening balance: never more than remains of either.';
+'Allocates a payment to its customer''s opening balance: never more than remains of either.
+
+p_customer_id: whose opening balance; the payment must be theirs
+allocated_amount: by this call
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+opening_balance_remaining: what the customer still owes of it
+never null: all';
 
 revoke all on function public.allocate_opening_balance_atomic(uuid, uuid, numeric)
 from public, anon, authenticated, service_role;
@@ -1437,7 +1445,7 @@ grant execute on function public.allocate_opening_balance_atomic(uuid, uuid, num
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/allocate_payment_to_sales_atomic.sql sha256:ddb493aa3f98a4cd44befff6a345e6c56268a8c4919de4a1a16c0bcb241a73c1
+-- >>> sql/functions/payments/allocate_payment_to_sales_atomic.sql sha256:3417ff0407009cda2f39094c2e4ffda58076d9635267ba2556443a316e3778ea
 -- Allocates a payment to Credit sales in one step, all or none, each sale paid whole.
 --
 -- p_allocations: [{"saleId": uuid}]; an amount may be given and must then be what remains of it.
@@ -1556,7 +1564,16 @@ end;
 $$;
 
 comment on function public.allocate_payment_to_sales_atomic(uuid, jsonb) is
-'Allocates a payment to Credit sales, each paid whole, all or none: [{"saleId": uuid}].';
+'Allocates a payment to Credit sales, each paid whole, all or none.
+
+p_payment_id: the payment
+p_allocations [{"sale_id": uuid, "amount"?: numeric}]: which sales; the amount only says it again
+allocated_amount: by this call
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+applied [{"sale_id": uuid, "applied": numeric}]: in the order given
+never null: all';
 
 revoke all on function public.allocate_payment_to_sales_atomic(uuid, jsonb)
 from public, anon, authenticated, service_role;
@@ -1564,7 +1581,7 @@ grant execute on function public.allocate_payment_to_sales_atomic(uuid, jsonb)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/auto_allocate_payment.sql sha256:578c913f9b9eb88394931705a8048b0b8d23e2a74e9429d50e3c45a80d8fd877
+-- >>> sql/functions/payments/auto_allocate_payment.sql sha256:493bdce389c863fe085287d4d84a503163919de1d65f6e5853bccabd840b069b
 -- Allocates what is left of a payment by itself. `opening_first`: what remains of the opening
 -- balance, then the invoices; `oldest_first`: the invoices alone. Invoices by due date, invoice date
 -- and number; drafts and cancelled ones are left out. An invoice without a due date is due at once.
@@ -1778,8 +1795,17 @@ end;
 $$;
 
 comment on function public.auto_allocate_payment(uuid, text) is
-'Allocates what is left of a payment: opening_first pays the opening balance, then the oldest '
-'invoices; oldest_first the invoices alone.';
+'Allocates what is left of a payment by itself.
+
+p_strategy "opening_first" | "oldest_first": the opening balance first, or the oldest invoices
+  alone
+allocated_amount: by this call; 0 when there was nothing to pay
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+applied {"opening_balance": numeric, "invoices": [{"invoice_id": uuid, "applied": numeric}],
+  "sales": [{"sale_id": uuid, "applied": numeric}]}
+never null: all';
 
 revoke all on function public.auto_allocate_payment(uuid, text)
 from public, anon, authenticated, service_role;
@@ -2036,7 +2062,7 @@ comment on function private.parse_payment(jsonb) is
 revoke all on function private.parse_payment(jsonb) from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/record_payment_atomic.sql sha256:7f4c551cda6e77e7a37eec6c14a4ac5d21e032ec20531b70287045ec242f2a40
+-- >>> sql/functions/payments/record_payment_atomic.sql sha256:e67b6dc20659bd79a75ee9e911adc575e90284a9485b9563720ba90cb8567aee
 -- Records a payment with everything that it pays, in one transaction: the payment, its share of the
 -- opening balance, its invoices and its sales; or nothing of it.
 --
@@ -2204,9 +2230,20 @@ end;
 $$;
 
 comment on function public.record_payment_atomic(jsonb) is
-'Records a payment with everything that it pays, all or nothing: customer_id, amount, '
-'payment_date, payment_method, notes, period_start, period_end, opening_balance, '
-'allocations [{"invoiceId": uuid, "amount": rupees}], sales [{"saleId": uuid}].';
+'Records a payment with everything that it pays, all or nothing.
+
+p_payment {"customer_id"?: uuid | null, "amount": numeric, "payment_date"?: date,
+  "payment_method"?: text | null, "notes"?: text | null, "period_start"?: date | null,
+  "period_end"?: date | null, "opening_balance"?: numeric, "allocations"?: [{"invoice_id": uuid,
+  "amount": numeric}], "sales"?: [{"sale_id": uuid, "amount"?: numeric}]}: without a date it is
+  of today
+payment_id: the payment that was made
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+applied {"opening_balance": numeric, "invoices": [{"invoice_id": uuid, "applied": numeric}],
+  "sales": [{"sale_id": uuid, "applied": numeric}]}
+never null: all';
 
 revoke all on function public.record_payment_atomic(jsonb)
 from public, anon, authenticated, service_role;

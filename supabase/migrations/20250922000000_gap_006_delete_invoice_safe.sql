@@ -416,7 +416,7 @@ comment on function private.check_billing() is
 revoke all on function private.check_billing() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/delete_invoice_and_revert_sales.sql sha256:43c0f59a3755cc51bed39bbe94434d75fec4b07f486d626328d3d4dc225f4cc1
+-- >>> sql/functions/invoices/delete_invoice_and_revert_sales.sql sha256:4c3836a79b90ca917207982698d4b8749778da581740fb7ff9a07714b5731333
 -- The app's own way to delete an invoice: for good, and only the sales that this invoice billed are
 -- Pending again (it used to revert all of the customer's sales by the invoice's dates).
 --
@@ -486,8 +486,11 @@ end;
 $$;
 
 comment on function public.delete_invoice_and_revert_sales(uuid) is
-'Deletes an invoice for good; the sales that it billed are Pending again. Refused while money is '
-'allocated to it.';
+'Deletes an invoice for good; the sales that it billed are Pending again. Refused while money is
+allocated to it.
+
+returns {"success": boolean, "error"?: text, "invoice_number"?: text | null,
+  "reverted_sales_count"?: integer, "deleted_line_items_count"?: integer}';
 
 revoke all on function public.delete_invoice_and_revert_sales(uuid)
 from public, anon, authenticated, service_role;
@@ -495,7 +498,7 @@ grant execute on function public.delete_invoice_and_revert_sales(uuid)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/delete_invoice_safe.sql sha256:0e52b24d91e313f9d6518a092f9a48fa39ca7ea088d78e2bee8b115743f48d85
+-- >>> sql/functions/invoices/delete_invoice_safe.sql sha256:f1abb6f2b67f3977f2e6e6a3990a863d1d11dcaa9dd71d329987d5f92af84971
 -- Deletes an invoice and sets free the sales and deliveries that it billed, and no others.
 --
 -- Without p_permanent it can be recovered (recover_invoice); with it, lines and invoice are gone
@@ -595,8 +598,10 @@ end;
 $$;
 
 comment on function public.delete_invoice_safe(uuid, boolean) is
-'Deletes an invoice and sets free what it billed; it can be recovered unless p_permanent. Refused '
-'while money is allocated to it.';
+'Deletes an invoice and sets free what it billed. Refused while money is allocated to it.
+
+p_permanent: true deletes it for good; else it can be recovered
+never null: all but invoice_number';
 
 revoke all on function public.delete_invoice_safe(uuid, boolean)
 from public, anon, authenticated, service_role;
@@ -1017,7 +1022,7 @@ comment on function private.keep_deletion() is
 revoke all on function private.keep_deletion() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/recover_invoice.sql sha256:9e1960c92f140280cf09fa137b36a098209c46cc0ec8c4bb0bd65f70346a3c21
+-- >>> sql/functions/invoices/recover_invoice.sql sha256:f9095032af7f108edeebe13ff5139665985c64791b5e550c9c6931db4752ebd4
 -- Brings an invoice back that delete_invoice_safe deleted: it is what it was before, and its lines
 -- bill their sales and deliveries again.
 --
@@ -1114,8 +1119,11 @@ end;
 $$;
 
 comment on function public.recover_invoice(uuid) is
-'Brings back an invoice that delete_invoice_safe deleted. Refused when its period, a sale or a '
-'delivery of it has been taken since.';
+'Brings back an invoice that delete_invoice_safe deleted. Refused when its period, a sale or a
+delivery of it has been taken since.
+
+invoice_status invoice_metadata.invoice_status
+never null: all but invoice_number';
 
 revoke all on function public.recover_invoice(uuid)
 from public, anon, authenticated, service_role;

@@ -29,7 +29,7 @@ grant select on public.bulk_operation_logs to authenticated, service_role;
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/bulk_operations/log_bulk_operation.sql sha256:82b505d06951f2fa10ce65fe294dec49cba3820c9b35fd23f9581741c4cd23d9
+-- >>> sql/functions/bulk_operations/log_bulk_operation.sql sha256:d028e4f8883680db8a69a437207d692771915685f53b11a75bb69ffed46b3acc
 -- Opens the log of a bulk run: called before it, in a transaction of its own, so that the log is there
 -- also when the run is refused or its connection is lost (then it stays `running`).
 --
@@ -84,14 +84,19 @@ end;
 $$;
 
 comment on function public.log_bulk_operation(text, jsonb) is
-'Opens the log of a bulk run; call it before the run, in a transaction of its own.';
+'Opens the log of a bulk run; call it before the run, in a transaction of its own.
+
+p_operation: what is run, such as generate_bulk_invoices_atomic
+p_parameters {*: jsonb}: what it is run with
+status bulk_operation_logs.status
+never null: all';
 
 revoke all on function public.log_bulk_operation(text, jsonb)
 from public, anon, authenticated, service_role;
 grant execute on function public.log_bulk_operation(text, jsonb) to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/bulk_operations/update_bulk_operation_status.sql sha256:a8bd37a4cae5c4c39dbb2141f2fad14f91535c429d96db2231ebacbf3f736d48
+-- >>> sql/functions/bulk_operations/update_bulk_operation_status.sql sha256:2a2f2543cdd625b0ebc1693c84be18d688db4afc7b178095c70cdfec966783b0
 -- Says in the log of a bulk run how it went: called after it, in a transaction of its own.
 --
 -- A log that is finished stays as it is; the same said again, after a lost answer, changes nothing.
@@ -203,7 +208,13 @@ end;
 $$;
 
 comment on function public.update_bulk_operation_status(uuid, text, jsonb, text) is
-'Says in the log of a bulk run how it went; a log that is finished stays as it is.';
+'Says in the log of a bulk run how it went; a log that is finished stays as it is.
+
+p_status bulk_operation_logs.status
+p_outcomes [jsonb] | null: as the run answered them; null keeps those that are there
+p_error text | null: what it failed with
+status bulk_operation_logs.status
+never null: id, status';
 
 revoke all on function public.update_bulk_operation_status(uuid, text, jsonb, text)
 from public, anon, authenticated, service_role;
@@ -582,7 +593,7 @@ revoke all on function private.check_period(date, date)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/delete_bulk_invoices_safe.sql sha256:f9bd3477a60b9b0f4550b803f35cfb8ad819a5ebdf3f8221ee4529691306f95a
+-- >>> sql/functions/invoices/delete_bulk_invoices_safe.sql sha256:1ce5d48febfb19504c02b7e5d536a7eb719e121b6a137a928fafd8e98136c755
 -- Deletes invoices so that they can be recovered, and sets free what they billed: what
 -- delete_invoice_safe does, for many at once, all or nothing.
 --
@@ -763,8 +774,13 @@ end;
 $$;
 
 comment on function public.delete_bulk_invoices_safe(uuid[], boolean) is
-'Deletes invoices, all or nothing, recoverably; what they billed is free again. '
-'p_validate_payments false skips and reports those that hold money.';
+'Deletes invoices, all or nothing, recoverably; what they billed is free again.
+
+p_validate_payments: false skips and reports those that hold money, instead of refusing
+outcomes [{"invoice_id": uuid, "outcome": "deleted" | "holds_money" | "already_deleted",
+  "invoice_number": text | null, "customer_id": uuid, "total_amount": numeric, "amount_paid":
+  numeric | null}]
+never null: all';
 
 revoke all on function public.delete_bulk_invoices_safe(uuid[], boolean)
 from public, anon, authenticated, service_role;
@@ -836,7 +852,7 @@ revoke all on function private.financial_year(date)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/generate_bulk_invoices_atomic.sql sha256:e05e5f237683b9749b22a460dd4b5ac21cc3d8d9c62e8bd2e62883353a9f899c
+-- >>> sql/functions/invoices/generate_bulk_invoices_atomic.sql sha256:f0a479c81350e2c407afc207320a842616cba5fc956d8e75ab87b36d5d4e1f08
 -- Invoices many customers for a period in one step: every customer who can be invoiced is, or, when
 -- anything fails, nobody. What each customer's invoice bills is told by billing_lines.
 --
@@ -953,8 +969,15 @@ end;
 $$;
 
 comment on function public.generate_bulk_invoices_atomic(date, date, uuid[], boolean) is
-'Invoices customers for a period, all or nothing; null customers: everyone with something to bill. '
-'p_validate_existing false skips and reports those who are invoiced already.';
+'Invoices customers for a period, all or nothing.
+
+p_customer_ids uuid[] | null: null is everyone with something to bill
+p_validate_existing: false skips and reports those who are invoiced already, instead of refusing
+invoice_numbers text[]
+outcomes [{"customer_id": uuid, "outcome": text, "invoice_id": uuid | null, "invoice_number":
+  text | null, "total_amount": numeric | null, "reason": text | null, "facts": jsonb}]: by the
+  customers'' names; a reason where there is no invoice
+never null: all';
 
 revoke all on function public.generate_bulk_invoices_atomic(date, date, uuid[], boolean)
 from public, anon, authenticated, service_role;
@@ -1283,7 +1306,7 @@ revoke all on function private.parse_customer_ids(uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/preview_bulk_invoices.sql sha256:6f567ad85be9f48c3210ca0574d276f2264f355c46b1fa1f976b3018425e9bc9
+-- >>> sql/functions/invoices/preview_bulk_invoices.sql sha256:8ebdde7c9cd5e590c3a2bc6e58cc04402172a352b7079b93d557b27c4f039328
 -- What generate_bulk_invoices_atomic would do, without doing it: a row for each customer, in the order
 -- of their names. It asks the same function (billing_lines), so it can't say anything else.
 --
@@ -1379,7 +1402,12 @@ end;
 $$;
 
 comment on function public.preview_bulk_invoices(date, date, uuid[]) is
-'What generate_bulk_invoices_atomic would do, a row for each customer; writes nothing.';
+'What generate_bulk_invoices_atomic would do, a row for each customer; writes nothing.
+
+p_customer_ids uuid[] | null: null is everyone with something to bill
+outcome: invoiced means would be
+reason: why there would be no invoice
+never null: customer_id, billing_name, outcome, lines';
 
 revoke all on function public.preview_bulk_invoices(date, date, uuid[])
 from public, anon, authenticated, service_role;

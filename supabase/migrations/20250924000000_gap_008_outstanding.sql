@@ -23,7 +23,7 @@ select private.remember_privileges(
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/outstanding/calculate_customer_outstanding.sql sha256:34e94e5a022b705a4350c11663c7dc894a2a41226a7ae6a5e1acd4362bb47623
+-- >>> sql/functions/outstanding/calculate_customer_outstanding.sql sha256:90e48e254e816bde65705bb0e050fbd39d6bfdc4ce68f6fe5843f0f4a30c7db5
 -- What a customer owes, from the counters that every write of money moves: opening balance less
 -- what is paid of it, plus what is outstanding on live, issued invoices. Credit is not deducted:
 -- outstanding_breakdown tells it apart. Dates play no part: what is booked counts.
@@ -77,7 +77,9 @@ end;
 $$;
 
 comment on function public.calculate_customer_outstanding(uuid) is
-'What a customer owes in rupees, credit not deducted; an unknown customer is refused.';
+'What a customer owes in rupees, credit not deducted; an unknown customer is refused.
+
+never null: returns';
 
 revoke all on function public.calculate_customer_outstanding(uuid)
 from public, anon, authenticated, service_role;
@@ -85,7 +87,7 @@ grant execute on function public.calculate_customer_outstanding(uuid)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/outstanding/outstanding_breakdown.sql sha256:ff918f9170793ad91f97b0197ae1832fcfcda8cf2d707cde0ff07566bc76cf66
+-- >>> sql/functions/outstanding/outstanding_breakdown.sql sha256:580adffd16f6e5df056e9599de27409963641445effcf6ef02aa1c17012ff7fe
 -- What a customer owed at the end of a day and what it consists of, from the rows and not from the
 -- counters: the second way of computing what calculate_customer_outstanding says.
 --
@@ -242,14 +244,24 @@ end;
 $$;
 
 comment on function public.outstanding_breakdown(uuid, date) is
-'What a customer owed at the end of a day (null: today) and what it consists of, from the rows.';
+'What a customer owed at the end of a day and what it consists of, from the rows.
+
+p_as_of: null is the dairy''s today
+overdue: what is outstanding on invoices past their due date
+ageing {"not_due": numeric, "days_1_to_30": numeric, "days_31_to_60": numeric, "days_61_to_90":
+  numeric, "days_over_90": numeric}: what is outstanding on invoices, by days since due
+outstanding: opening balance and invoices together
+credit: what is left of payments
+net: outstanding less credit
+balance: net as people read it, with Cr. where the dairy owes
+never null: all';
 
 revoke all on function public.outstanding_breakdown(uuid, date)
 from public, anon, authenticated, service_role;
 grant execute on function public.outstanding_breakdown(uuid, date) to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/outstanding/validate_outstanding.sql sha256:4bb9885ea1cd4b3e8e78af9568dcc0678947706bf6b09e80094b2cd24ca0a8fb
+-- >>> sql/functions/outstanding/validate_outstanding.sql sha256:6cb23e151b6399c5f170f99a9aeb43e1ce62ab87c4d28f118d50ecc5752445d9
 -- Whether what a customer owes and has in credit comes out the same in two ways: from the counters
 -- (what calculate_customer_outstanding says, and what the payments say is left of them) and from
 -- the rows of invoices, payments and allocations. It reports and changes nothing.
@@ -422,7 +434,11 @@ end;
 $$;
 
 comment on function public.validate_outstanding(uuid) is
-'Whether what a customer owes comes out the same from the counters and from the rows.';
+'Whether what a customer owes comes out the same from the counters and from the rows.
+
+differences [{"entity": text, "entity_id": uuid, "figure": text, "counted": numeric | null,
+  "summed": numeric | null}]: each figure that isn''t what its rows come to
+never null: all';
 
 revoke all on function public.validate_outstanding(uuid)
 from public, anon, authenticated, service_role;

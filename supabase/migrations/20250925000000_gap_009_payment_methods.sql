@@ -103,7 +103,7 @@ revoke all on function private.known_payment_method(text)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payment_methods/normalize_payment_method.sql sha256:2b47c509f902ac987a615bd7186f5a8f4737b76674425be5dd6afa5eb9cd699b
+-- >>> sql/functions/payment_methods/normalize_payment_method.sql sha256:b112969ab64681caa6a258c152ec4a2a2b6f9d9d0d07eaf528a4064b044f2acc
 -- The one name of a payment method, whatever people call it: Cash, UPI, Bank Transfer, Cheque,
 -- Online or Card; null for a blank. Case, spaces, hyphens and underscores do not matter.
 --
@@ -124,7 +124,10 @@ end;
 $$;
 
 comment on function public.normalize_payment_method(text) is
-'The one name of a payment method: Cash, UPI, Bank Transfer, Cheque, Online, Card; null for blank.';
+'The one name of a payment method; null for blank.
+
+p_method text | null: as people write it, such as gpay or NEFT
+returns "Cash" | "UPI" | "Bank Transfer" | "Cheque" | "Online" | "Card" | null';
 
 revoke all on function public.normalize_payment_method(text)
 from public, anon, authenticated, service_role;

@@ -157,7 +157,7 @@ revoke all on function private.count_invoice_number()
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/generate_invoice_atomic.sql sha256:362c4f3ac5b7788973af7372a2ecd1697946a353a2d36603d91e53360ee33baf
+-- >>> sql/functions/invoices/generate_invoice_atomic.sql sha256:affa91df3c46cf56554c7a71355d89197c2114a386d6cf96fc7e9b6c2f50f34e
 -- Invoices one customer for a period in one step. What is billed is told by billing_lines, how by
 -- generate_invoices: the same as in a bulk run. An invoice that can't be made is refused here.
 --
@@ -321,7 +321,10 @@ end;
 $$;
 
 comment on function public.generate_invoice_atomic(uuid, date, date) is
-'Invoices one customer for a period: its delivered deliveries and Credit sales, each once.';
+'Invoices one customer for a period: its delivered deliveries and Credit sales, each once.
+
+invoice_status invoice_metadata.invoice_status
+never null: all';
 
 revoke all on function public.generate_invoice_atomic(uuid, date, date)
 from public, anon, authenticated, service_role;
@@ -329,7 +332,7 @@ grant execute on function public.generate_invoice_atomic(uuid, date, date)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/get_next_invoice_sequence.sql sha256:ca588ce9958963faa164cf24e0a17486f498b323395f6eb49df5698aa3443f85
+-- >>> sql/functions/invoices/get_next_invoice_sequence.sql sha256:2ef8d53879f911961462468c8937669353c38eed082c9987b78570885bfd292e
 -- Takes the next number of a financial year for the app, which writes it behind the year's code by
 -- itself. It was the highest number in use plus one, without a lock: two callers got the same.
 --
@@ -350,7 +353,9 @@ end;
 $$;
 
 comment on function public.get_next_invoice_sequence(text) is
-'Takes the next number of a financial year; no other caller gets it. See next_invoice_number.';
+'Takes the next number of a financial year; no other caller gets it. See next_invoice_number.
+
+never null: returns';
 
 revoke all on function public.get_next_invoice_sequence(text)
 from public, anon, authenticated, service_role;
@@ -408,7 +413,7 @@ revoke all on function private.lock_invoice_counter(text)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/next_invoice_number.sql sha256:a81b13722b60f9c66c0342f9177a0f585f090e0ee7f36c9116c6d59ec96d2826
+-- >>> sql/functions/invoices/next_invoice_number.sql sha256:855ade35cb4b5b435927417fbfb00363d1b35868aef457f014a348ac68ce38bd
 -- Takes the next invoice number of a financial year: code and five digits, 20252600001. No other
 -- caller gets it; a transaction that fails gives it back, one that commits without using it leaves
 -- a hole.
@@ -432,7 +437,10 @@ end;
 $$;
 
 comment on function public.next_invoice_number(text) is
-'Takes the next invoice number of a financial year (202526): code and five digits.';
+'Takes the next invoice number of a financial year: code and five digits.
+
+p_financial_year: such as 202526, from April 2025 to March 2026
+never null: returns';
 
 revoke all on function public.next_invoice_number(text)
 from public, anon, authenticated, service_role;
@@ -630,7 +638,7 @@ revoke all on function private.take_invoice_numbers(text, integer)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/check_payment_invariants.sql sha256:f7befc6c712d129d64f7dc8d60663f085e6e4d08717d1dc48ce16cbd5edc9b78
+-- >>> sql/functions/payments/check_payment_invariants.sql sha256:c910219a38afccce89fef62fd4dd255aaa19809335819b9d1052c8b5109f2f85
 -- Every broken invariant of the books, one row each; none when all is well. The same questions as
 -- sql/invariants asks from outside, by the same names; each part stands in a function of its own.
 --
@@ -667,7 +675,11 @@ end;
 $$;
 
 comment on function public.check_payment_invariants() is
-'Every broken invariant of the books as a row; none when all is well.';
+'Every broken invariant of the books as a row; none when all is well.
+
+entity: what kind of thing breaks it, such as payment or invoice
+entity_id: which one; null when it is the books as a whole
+never null: invariant, entity';
 
 revoke all on function public.check_payment_invariants()
 from public, anon, authenticated, service_role;

@@ -52,7 +52,12 @@ end;
 $$;
 
 comment on function public.log_bulk_operation(text, jsonb) is
-'Opens the log of a bulk run; call it before the run, in a transaction of its own.';
+'Opens the log of a bulk run; call it before the run, in a transaction of its own.
+
+p_operation: what is run, such as generate_bulk_invoices_atomic
+p_parameters {*: jsonb}: what it is run with
+status bulk_operation_logs.status
+never null: all';
 
 revoke all on function public.log_bulk_operation(text, jsonb)
 from public, anon, authenticated, service_role;

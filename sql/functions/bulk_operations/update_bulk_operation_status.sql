@@ -109,7 +109,13 @@ end;
 $$;
 
 comment on function public.update_bulk_operation_status(uuid, text, jsonb, text) is
-'Says in the log of a bulk run how it went; a log that is finished stays as it is.';
+'Says in the log of a bulk run how it went; a log that is finished stays as it is.
+
+p_status bulk_operation_logs.status
+p_outcomes [jsonb] | null: as the run answered them; null keeps those that are there
+p_error text | null: what it failed with
+status bulk_operation_logs.status
+never null: id, status';
 
 revoke all on function public.update_bulk_operation_status(uuid, text, jsonb, text)
 from public, anon, authenticated, service_role;

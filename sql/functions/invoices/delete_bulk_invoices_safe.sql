@@ -178,8 +178,13 @@ end;
 $$;
 
 comment on function public.delete_bulk_invoices_safe(uuid[], boolean) is
-'Deletes invoices, all or nothing, recoverably; what they billed is free again. '
-'p_validate_payments false skips and reports those that hold money.';
+'Deletes invoices, all or nothing, recoverably; what they billed is free again.
+
+p_validate_payments: false skips and reports those that hold money, instead of refusing
+outcomes [{"invoice_id": uuid, "outcome": "deleted" | "holds_money" | "already_deleted",
+  "invoice_number": text | null, "customer_id": uuid, "total_amount": numeric, "amount_paid":
+  numeric | null}]
+never null: all';
 
 revoke all on function public.delete_bulk_invoices_safe(uuid[], boolean)
 from public, anon, authenticated, service_role;

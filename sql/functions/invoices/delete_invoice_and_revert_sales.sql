@@ -67,8 +67,11 @@ end;
 $$;
 
 comment on function public.delete_invoice_and_revert_sales(uuid) is
-'Deletes an invoice for good; the sales that it billed are Pending again. Refused while money is '
-'allocated to it.';
+'Deletes an invoice for good; the sales that it billed are Pending again. Refused while money is
+allocated to it.
+
+returns {"success": boolean, "error"?: text, "invoice_number"?: text | null,
+  "reverted_sales_count"?: integer, "deleted_line_items_count"?: integer}';
 
 revoke all on function public.delete_invoice_and_revert_sales(uuid)
 from public, anon, authenticated, service_role;

@@ -97,8 +97,10 @@ end;
 $$;
 
 comment on function public.delete_invoice_safe(uuid, boolean) is
-'Deletes an invoice and sets free what it billed; it can be recovered unless p_permanent. Refused '
-'while money is allocated to it.';
+'Deletes an invoice and sets free what it billed. Refused while money is allocated to it.
+
+p_permanent: true deletes it for good; else it can be recovered
+never null: all but invoice_number';
 
 revoke all on function public.delete_invoice_safe(uuid, boolean)
 from public, anon, authenticated, service_role;

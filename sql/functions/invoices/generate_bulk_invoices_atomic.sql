@@ -114,8 +114,15 @@ end;
 $$;
 
 comment on function public.generate_bulk_invoices_atomic(date, date, uuid[], boolean) is
-'Invoices customers for a period, all or nothing; null customers: everyone with something to bill. '
-'p_validate_existing false skips and reports those who are invoiced already.';
+'Invoices customers for a period, all or nothing.
+
+p_customer_ids uuid[] | null: null is everyone with something to bill
+p_validate_existing: false skips and reports those who are invoiced already, instead of refusing
+invoice_numbers text[]
+outcomes [{"customer_id": uuid, "outcome": text, "invoice_id": uuid | null, "invoice_number":
+  text | null, "total_amount": numeric | null, "reason": text | null, "facts": jsonb}]: by the
+  customers'' names; a reason where there is no invoice
+never null: all';
 
 revoke all on function public.generate_bulk_invoices_atomic(date, date, uuid[], boolean)
 from public, anon, authenticated, service_role;

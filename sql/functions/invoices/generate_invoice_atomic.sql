@@ -161,7 +161,10 @@ end;
 $$;
 
 comment on function public.generate_invoice_atomic(uuid, date, date) is
-'Invoices one customer for a period: its delivered deliveries and Credit sales, each once.';
+'Invoices one customer for a period: its delivered deliveries and Credit sales, each once.
+
+invoice_status invoice_metadata.invoice_status
+never null: all';
 
 revoke all on function public.generate_invoice_atomic(uuid, date, date)
 from public, anon, authenticated, service_role;

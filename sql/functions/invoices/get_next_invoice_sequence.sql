@@ -18,7 +18,9 @@ end;
 $$;
 
 comment on function public.get_next_invoice_sequence(text) is
-'Takes the next number of a financial year; no other caller gets it. See next_invoice_number.';
+'Takes the next number of a financial year; no other caller gets it. See next_invoice_number.
+
+never null: returns';
 
 revoke all on function public.get_next_invoice_sequence(text)
 from public, anon, authenticated, service_role;

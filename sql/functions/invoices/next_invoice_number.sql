@@ -21,7 +21,10 @@ end;
 $$;
 
 comment on function public.next_invoice_number(text) is
-'Takes the next invoice number of a financial year (202526): code and five digits.';
+'Takes the next invoice number of a financial year: code and five digits.
+
+p_financial_year: such as 202526, from April 2025 to March 2026
+never null: returns';
 
 revoke all on function public.next_invoice_number(text)
 from public, anon, authenticated, service_role;

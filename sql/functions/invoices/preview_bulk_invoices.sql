@@ -93,7 +93,12 @@ end;
 $$;
 
 comment on function public.preview_bulk_invoices(date, date, uuid[]) is
-'What generate_bulk_invoices_atomic would do, a row for each customer; writes nothing.';
+'What generate_bulk_invoices_atomic would do, a row for each customer; writes nothing.
+
+p_customer_ids uuid[] | null: null is everyone with something to bill
+outcome: invoiced means would be
+reason: why there would be no invoice
+never null: customer_id, billing_name, outcome, lines';
 
 revoke all on function public.preview_bulk_invoices(date, date, uuid[])
 from public, anon, authenticated, service_role;

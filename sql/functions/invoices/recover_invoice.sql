@@ -94,8 +94,11 @@ end;
 $$;
 
 comment on function public.recover_invoice(uuid) is
-'Brings back an invoice that delete_invoice_safe deleted. Refused when its period, a sale or a '
-'delivery of it has been taken since.';
+'Brings back an invoice that delete_invoice_safe deleted. Refused when its period, a sale or a
+delivery of it has been taken since.
+
+invoice_status invoice_metadata.invoice_status
+never null: all but invoice_number';
 
 revoke all on function public.recover_invoice(uuid)
 from public, anon, authenticated, service_role;

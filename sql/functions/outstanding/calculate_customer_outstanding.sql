@@ -51,7 +51,9 @@ end;
 $$;
 
 comment on function public.calculate_customer_outstanding(uuid) is
-'What a customer owes in rupees, credit not deducted; an unknown customer is refused.';
+'What a customer owes in rupees, credit not deducted; an unknown customer is refused.
+
+never null: returns';
 
 revoke all on function public.calculate_customer_outstanding(uuid)
 from public, anon, authenticated, service_role;

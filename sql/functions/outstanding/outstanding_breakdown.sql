@@ -154,7 +154,17 @@ end;
 $$;
 
 comment on function public.outstanding_breakdown(uuid, date) is
-'What a customer owed at the end of a day (null: today) and what it consists of, from the rows.';
+'What a customer owed at the end of a day and what it consists of, from the rows.
+
+p_as_of: null is the dairy''s today
+overdue: what is outstanding on invoices past their due date
+ageing {"not_due": numeric, "days_1_to_30": numeric, "days_31_to_60": numeric, "days_61_to_90":
+  numeric, "days_over_90": numeric}: what is outstanding on invoices, by days since due
+outstanding: opening balance and invoices together
+credit: what is left of payments
+net: outstanding less credit
+balance: net as people read it, with Cr. where the dairy owes
+never null: all';
 
 revoke all on function public.outstanding_breakdown(uuid, date)
 from public, anon, authenticated, service_role;

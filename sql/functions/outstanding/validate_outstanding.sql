@@ -170,7 +170,11 @@ end;
 $$;
 
 comment on function public.validate_outstanding(uuid) is
-'Whether what a customer owes comes out the same from the counters and from the rows.';
+'Whether what a customer owes comes out the same from the counters and from the rows.
+
+differences [{"entity": text, "entity_id": uuid, "figure": text, "counted": numeric | null,
+  "summed": numeric | null}]: each figure that isn''t what its rows come to
+never null: all';
 
 revoke all on function public.validate_outstanding(uuid)
 from public, anon, authenticated, service_role;

@@ -18,7 +18,10 @@ end;
 $$;
 
 comment on function public.normalize_payment_method(text) is
-'The one name of a payment method: Cash, UPI, Bank Transfer, Cheque, Online, Card; null for blank.';
+'The one name of a payment method; null for blank.
+
+p_method text | null: as people write it, such as gpay or NEFT
+returns "Cash" | "UPI" | "Bank Transfer" | "Cheque" | "Online" | "Card" | null';
 
 revoke all on function public.normalize_payment_method(text)
 from public, anon, authenticated, service_role;

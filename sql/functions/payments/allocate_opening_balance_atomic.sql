@@ -123,7 +123,15 @@ end;
 $$;
 
 comment on function public.allocate_opening_balance_atomic(uuid, uuid, numeric) is
-'Allocates a payment to its customer''s opening balance: never more than remains of either.';
+'Allocates a payment to its customer''s opening balance: never more than remains of either.
+
+p_customer_id: whose opening balance; the payment must be theirs
+allocated_amount: by this call
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+opening_balance_remaining: what the customer still owes of it
+never null: all';
 
 revoke all on function public.allocate_opening_balance_atomic(uuid, uuid, numeric)
 from public, anon, authenticated, service_role;

@@ -128,8 +128,17 @@ end;
 $$;
 
 comment on function public.allocate_payment_atomic(uuid, jsonb, boolean) is
-'Allocates a payment to invoices, all lines or none: [{"invoiceId": uuid, "amount": rupees}]. '
-'p_validate_amounts false cuts each line to what payment and invoice can take.';
+'Allocates a payment to invoices, all lines or none.
+
+p_payment_id: the payment
+p_allocations [{"invoice_id": uuid, "amount": numeric}]: which invoice gets how much, each once
+p_validate_amounts: false cuts each line to what payment and invoice can take
+allocated_amount: by this call
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+applied [{"invoice_id": uuid, "requested": numeric, "applied": numeric}]: in the order given
+never null: all';
 
 revoke all on function public.allocate_payment_atomic(uuid, jsonb, boolean)
 from public, anon, authenticated, service_role;

@@ -116,7 +116,16 @@ end;
 $$;
 
 comment on function public.allocate_payment_to_sales_atomic(uuid, jsonb) is
-'Allocates a payment to Credit sales, each paid whole, all or none: [{"saleId": uuid}].';
+'Allocates a payment to Credit sales, each paid whole, all or none.
+
+p_payment_id: the payment
+p_allocations [{"sale_id": uuid, "amount"?: numeric}]: which sales; the amount only says it again
+allocated_amount: by this call
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+applied [{"sale_id": uuid, "applied": numeric}]: in the order given
+never null: all';
 
 revoke all on function public.allocate_payment_to_sales_atomic(uuid, jsonb)
 from public, anon, authenticated, service_role;

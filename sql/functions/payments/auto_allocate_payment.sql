@@ -211,8 +211,17 @@ end;
 $$;
 
 comment on function public.auto_allocate_payment(uuid, text) is
-'Allocates what is left of a payment: opening_first pays the opening balance, then the oldest '
-'invoices; oldest_first the invoices alone.';
+'Allocates what is left of a payment by itself.
+
+p_strategy "opening_first" | "oldest_first": the opening balance first, or the oldest invoices
+  alone
+allocated_amount: by this call; 0 when there was nothing to pay
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+applied {"opening_balance": numeric, "invoices": [{"invoice_id": uuid, "applied": numeric}],
+  "sales": [{"sale_id": uuid, "applied": numeric}]}
+never null: all';
 
 revoke all on function public.auto_allocate_payment(uuid, text)
 from public, anon, authenticated, service_role;

@@ -34,7 +34,11 @@ end;
 $$;
 
 comment on function public.check_payment_invariants() is
-'Every broken invariant of the books as a row; none when all is well.';
+'Every broken invariant of the books as a row; none when all is well.
+
+entity: what kind of thing breaks it, such as payment or invoice
+entity_id: which one; null when it is the books as a whole
+never null: invariant, entity';
 
 revoke all on function public.check_payment_invariants()
 from public, anon, authenticated, service_role;

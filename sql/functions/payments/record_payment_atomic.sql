@@ -165,9 +165,20 @@ end;
 $$;
 
 comment on function public.record_payment_atomic(jsonb) is
-'Records a payment with everything that it pays, all or nothing: customer_id, amount, '
-'payment_date, payment_method, notes, period_start, period_end, opening_balance, '
-'allocations [{"invoiceId": uuid, "amount": rupees}], sales [{"saleId": uuid}].';
+'Records a payment with everything that it pays, all or nothing.
+
+p_payment {"customer_id"?: uuid | null, "amount": numeric, "payment_date"?: date,
+  "payment_method"?: text | null, "notes"?: text | null, "period_start"?: date | null,
+  "period_end"?: date | null, "opening_balance"?: numeric, "allocations"?: [{"invoice_id": uuid,
+  "amount": numeric}], "sales"?: [{"sale_id": uuid, "amount"?: numeric}]}: without a date it is
+  of today
+payment_id: the payment that was made
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+applied {"opening_balance": numeric, "invoices": [{"invoice_id": uuid, "applied": numeric}],
+  "sales": [{"sale_id": uuid, "applied": numeric}]}
+never null: all';
 
 revoke all on function public.record_payment_atomic(jsonb)
 from public, anon, authenticated, service_role;

@@ -137,8 +137,14 @@ end;
 $$;
 
 comment on function public.rollback_partial_allocation(uuid) is
-'Undoes the allocation call that the idempotency key names; without a key, what direct writes '
-'allocated in the last 15 minutes. What an RPC committed is never undone without its key.';
+'Undoes an allocation that didn''t come to its end, and nothing else.
+
+Without a key it takes off what direct writes allocated in the last 15 minutes. What an RPC
+committed is never undone without its key.
+
+idempotency_key: names the allocation to undo, which can''t be made under it any more
+payment_reset_to_unapplied: this took off the last that was allocated of the payment
+never null: all';
 
 revoke all on function public.rollback_partial_allocation(uuid)
 from public, anon, authenticated, service_role;

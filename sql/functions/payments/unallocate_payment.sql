@@ -145,7 +145,14 @@ end;
 $$;
 
 comment on function public.unallocate_payment(uuid, uuid[], text) is
-'Takes a payment off the invoices that are named, or, with null, off all that it pays.';
+'Takes a payment off invoices that it pays.
+
+p_invoice_ids uuid[] | null: null takes it off all of them
+p_reason text | null: kept with the change
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+never null: all';
 
 revoke all on function public.unallocate_payment(uuid, uuid[], text)
 from public, anon, authenticated, service_role;

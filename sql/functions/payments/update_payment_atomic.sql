@@ -146,8 +146,17 @@ end;
 $$;
 
 comment on function public.update_payment_atomic(uuid, numeric, jsonb, text) is
-'Changes the amount of a payment (null keeps it) and what it pays of invoices (null keeps it): '
-'[{"invoiceId": uuid, "amount": rupees}] replaces it, [] takes it off.';
+'Changes the amount of a payment, or what it pays of invoices, or both.
+
+p_amount numeric | null: null keeps it
+p_allocations [{"invoice_id": uuid, "amount": numeric}] | null: null keeps them, [] takes all off
+p_reason text | null: kept with the change
+allocated_amount: to the invoices that were given
+total_allocated: of the payment, by now
+unapplied_amount: what is left of the payment
+allocation_status payments.allocation_status
+applied [{"invoice_id": uuid, "requested": numeric, "applied": numeric}]
+never null: all';
 
 revoke all on function public.update_payment_atomic(uuid, numeric, jsonb, text)
 from public, anon, authenticated, service_role;

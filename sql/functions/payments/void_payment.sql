@@ -121,7 +121,11 @@ end;
 $$;
 
 comment on function public.void_payment(uuid, text) is
-'Voids a payment: off everything that it pays, out of every sum, for good. Needs a reason.';
+'Voids a payment: off everything that it pays, out of every sum, for good.
+
+p_reason: it is not done without one
+removed_amount: taken off invoices, opening balance and sales
+never null: all';
 
 revoke all on function public.void_payment(uuid, text)
 from public, anon, authenticated, service_role;

@@ -56,7 +56,15 @@ end;
 $$;
 
 comment on function public.request_outcome(text) is
-'What became of the request with this idempotency key: unknown, done (with its answer) or undone.';
+'What became of the caller''s own request with this idempotency key.
+
+Unknown is final for a call that had reached the database: one still in flight is waited for.
+
+p_key: the key that the call was made under
+outcome "unknown" | "done" | "undone"
+function_name: what was called
+answer: what it answered
+never null: outcome';
 
 revoke all on function public.request_outcome(text) from public, anon, authenticated, service_role;
 grant execute on function public.request_outcome(text) to authenticated, service_role;

@@ -18,7 +18,9 @@ end;
 $$;
 
 comment on function public.business_today() is
-'The dairy''s calendar day (Asia/Kolkata), the only clock of what depends on a date.';
+'The dairy''s calendar day (Asia/Kolkata), the only clock of what depends on a date.
+
+never null: returns';
 
 revoke all on function public.business_today() from public, anon, authenticated, service_role;
 grant execute on function public.business_today() to authenticated, service_role;

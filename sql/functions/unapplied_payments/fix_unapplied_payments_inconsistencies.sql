@@ -147,7 +147,10 @@ end;
 $$;
 
 comment on function public.fix_unapplied_payments_inconsistencies(boolean) is
-'Repairs what reconcile_unapplied_payments finds; p_dry_run (the default) writes nothing.';
+'Repairs what reconcile_unapplied_payments finds.
+
+p_dry_run: true, the default, writes nothing
+never null: all';
 
 revoke all on function public.fix_unapplied_payments_inconsistencies(boolean)
 from public, anon, authenticated, service_role;

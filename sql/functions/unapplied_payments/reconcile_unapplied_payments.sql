@@ -31,7 +31,12 @@ end;
 $$;
 
 comment on function public.reconcile_unapplied_payments() is
-'Where unapplied_payments differs from the payments that it mirrors; no row when all is well.';
+'Where unapplied_payments differs from the payments that it mirrors; no row when all is well.
+
+expected: what is left of the payment
+found: what the mirror says
+fault "superfluous" | "missing" | "duplicate" | "wrong_amount" | "wrong_customer"
+never null: all but customer_id';
 
 revoke all on function public.reconcile_unapplied_payments()
 from public, anon, authenticated, service_role;
