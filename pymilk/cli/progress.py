@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pymilk.deploy.evidence import Blocked, Evidence, Used, Verdict
+from pymilk.deploy.figures import differing_figures
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -155,9 +156,24 @@ def _apply(evidence: Evidence) -> list[str]:
 
 
 def _after(evidence: Evidence) -> list[str]:
-    if evidence.after is None or evidence.after.canary_seconds is None:
-        return ["nothing to verify"]
-    return ["the canary ran on the live database as the API's roles, and left nothing"]
+    watched, applied = evidence.after, evidence.applied
+    if watched is None or applied is None:
+        return [""]
+    canary = (
+        "the canary ran on the live database as the API's roles, and left nothing"
+        if watched.canary_seconds is not None
+        else "nothing to verify"
+    )
+    moved = differing_figures(applied.state_before, watched.state_after)
+    if not moved:
+        return [canary, "no invariant is broken that held before, and no figure has moved"]
+    whose = (
+        "its own transaction moved none"
+        if applied.compared_inside
+        else "it wrote no rows, and the rehearsal compared how they are computed"
+    )
+    told = f"no invariant is broken that held before; {len(moved)} figure(s) moved meanwhile"
+    return [canary, f"{told}, by others: {whose}", *moved[:5]]
 
 
 _TOLD: dict[str, Callable[[Evidence], list[str]]] = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pymilk.problem import Problem
 
 if TYPE_CHECKING:
-    from pymilk.deploy.evidence import Applied, Evidence
+    from pymilk.deploy.evidence import Applied, Evidence, Watched
     from pymilk.deploy.plan import Plan
     from pymilk.deploy.rollback import RolledBack
     from pymilk.deploy.status import Status
@@ -68,13 +68,13 @@ def plan_text(plan: "Plan") -> list[str]:
 
 def deployed_text(plan: "Plan", evidence: "Evidence") -> list[str]:
     """The end of a deploy: before and after side by side, and the way back."""
-    applied = evidence.applied
-    if applied is None:
+    applied, watched = evidence.applied, evidence.after
+    if applied is None or watched is None:
         return []
     argument = plan.migration.argument
     return [
         "",
-        *_side_by_side(applied),
+        *_side_by_side(applied, watched),
         "",
         f"{plan.migration.label} is deployed.",
         f"  To undo it:  pymilk rollback {argument}"
@@ -83,12 +83,12 @@ def deployed_text(plan: "Plan", evidence: "Evidence") -> list[str]:
     ]
 
 
-def _side_by_side(applied: "Applied") -> list[str]:
+def _side_by_side(applied: "Applied", watched: "Watched") -> list[str]:
     lines = [f"  {'':<34}{'before':>14}{'after':>14}"]
-    for table in sorted({*applied.rows_before, *applied.rows_after}):
-        before, after = applied.rows_before.get(table), applied.rows_after.get(table)
+    for table in sorted({*applied.rows_before, *watched.rows_after}):
+        before, after = applied.rows_before.get(table), watched.rows_after.get(table)
         lines.append(f"  {table:<34}{_count(before):>14}{_count(after):>14}")
-    for query, found in applied.state_after.items():
+    for query, found in watched.state_after.items():
         before_all = applied.state_before.get(query, {})
         same = sum(before_all.get(key) == figures for key, figures in found.items())
         if len(found) > _FEW:

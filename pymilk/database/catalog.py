@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 
+from psycopg.abc import QueryNoTemplate
+from psycopg.rows import TupleRow
+
 from pymilk.database.connection import Connection
 
 # Schemas that Supabase runs for its own services (its documentation and images name them), and
@@ -42,7 +45,8 @@ OWN_SCHEMAS = ("pymilk", "pymilk_archive")
 # The major version that worded the definitions, and the kind that each words in its own way.
 _WORDED_BY = "worded by Postgres"
 _WORDED_DIFFERENTLY = "view definition "
-_QUERY = resources.files("pymilk.database").joinpath("catalog.sql").read_text(encoding="utf-8")
+QUERY = resources.files("pymilk.database").joinpath("catalog.sql").read_text(encoding="utf-8")
+"""Gives kind, name and definition; takes the schemas that are `hidden`."""
 
 
 @dataclass(frozen=True)
@@ -146,15 +150,26 @@ def describe_difference(expected: Catalog, found: Catalog) -> str:
 
 def read_catalog(connection: Connection) -> Catalog:
     """Read the catalog as the current transaction sees it."""
-    # The definitions qualify a name exactly when the search path doesn't reach it: fix the path.
-    with connection.transaction():
-        before = connection.execute("select current_setting('search_path')").fetchone()
-        connection.execute("set local search_path = pg_catalog")
-        rows = connection.execute(_QUERY, {"hidden": [*PLATFORM_SCHEMAS, *OWN_SCHEMAS]}).fetchall()
-        connection.execute(
-            "select set_config('search_path', %s, true)", (before[0] if before else "",)
-        )
+    rows = read_objects(connection)
     return Catalog({f"{kind} {name}": definition for kind, name, definition in rows})
+
+
+def read_objects(
+    connection: Connection, query: QueryNoTemplate = QUERY, values: Mapping[str, str] | None = None
+) -> list[TupleRow]:
+    """Run the catalog's query, or one around it, with the settings that its wording depends on."""
+    # The definitions qualify a name exactly when the search path doesn't reach it: fix the path.
+    hidden = [*PLATFORM_SCHEMAS, *OWN_SCHEMAS]
+    with connection.pipeline(), connection.transaction():
+        connection.execute(
+            "select set_config('pymilk.search_path', current_setting('search_path'), true)"
+        )
+        connection.execute("set local search_path = pg_catalog")
+        found = connection.execute(query, {"hidden": hidden, **(values or {})})
+        connection.execute(
+            "select set_config('search_path', current_setting('pymilk.search_path'), true)"
+        )
+    return found.fetchall()
 
 
 def project_schemas(connection: Connection) -> tuple[str, ...]:

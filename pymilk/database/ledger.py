@@ -20,6 +20,7 @@ from pymilk.database.ledger_version import (
     tool,
 )
 from pymilk.database.person import person
+from pymilk.database.recorded_catalog import record_catalog
 
 __all__ = [
     "Entry",
@@ -151,11 +152,7 @@ def record(connection: Connection, event: Event, token: uuid.UUID | None = None)
     """
     for catalog in (event.before, event.after):
         if catalog is not None:
-            connection.execute(
-                "insert into pymilk.catalogs (fingerprint, objects) values (%s, %s)"
-                " on conflict (fingerprint) do nothing",
-                (catalog.fingerprint, Jsonb(dict(catalog.objects))),
-            )
+            record_catalog(connection, catalog)
     row = connection.execute(
         "insert into pymilk.events (token, kind, version, name, person, revision, checksum,"
         " catalog_before, catalog_after, evidence, outcome, run, plan_hash, step, answers, tool)"

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Contents, read_tables
-from pymilk.database.history import TABLE as HISTORY
 from pymilk.database.history import lock_history, prepare_history, read_history, record_applied
 from pymilk.database.ledger import Event, Kind, record
+from pymilk.database.recorded_catalog import read_catalog_beside, record_catalog
 from pymilk.deploy.backup import backup_facts
-from pymilk.deploy.checks import window_check
+from pymilk.deploy.checks import budget_check, window_check
 from pymilk.deploy.evidence import (
     Applied,
     Check,
@@ -21,6 +21,7 @@ from pymilk.deploy.evidence import (
     Preflight,
     Rehearsed,
     State,
+    Violations,
 )
 from pymilk.deploy.figures import (
     count_rows,
@@ -30,18 +31,24 @@ from pymilk.deploy.figures import (
     read_violations,
 )
 from pymilk.deploy.give_back import give_back_to, still_archived
+from pymilk.deploy.lock import lock_this_transaction
 from pymilk.deploy.made import read_made
+from pymilk.deploy.one_go import LOCKED_SECONDS, Cursor, in_one_go
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.preflight import refuse_failed
 from pymilk.deploy.rehearsal import rehearsal_facts
 from pymilk.deploy.row_proof import read_marks, tables_written
-from pymilk.deploy.script import ScriptFailed, run_script, run_verification
+from pymilk.deploy.script import ScriptFailed, read_settings
+from pymilk.deploy.strong_locks import needed_by, taking
 from pymilk.deploy.transaction import Done, all_or_nothing, standing
 from pymilk.problem import Problem, TryAgainLater
-from pymilk.project.policy import hours_since
+from pymilk.project.policy import Policy, hours_since
 
 # How often figures or violations may move under us before it can't be chance.
 _QUIET_ATTEMPTS = 5
+
+# A shorter queue than this is none at all.
+_SHORTEST_QUEUE_MS = 20
 
 _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
 
@@ -66,17 +73,22 @@ class _NotQuiet(Exception):  # noqa: N818 - a signal between attempts
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What one attempt saw, the moment before it committed."""
+    """What one attempt saw, the moment before it committed.
+
+    Attributes:
+        locked_seconds: How long the strong locks had been held by then, by the server's clock.
+        answered: When the answer to that came, on the monotonic clock.
+    """
 
     state_before: State
-    state_after: State
     rows_before: Mapping[str, int]
-    rows_after: Mapping[str, int]
-    standing: Mapping[str, int]
+    violations_before: Violations
     given_back: Mapping[str, int]
     left_in_archive: Mapping[str, int]
     made: Mapping[str, Contents]
-    began: float
+    written: tuple[str, ...]
+    locked_seconds: float
+    answered: float
 
 
 def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
@@ -91,15 +103,15 @@ def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
     if rehearsed is None or preflight is None or evidence.backup is None:
         raise AssertionError("nothing is applied before it was backed up and rehearsed")
     _refuse_closing_window(plan, rehearsed)
+    _refuse_over_budget(plan, rehearsed)
     _refuse_old_proof(plan, evidence.backup.backup.taken_at)
 
     def work(connection: Connection, token: uuid.UUID) -> _Outcome:
         return _apply(connection, plan, evidence, rehearsed, token)
 
-    tables = (*rehearsed.up.locked, HISTORY)
     for attempts_left in reversed(range(_QUIET_ATTEMPTS)):
         try:
-            done = all_or_nothing(guard, plan.target, plan.policy, work, tables)
+            done = all_or_nothing(guard, plan.target, plan.policy, work)
             break
         except _NotQuiet as signal:
             if not attempts_left:
@@ -118,6 +130,12 @@ def _refuse_closing_window(plan: Plan, rehearsed: Rehearsed) -> None:
     needed = rehearsed.up_seconds + _ALLOWANCE_SECONDS
     found = window_check(plan.policy, datetime.now(UTC), seconds_needed=needed)
     if isinstance(found, Check) and "window" not in plan.overrides:
+        refuse_failed((found,))
+
+
+def _refuse_over_budget(plan: Plan, rehearsed: Rehearsed) -> None:
+    found = budget_check(plan.policy, rehearsed)
+    if isinstance(found, Check) and "budget" not in plan.overrides:
         refuse_failed((found,))
 
 
@@ -141,81 +159,115 @@ def _apply(
     token: uuid.UUID,
 ) -> _Outcome:
     project, migration = plan.project, plan.migration
+    lock_this_transaction(connection)
     prepare_history(connection)
     lock_history(connection)
     _refuse_moved_history(connection, plan)
     before = read_catalog(connection)
     _refuse_moved_schema(rehearsed.before, before)
-    # Everything that reads whole tables comes before the first strong lock.
+    # Everything that reads whole tables, and everything that is long to send, comes before the
+    # first strong lock.
     tables = read_tables(connection, project_schemas(connection))
     rows_before = count_rows(connection, tables)
     violations = read_violations(connection, project.invariants)
-    state_before = read_state(connection, project.state)
-
+    state = read_state(connection, project.state)
+    record_catalog(connection, before)
+    record_catalog(connection, rehearsed.after)
+    archived = still_archived(connection, migration.version)
+    settings = read_settings(connection)
     marks = read_marks(connection)
-    began = time.monotonic()
-    run_script(connection, migration.up)
-    given_back = give_back_to(connection, migration)
+    queue = _queue_ms(plan.policy, rehearsed)
+    locks = taking(connection, needed_by(rehearsed.up), tables, queue)
+
+    with in_one_go(connection, settings) as go:
+        go.script(migration.up, locks)
+        held = go.query(LOCKED_SECONDS)
+    answered = time.monotonic()
     written = tables_written(connection, marks)
+    given_back = give_back_to(connection, migration) if archived else {}
     made = read_made(connection, tables, written, given_back)
     if migration.verify is not None:
-        run_verification(connection, migration.verify)
+        with in_one_go(connection, settings) as go:
+            go.canary(migration.verify)
+    if written:
+        _refuse_moved_money(connection, plan, state, violations)
+    after = read_catalog_beside(connection, rehearsed.after)
+    _refuse_other_schema(rehearsed.after, after)
+    outcome = _Outcome(
+        state,
+        rows_before,
+        violations,
+        given_back,
+        still_archived(connection, migration.version) if archived else {},
+        made,
+        tuple(sorted(written)),
+        _only_number(held),
+        answered,
+    )
+    event = Event(
+        Kind.DEPLOY,
+        {**_facts(plan, evidence, rehearsed), **_outcome_facts(outcome)},
+        version=migration.version,
+        name=migration.name,
+        revision=plan.revision.commit,
+        checksum=migration.up.checksum,
+        before=before,
+        after=after,
+        run=plan.run,
+    )
+    with connection.pipeline():
+        record_applied(connection, migration)
+        # PostgREST learns of new functions when this commits, not a moment earlier.
+        connection.execute("notify pgrst, 'reload schema'")
+        record(connection, event, token)
+    return outcome
 
-    broken = new_violations(violations, read_violations(connection, project.invariants))
+
+def _queue_ms(policy: Policy, rehearsed: Rehearsed) -> int:
+    """How long to queue: a reader who comes meanwhile waits for that, and then for the change."""
+    left = policy.reader_wait_ms - round(rehearsed.up.strong_lock_seconds * 1000)
+    return max(_SHORTEST_QUEUE_MS, min(policy.lock_timeout_ms, left))
+
+
+def _only_number(cursor: Cursor) -> float:
+    row = cursor.fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def _refuse_moved_money(
+    connection: Connection, plan: Plan, state: State, violations: Violations
+) -> None:
+    """Where the migration wrote rows, its own transaction is the last that can take them back.
+
+    Where it wrote none, whatever moves is customers': that is looked at after the commit, when
+    nobody waits for it.
+    """
+    label = plan.migration.label
+    broken = new_violations(violations, read_violations(connection, plan.project.invariants))
     if broken:
         raise _NotQuiet(
             Refused(
-                f"{migration.label} breaks {len(broken)} invariant(s): {'; '.join(broken[:5])}",
+                f"{label} breaks {len(broken)} invariant(s): {'; '.join(broken[:5])}",
                 todo="The rehearsal's copy didn't show it: look at the rows named.",
             )
         )
-    state_after = read_state(connection, project.state)
-    moved = differing_figures(state_before, state_after)
-    # Where we wrote no row, it was customers; how figures are computed, the rehearsal has compared.
-    if moved and written:
+    moved = differing_figures(state, read_state(connection, plan.project.state))
+    if moved:
         raise _NotQuiet(
             Refused(
-                f"{migration.label} changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
+                f"{label} changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
                 todo="No deploy may change what anybody owes: mend the migration.",
             )
         )
-    after = read_catalog(connection)
-    difference = rehearsed.after.difference(after)
+
+
+def _refuse_other_schema(rehearsed: Catalog, live: Catalog) -> None:
+    difference = rehearsed.difference(live)
     if difference:
         raise Refused(
             "The schema isn't what the rehearsal made of it: " + "; ".join(difference.sentences()),
             todo="Rehearse again: pymilk rehearse, then compare.",
         )
-    outcome = _Outcome(
-        state_before,
-        state_after,
-        rows_before,
-        count_rows(connection, read_tables(connection, project_schemas(connection))),
-        {name: len(rows) for name, rows in violations.items() if rows},
-        given_back,
-        still_archived(connection, migration.version),
-        made,
-        began,
-    )
-    record_applied(connection, migration)
-    record(
-        connection,
-        Event(
-            Kind.DEPLOY,
-            {**_facts(plan, evidence, rehearsed), **asdict(outcome)},
-            version=migration.version,
-            name=migration.name,
-            revision=plan.revision.commit,
-            checksum=migration.up.checksum,
-            before=before,
-            after=after,
-            run=plan.run,
-        ),
-        token,
-    )
-    # PostgREST learns of new functions when this commits, not a moment earlier.
-    connection.execute("notify pgrst, 'reload schema'")
-    return outcome
 
 
 def _refuse_moved_history(connection: Connection, plan: Plan) -> None:
@@ -257,17 +309,22 @@ def _facts(plan: Plan, evidence: Evidence, rehearsed: Rehearsed) -> dict[str, ob
     }
 
 
+def _outcome_facts(outcome: _Outcome) -> dict[str, object]:
+    facts = asdict(outcome)
+    standing = facts.pop("violations_before")
+    return {**facts, "standing": {name: len(rows) for name, rows in standing.items() if rows}}
+
+
 def _applied(done: Done[_Outcome]) -> Applied:
     outcome = done.result
     return Applied(
         seconds=done.seconds,
-        locked_seconds=done.ended - outcome.began,
+        locked_seconds=outcome.locked_seconds + done.ended - outcome.answered,
         attempts=done.attempts,
         state_before=outcome.state_before,
-        state_after=outcome.state_after,
         rows_before=outcome.rows_before,
-        rows_after=outcome.rows_after,
-        standing_violations=outcome.standing,
+        violations_before=outcome.violations_before,
+        compared_inside=bool(outcome.written),
         given_back=outcome.given_back,
         left_in_archive=outcome.left_in_archive,
     )

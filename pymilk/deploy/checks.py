@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pymilk.database.catalog import Catalog
-from pymilk.database.connection import Connection, connect
+from pymilk.database.connection import Connection
 from pymilk.database.history import Applied
 from pymilk.database.ledger import (
     Entry,
@@ -13,7 +13,8 @@ from pymilk.database.ledger import (
     latest,
     read_recorded_catalog,
 )
-from pymilk.deploy.evidence import Check, Verdict
+from pymilk.deploy.evidence import Check, Rehearsed, Verdict
+from pymilk.deploy.lock import NO_SHARED_SESSIONS, SHARED_SESSIONS, session_of, shares_sessions
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.status import was_edited
 from pymilk.problem import UsageProblem
@@ -90,25 +91,11 @@ def _session(look: Look) -> Check | str:
 
 
 def session_check(connection: Connection, url: str) -> Check | str:
-    """Two open connections must be two server sessions; through a transaction pooler they aren't.
-
-    A pooler in transaction mode hands the server session that one client has just left to the
-    next that begins a transaction.
-    """
-    mine = connection.info.backend_pid
-    pid = _backend(connection)
-    with connect(url, purpose="preflight") as other, other.transaction():
-        if pid == _backend(other) or _backend(connection) != pid:
-            return _failed(
-                "this is a transaction pooler: sessions are shared between connections.",
-                "Use the direct connection or the session pooler (port 5432).",
-            )
-    return "one connection, one session" if mine == pid else "a session pooler"
-
-
-def _backend(connection: Connection) -> int:
-    row = connection.execute("select pg_backend_pid()").fetchone()
-    return int(row[0]) if row else 0
+    """Two open connections must be two server sessions."""
+    if shares_sessions(connection, url):
+        return _failed(f"{SHARED_SESSIONS}.", NO_SHARED_SESSIONS)
+    direct = session_of(connection) == connection.info.backend_pid
+    return "one connection, one session" if direct else "a session pooler"
 
 
 def _history(look: Look) -> Check | str:
@@ -295,6 +282,21 @@ def window_check(policy: Policy, now: datetime, *, seconds_needed: float) -> Che
     if left > timedelta(days=6):
         return "always open here"
     return f"open until {window[1]:%H:%M} {policy.time_zone}"
+
+
+def budget_check(policy: Policy, rehearsed: Rehearsed) -> Check | str:
+    """Whether the change keeps readers or writers out for no longer than the policy allows."""
+    held, allowed = rehearsed.up.strong_lock_seconds * 1000, policy.lock_held_ms
+    if held > allowed:
+        return Check(
+            "budget",
+            Verdict.FAILED,
+            f"its strong locks would be held for {held:.0f} ms, as rehearsed at the live size;"
+            f" the policy allows {allowed}.",
+            "Split it: what takes no lock first, what takes one alone and short; or deploy it when"
+            " nobody is there.",
+        )
+    return f"strong locks for {held:.0f} ms, as rehearsed; {allowed} are allowed"
 
 
 def _soak(look: Look) -> Check | str:

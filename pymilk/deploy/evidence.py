@@ -229,10 +229,10 @@ class Applied:
         locked_seconds: How long of that, at most, the migration's own locks were held.
         attempts: Which attempt got its locks.
         state_before: The project's figures just before.
-        state_after: The same just after, in the same transaction.
         rows_before: Table → rows just before.
-        rows_after: Table → rows just after.
-        standing_violations: Broken invariants that were there before the deploy already.
+        violations_before: Broken invariants that were there before the deploy already.
+        compared_inside: Whether the migration wrote rows of the project's tables, so that figures
+            and invariants were compared in its own transaction too.
         given_back: Table → rows that an earlier rollback had kept, given back.
         left_in_archive: Table → archived rows in whose place newer values stand.
     """
@@ -241,19 +241,31 @@ class Applied:
     locked_seconds: float
     attempts: int
     state_before: State
-    state_after: State
     rows_before: Mapping[str, int]
-    rows_after: Mapping[str, int]
-    standing_violations: Mapping[str, int]
+    violations_before: Violations
+    compared_inside: bool
     given_back: Mapping[str, int]
     left_in_archive: Mapping[str, int]
+
+    @property
+    def standing_violations(self) -> Mapping[str, int]:
+        """Invariant → how many rows broke it before the deploy already."""
+        return {name: len(rows) for name, rows in self.violations_before.items() if rows}
 
 
 @dataclass(frozen=True)
 class Watched:
-    """The first look afterwards: the canary ran on the live database, through the API's roles."""
+    """The first look afterwards, when nobody waits for it any more.
+
+    Attributes:
+        canary_seconds: How long the verification took, through the API's roles; none without one.
+        state_after: The project's figures after the commit.
+        rows_after: Table → rows after the commit.
+    """
 
     canary_seconds: float | None
+    state_after: State
+    rows_after: Mapping[str, int]
 
 
 @dataclass(frozen=True)

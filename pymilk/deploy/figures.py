@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table
 from pymilk.deploy.evidence import State, Violations
-from pymilk.deploy.script import ScriptFailed, read_query
+from pymilk.deploy.one_go import in_one_go
+from pymilk.deploy.script import ScriptFailed, read_settings
 from pymilk.project.migrations import Script
 
 
@@ -17,11 +19,10 @@ def read_state(connection: Connection, queries: Iterable[Script]) -> State:
     Raises:
         ScriptFailed: One of them can't be run, or gives a key twice.
     """
-    return {query.path.stem: _figures(connection, query) for query in queries}
+    return {query.path.stem: _figures(query, rows) for query, rows in _read(connection, queries)}
 
 
-def _figures(connection: Connection, query: Script) -> Mapping[str, tuple[str, ...]]:
-    rows = read_query(connection, query)
+def _figures(query: Script, rows: list[TupleRow]) -> Mapping[str, tuple[str, ...]]:
     figures = {str(row[0]): tuple(str(value) for value in row[1:]) for row in rows}
     if len(figures) < len(rows):
         raise ScriptFailed(
@@ -49,11 +50,18 @@ def read_violations(connection: Connection, queries: Iterable[Script]) -> Violat
         ScriptFailed: One of them can't be run.
     """
     return {
-        query.path.stem: frozenset(
-            tuple(str(value) for value in row) for row in read_query(connection, query)
-        )
-        for query in queries
+        query.path.stem: frozenset(tuple(str(value) for value in row) for row in rows)
+        for query, rows in _read(connection, queries)
     }
+
+
+def _read(
+    connection: Connection, queries: Iterable[Script]
+) -> Iterable[tuple[Script, list[TupleRow]]]:
+    """Each query's rows; all of them are asked for in one go."""
+    with in_one_go(connection, read_settings(connection)) as go:
+        sent = [(query, go.read(query)) for query in queries]
+    return ((query, cursor.fetchall() if cursor else []) for query, cursor in sent)
 
 
 def new_violations(before: Violations, after: Violations) -> tuple[str, ...]:

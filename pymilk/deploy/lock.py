@@ -5,10 +5,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pymilk.database.connection import Connection, Target, connect
-from pymilk.problem import TryAgainLater
+from pymilk.problem import Problem, TryAgainLater
 
 # Any constant does; it is "pymilk" in ASCII, so that a look into pg_locks can recognise it.
 _KEY = int.from_bytes(b"pymilk")
+
+
+SHARED_SESSIONS = "This is a transaction pooler; sessions are shared between connections"
+NO_SHARED_SESSIONS = "Use the direct connection or the session pooler (port 5432)."
+
+# How often to look whether a pooler hands our session on: others may be quicker than we once.
+_LOOKS = 3
+
+
+def shares_sessions(connection: Connection, url: str) -> bool:
+    """Whether a pooler in transaction mode stands between: two connections, one server session.
+
+    Such a one gives the server's session that a client has just left to the next that begins a
+    transaction, and the first goes on in another.
+    """
+    mine = session_of(connection)
+    if mine == connection.info.backend_pid:
+        return False  # no pooler at all: they don't tell their clients the server's own number
+    with connect(url, purpose="session check") as other:
+        for _ in range(_LOOKS):
+            with other.transaction():
+                if session_of(other) == mine or session_of(connection) != mine:
+                    return True
+    return False
+
+
+def lock_this_transaction(connection: Connection) -> None:
+    """Hold the deploy lock to the end of the transaction, whatever a script does to the session."""
+    connection.execute("select pg_advisory_xact_lock(%s)", (_KEY,))
 
 
 @contextmanager
@@ -23,9 +52,17 @@ def only_deploy(target: Target, purpose: str, wait_seconds: float) -> Iterator[C
         wait_seconds: How long to wait for another deploy to end.
 
     Raises:
+        Problem: Sessions are shared here: the lock would stay behind with somebody else's.
         TryAgainLater: Another deploy is still running after that.
     """
     with connect(target.url, purpose=purpose) as connection:
+        if shares_sessions(connection, target.url):
+            raise Problem(
+                f"{SHARED_SESSIONS}: a lock would stay behind in somebody else's session, and"
+                " nothing could be proven.",
+                state="Nothing was changed, and nothing locked.",
+                todo=NO_SHARED_SESSIONS,
+            )
         give_up = time.monotonic() + wait_seconds
         while not _try(connection):
             if time.monotonic() >= give_up:

@@ -8,7 +8,13 @@ from collections.abc import Iterable, Mapping
 
 from pymilk.database.catalog import project_schemas
 from pymilk.database.connection import Connection
-from pymilk.database.contents import Contents, Table, read_contents, read_tables
+from pymilk.database.contents import (
+    Contents,
+    Table,
+    read_contents,
+    read_contents_together,
+    read_tables,
+)
 
 
 def read_made(
@@ -24,12 +30,15 @@ def read_made(
     """
     old = {table.qualified for table in existed}
     concerned = set(written) - set(given)
-    return {
-        table.qualified: read_contents(connection, table, table.columns)
-        for table in read_tables(connection, project_schemas(connection))
-        if table.qualified not in given
-        and (table.qualified in concerned or table.qualified not in old)
-    }
+    return read_contents_together(
+        connection,
+        (
+            table
+            for table in read_tables(connection, project_schemas(connection))
+            if table.qualified not in given
+            and (table.qualified in concerned or table.qualified not in old)
+        ),
+    )
 
 
 def untouched(

@@ -91,7 +91,7 @@ def refuse_unknown_overrides(overrides: Mapping[str, str]) -> None:
     Raises:
         UsageProblem: There is such a one.
     """
-    names = {name for name, _ in (*CHECKS, *CHECKS_BEFORE_A_CHANGE)}
+    names = {"budget", *(name for name, _ in (*CHECKS, *CHECKS_BEFORE_A_CHANGE))}
     known = sorted(names - _NEVER_OVERRIDDEN)
     for name, reason in overrides.items():
         if name not in known:

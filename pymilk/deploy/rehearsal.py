@@ -32,6 +32,7 @@ from pymilk.deploy.on_the_copy import (
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.rollback import RolledBack
 from pymilk.deploy.script import NOT_NOW, ScriptFailed
+from pymilk.deploy.strong_locks import needed_by
 from pymilk.deploy.use import BadWorkload, use
 from pymilk.project.migrations import Migration, Script
 
@@ -83,6 +84,7 @@ def rehearse(plan: Plan, bench: Bench) -> Rehearsed:
 
 def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
     """What the ledger keeps of a rehearsal."""
+    down_locks = needed_by(rehearsed.down)
     return {
         "before": rehearsed.before.fingerprint,
         "after": rehearsed.after.fingerprint,
@@ -92,6 +94,7 @@ def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
         "strong_lock_seconds": rehearsed.up.strong_lock_seconds,
         "changed_tables": rehearsed.changed_tables,
         "used": asdict(rehearsed.used),
+        "down_locks": asdict(down_locks) if down_locks else None,
     }
 
 

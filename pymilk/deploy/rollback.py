@@ -10,9 +10,10 @@ no row can slip into them unseen.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import psycopg
 from psycopg import sql
 
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
@@ -24,7 +25,6 @@ from pymilk.database.contents import (
     read_tables,
     turned_back,
 )
-from pymilk.database.history import TABLE as HISTORY
 from pymilk.database.history import forget_applied, lock_history, read_history
 from pymilk.database.ledger import (
     Entry,
@@ -35,6 +35,7 @@ from pymilk.database.ledger import (
     read_recorded_catalog,
     record,
 )
+from pymilk.database.recorded_catalog import read_catalog_beside, record_catalog
 from pymilk.deploy.archive import (
     CannotBeKept,
     Loss,
@@ -46,14 +47,17 @@ from pymilk.deploy.archive import (
 )
 from pymilk.deploy.evidence import State
 from pymilk.deploy.figures import differing_figures, read_state
-from pymilk.deploy.lock import only_deploy
+from pymilk.deploy.lock import lock_this_transaction, only_deploy
 from pymilk.deploy.made import untouched
+from pymilk.deploy.one_go import in_one_go
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.row_proof import TouchedRows, changed_rows, watch
-from pymilk.deploy.script import ScriptFailed, run_script
+from pymilk.deploy.script import ScriptFailed, read_settings
+from pymilk.deploy.strong_locks import LocksNotHad, Needed, taking
 from pymilk.deploy.transaction import all_or_nothing, standing
 from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.migrations import Script
+from pymilk.project.policy import Policy
 
 _MEND = (
     " This is the script as rehearsed with the deploy; when the file is mended:"
@@ -97,6 +101,7 @@ class _Recorded:
     after: Catalog
     vanishing: Vanishing
     made: Mapping[str, Contents]
+    locks: Needed | None
     script: str | None
 
     @property
@@ -134,12 +139,14 @@ def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
     with only_deploy(plan.target, purpose, plan.policy.wait_for_other_deploy_seconds) as guard:
         recorded = _recorded(guard, plan)
         if mended:
-            # What this script does to the deploy's own rows, no rehearsal has shown.
-            recorded = replace(recorded, made={})
+            # What this script does to the deploy's own rows, and locks, no rehearsal has shown.
+            recorded = replace(recorded, made={}, locks=None)
         down = _script(plan, recorded, mended=mended)
         attempt = _Attempt(plan, down, recorded, archive)
         while True:
             try:
+                # Known beforehand, it needs no lock.
+                _refuse_losses(attempt, _losses(guard, attempt)[0])
                 return _in_a_transaction(guard, attempt)
             except TouchedRows as signal:
                 tables = _named(guard, {*signal.tables, *(t.qualified for t in attempt.compared)})
@@ -179,7 +186,9 @@ def _recorded(connection: Connection, plan: Plan) -> _Recorded:
     after = read_recorded_catalog(connection, entry.after)
     vanishing = find_vanishing(connection, before, after)
     made = {table: Contents(**found) for table, found in entry.evidence.get("made", {}).items()}
-    return _Recorded(before, after, vanishing, made, entry.evidence.get("rollback_script"))
+    found = entry.evidence.get("rehearsal", {}).get("down_locks")
+    locks = Needed(**found) if found else None
+    return _Recorded(before, after, vanishing, made, locks, entry.evidence.get("rollback_script"))
 
 
 def _script(plan: Plan, recorded: _Recorded, *, mended: bool) -> Script:
@@ -208,11 +217,8 @@ def _in_a_transaction(guard: Connection, attempt: _Attempt) -> RolledBack:
     def work(connection: Connection, token: uuid.UUID) -> RolledBack:
         return _undo(connection, attempt, token)
 
-    recorded = attempt.recorded
-    concerned = {name.split(" ")[1] for name in recorded.own if name.startswith("trigger ")}
-    concerned |= {table.qualified for table in recorded.vanishing.to_lock()} | {HISTORY}
     plan = attempt.plan
-    done = all_or_nothing(guard, plan.target, plan.policy, work, concerned)
+    done = all_or_nothing(guard, plan.target, plan.policy, work)
     return replace(done.result, seconds=done.seconds, attempts=done.attempts)
 
 
@@ -220,29 +226,27 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     plan, recorded, version = attempt.plan, attempt.recorded, attempt.plan.migration.version
     connection.execute("set transaction isolation level repeatable read")
     lock_history(connection)
-    for table in {**dict.fromkeys(recorded.vanishing.to_lock()), **dict.fromkeys(attempt.compared)}:
-        connection.execute(
-            sql.SQL("lock table only {} in share row exclusive mode").format(table.identifier)
-        )
+    concerned = tuple(dict.fromkeys((*recorded.vanishing.to_lock(), *attempt.compared)))
+    _keep_writers_out(connection, concerned, plan.policy)
     # The snapshot begins here: from now on only this transaction changes what it sees.
+    lock_this_transaction(connection)
     _refuse_moved_history(connection, version)
     now = read_catalog(connection)
     expected, drift = _expected(plan, recorded, now)
     state = read_state(connection, plan.project.state)
-    # What the deploy put there by itself, and nobody touched since, is no loss.
-    concerned = (*recorded.vanishing.to_lock(), *attempt.compared)
-    own = untouched(connection, recorded.made, concerned)
-    losses = tuple(
-        loss
-        for loss in find_losses(connection, recorded.vanishing)
-        if loss.table.qualified not in own
-    )
+    losses, own = _losses(connection, attempt)
     _refuse_losses(attempt, losses)
     keep(connection, version, losses)
     before = watch(connection, tuple(table.qualified for table in attempt.compared))
-
     positions = read_positions(connection, project_schemas(connection))
-    run_script(connection, attempt.down)
+    record_catalog(connection, now)
+    record_catalog(connection, expected)
+    settings = read_settings(connection)
+    tables = read_tables(connection, project_schemas(connection))
+    locks = taking(connection, recorded.locks, tables, plan.policy.lock_timeout_ms)
+
+    with in_one_go(connection, settings) as go:
+        go.script(attempt.down, locks)
     _refuse_turned_back(connection, attempt.down, positions)
 
     changed = tuple(
@@ -251,7 +255,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     _refuse_losses(attempt, tuple(found.loss for found in changed))
     for found in changed:
         keep_rows(connection, version, found.loss, found.query)
-    restored = read_catalog(connection)
+    restored = read_catalog_beside(connection, expected)
     _refuse_other_schema(expected, restored)
     moved = differing_figures(state, read_state(connection, plan.project.state))
     if moved:
@@ -259,7 +263,6 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
             f"The rollback changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
             todo=f"Mend {attempt.down.path.name}: no rollback may change what anybody owes.",
         )
-    forget_applied(connection, version)
     kept = (*losses, *(found.loss for found in changed))
     facts = {
         "kept": [str(loss) for loss in kept],
@@ -278,15 +281,49 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         after=restored,
         run=plan.run,
     )
-    record(connection, event, token)
-    connection.execute("notify pgrst, 'reload schema'")
-    gone = now.difference(restored).vanished
-    functions = tuple(
+    with connection.pipeline():
+        connection.execute("notify pgrst, 'reload schema'")
+        forget_applied(connection, version)
+        record(connection, event, token)
+    gone = api_functions(now.difference(restored).vanished)
+    return RolledBack(0.0, 0, len(restored.objects), state, kept, drift, gone)
+
+
+def _keep_writers_out(connection: Connection, tables: tuple[Table, ...], policy: Policy) -> None:
+    """Lock what is looked at or goes, all of it within one short time; readers go on.
+
+    In one statement, for which the limit holds, and one that takes no snapshot.
+    """
+    if not tables:
+        return
+    names = sql.SQL(", ").join(sql.SQL("only {}").format(table.identifier) for table in tables)
+    connection.execute(f"set local statement_timeout = {policy.lock_timeout_ms}")
+    try:
+        connection.execute(sql.SQL("lock table {} in share row exclusive mode").format(names))
+    except psycopg.errors.QueryCanceled as error:
+        raise LocksNotHad(str(error)) from error
+    connection.execute("set local statement_timeout = 0")
+
+
+def _losses(connection: Connection, attempt: _Attempt) -> tuple[tuple[Loss, ...], frozenset[str]]:
+    """The rows that would go; and the tables that hold just what the deploy put there itself.
+
+    What nobody touched since is no loss.
+    """
+    recorded = attempt.recorded
+    concerned = (*recorded.vanishing.to_lock(), *attempt.compared)
+    own = untouched(connection, recorded.made, concerned)
+    found = find_losses(connection, recorded.vanishing)
+    return tuple(loss for loss in found if loss.table.qualified not in own), own
+
+
+def api_functions(objects: Iterable[str]) -> tuple[str, ...]:
+    """Of objects of a catalog, the functions that the API shows, without their arguments."""
+    return tuple(
         name.removeprefix("function ").partition("(")[0]
-        for name in gone
+        for name in objects
         if name.startswith("function public.")
     )
-    return RolledBack(0.0, 0, len(restored.objects), state, kept, drift, functions)
 
 
 def _refuse_moved_history(connection: Connection, version: str) -> None:

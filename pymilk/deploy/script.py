@@ -25,10 +25,17 @@ NOT_NOW = (
     psycopg.errors.SerializationFailure,
 )
 
-_CHECK_DEFERRED = Statement("set constraints all immediate", 0, 0, ())
+CHECK_DEFERRED = Statement("set constraints all immediate", 0, 0, ())
+
+# Given thrice what is allowed: takes a longer lock timeout back to it.
+HOLD_LOCK_TIMEOUT = (
+    "select set_config('lock_timeout', %s, true) from pg_catalog.pg_settings"
+    " where name = 'lock_timeout' and %s <> '0'"
+    " and (setting = '0' or setting::bigint > extract(epoch from %s::interval) * 1000)"
+)
 
 # First words of statements that may change a setting.
-_MAY_SET = frozenset({"set", "reset", "select", "do", "call", "discard"})
+MAY_SET = frozenset({"set", "reset", "select", "do", "call", "discard"})
 
 
 def _nobody_looks(_ran: StatementTime) -> None:
@@ -54,7 +61,7 @@ def run_script(
         psycopg.Error: One of `NOT_NOW`, or a lost connection.
     """
     refuse_what_cannot_be_one_transaction(script)
-    settings = _settings(connection)
+    settings = read_settings(connection)
     for statement in script.statements:
         if statement.only_comment:
             continue
@@ -62,27 +69,12 @@ def run_script(
         _guard(connection, script, statement)
         seconds = time.perf_counter() - started
         look(StatementTime(statement.line, " ".join(statement.words[:4]), seconds))
-        if statement.words[:1] and statement.words[0] in _MAY_SET:
+        if statement.words[:1] and statement.words[0] in MAY_SET:
             _hold_lock_timeout(connection, settings)
     # Deferred constraints speak now, while everything can still be refused.
-    _guard(connection, script, _CHECK_DEFERRED)
+    _guard(connection, script, CHECK_DEFERRED)
     connection.execute("reset role")
     _restore(connection, settings)
-
-
-def read_query(connection: Connection, script: Script) -> list[TupleRow]:
-    """The rows of a project's query, its last statement; none where it is empty.
-
-    Raises:
-        ScriptFailed: It can't be run.
-        psycopg.Error: One of `NOT_NOW`, or a lost connection.
-    """
-    rows: list[TupleRow] = []
-    for statement in script.statements:
-        if statement.only_comment:
-            continue
-        rows = _guard(connection, script, statement).fetchall()
-    return rows
 
 
 def run_verification(connection: Connection, script: Script) -> float:
@@ -97,7 +89,7 @@ def run_verification(connection: Connection, script: Script) -> float:
     return time.perf_counter() - started
 
 
-def _settings(connection: Connection) -> Mapping[str, str]:
+def read_settings(connection: Connection) -> Mapping[str, str]:
     """What this session has set, and not got from the server."""
     rows = connection.execute(
         "select name, current_setting(name) from pg_catalog.pg_settings"
@@ -107,7 +99,7 @@ def _settings(connection: Connection) -> Mapping[str, str]:
 
 
 def _restore(connection: Connection, settings: Mapping[str, str]) -> None:
-    now = _settings(connection)
+    now = read_settings(connection)
     for name in now.keys() - settings.keys():
         connection.execute(sql.SQL("reset {}").format(sql.Identifier(name)))
     for name, value in settings.items():
@@ -118,12 +110,7 @@ def _restore(connection: Connection, settings: Mapping[str, str]) -> None:
 def _hold_lock_timeout(connection: Connection, settings: Mapping[str, str]) -> None:
     """A shorter one is the script's own business."""
     allowed = settings.get("lock_timeout", "0")
-    connection.execute(
-        "select set_config('lock_timeout', %s, true) from pg_catalog.pg_settings"
-        " where name = 'lock_timeout' and %s <> '0'"
-        " and (setting = '0' or setting::bigint > extract(epoch from %s::interval) * 1000)",
-        (allowed, allowed, allowed),
-    )
+    connection.execute(HOLD_LOCK_TIMEOUT, (allowed, allowed, allowed))
 
 
 def _guard(
@@ -136,14 +123,19 @@ def _guard(
     except psycopg.Error as error:
         if connection.closed:
             raise  # who holds the connection can say what it means
-        at = f", line {_line(error, statement)}" if statement.line else ""
-        detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
-        raise ScriptFailed(
-            f"{script.path.parent.name}/{script.path.name}{at}:"
-            f" {error.diag.message_primary or error}{detail}",
-            state="Nothing was changed: the script's transaction is rolled back.",
-            todo=error.diag.message_hint or "Mend the script; the rehearsal shows it again.",
-        ) from error
+        raise failure(script, statement, error) from error
+
+
+def failure(script: Script, statement: Statement, error: psycopg.Error) -> ScriptFailed:
+    """What Postgres said of a statement, with the line of its file."""
+    at = f", line {_line(error, statement)}" if statement.line else ""
+    detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+    return ScriptFailed(
+        f"{script.path.parent.name}/{script.path.name}{at}:"
+        f" {error.diag.message_primary or error}{detail}",
+        state="Nothing was changed: the script's transaction is rolled back.",
+        todo=error.diag.message_hint or "Mend the script; the rehearsal shows it again.",
+    )
 
 
 def _line(error: psycopg.Error, statement: Statement) -> int:

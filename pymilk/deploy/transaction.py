@@ -1,13 +1,14 @@
 """One transaction against a live database: all of it or nothing, and never in the app's way.
 
 Locks are asked for with a short timeout: whoever waits for a strong lock makes every later reader
-of that table wait behind him, so it is better to give up, let them pass and come back.
+of that table wait behind him, so it is better to give up, let them pass and come back. Each time a
+little later, at random, until the policy's patience is at its end.
 """
 
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -16,6 +17,7 @@ import psycopg
 from pymilk.database.connection import Connection, Target, connect, first_line
 from pymilk.database.history import read_history
 from pymilk.database.ledger import happened
+from pymilk.deploy.blockers import watching
 from pymilk.deploy.lock import holds_deploy_lock, session_of
 from pymilk.deploy.script import NOT_NOW
 from pymilk.problem import Problem, TryAgainLater
@@ -24,6 +26,8 @@ from pymilk.project.policy import Policy
 T = TypeVar("T")
 
 _RECONNECT_SECONDS = 30.0
+# The longest pause between two attempts; they grow towards it.
+_LONGEST_PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,14 @@ def all_or_nothing(
     target: Target,
     policy: Policy,
     work: Callable[[Connection, uuid.UUID], T],
-    tables: Iterable[str],
 ) -> Done[T]:
     """Run `work` in a transaction that either commits whole or leaves nothing.
 
     Args:
         guard: The connection that holds the deploy lock.
-        target: The database, to ask again when the connection is lost.
-        policy: How long to queue for a lock, how often to try.
+        target: The database, to look from beside, and to ask again when the connection is lost.
+        policy: How long to queue for a lock, how often to try, and for how long in all.
         work: Does everything, and records a ledger event under the token that it is given.
-        tables: The tables that it locks, to say who is in the way.
 
     Raises:
         TryAgainLater: The locks were not to be had.
@@ -65,38 +67,51 @@ def all_or_nothing(
     """
     token, session = uuid.uuid4(), session_of(guard)
     refused: psycopg.Error | None = None
-    for attempt in range(1, policy.lock_attempts + 1):
-        result: list[T] = []
-        started = time.monotonic()
-        try:
-            with guard.transaction():
-                guard.execute(f"set local lock_timeout = {policy.lock_timeout_ms}")
-                guard.execute("set local idle_in_transaction_session_timeout = '60s'")
-                # When this process dies, its locks go with it, also from within a statement.
-                guard.execute("set local client_connection_check_interval = '1s'")
-                result.append(work(guard, token))
-            return _done(result[0], attempt, started)
-        except NOT_NOW as error:
-            refused = error
-            # Apart by more than we queued, and never in step with another one that retries.
-            time.sleep(policy.lock_timeout_ms / 1000 * random.uniform(1.0, 3.0))  # noqa: S311
-        except psycopg.OperationalError as error:
-            if not guard.closed:
-                raise _server_refused(error) from error
-            if result and _committed(target, token, session):
+    began, attempt = time.monotonic(), 0
+    with watching(target, session) as in_the_way:
+        while attempt < policy.lock_attempts and _patient(policy, began):
+            attempt += 1
+            result: list[T] = []
+            started = time.monotonic()
+            try:
+                with guard.transaction():
+                    guard.execute(f"set local lock_timeout = {policy.lock_timeout_ms}")
+                    guard.execute("set local idle_in_transaction_session_timeout = '60s'")
+                    # When this process dies, its locks go with it, also from within a statement.
+                    guard.execute("set local client_connection_check_interval = '1s'")
+                    result.append(work(guard, token))
                 return _done(result[0], attempt, started)
-            raise Problem(
-                f"The connection was lost: {first_line(error)}",
-                state="Nothing was changed: the ledger, read again, has no record of it.",
-                todo="Run it again.",
-            ) from error
+            except NOT_NOW as error:
+                refused = error
+                time.sleep(_pause(policy, attempt))
+            except psycopg.OperationalError as error:
+                if not guard.closed:
+                    raise _server_refused(error) from error
+                if result and _committed(target, token, session):
+                    return _done(result[0], attempt, started)
+                raise Problem(
+                    f"The connection was lost: {first_line(error)}",
+                    state="Nothing was changed: the ledger, read again, has no record of it.",
+                    todo="Run it again.",
+                ) from error
     raise TryAgainLater(
-        f"The locks were not to be had in {policy.lock_attempts} attempts"
-        f" ({first_line(refused) if refused else ''}); in the way: {_in_the_way(guard, tables)}.",
+        f"The locks were not to be had in {attempt} attempts over"
+        f" {time.monotonic() - began:.0f} s, of at most {policy.lock_timeout_ms} ms each"
+        f" ({first_line(refused) if refused else ''}); in the way: {in_the_way}.",
         state="Nothing was changed: every attempt was rolled back.",
         todo="Run it again when that session has ended its transaction, or end it:"
         " select pg_terminate_backend(…).",
     ) from refused
+
+
+def _patient(policy: Policy, began: float) -> bool:
+    return time.monotonic() - began < policy.lock_patience_seconds
+
+
+def _pause(policy: Policy, attempt: int) -> float:
+    """Apart by more than we queued, growing, and never in step with another one that retries."""
+    least = policy.lock_timeout_ms / 1000 * 1.2 ** (attempt - 1)
+    return min(least * random.uniform(1.0, 3.0), _LONGEST_PAUSE_SECONDS)  # noqa: S311
 
 
 def _done(result: T, attempt: int, started: float) -> Done[T]:
@@ -134,32 +149,6 @@ def _committed(target: Target, token: uuid.UUID, lost: int) -> bool:
                     todo="When the database is back, run 'pymilk status': it reads the ledger.",
                 ) from problem
             time.sleep(0.5)
-
-
-def _in_the_way(connection: Connection, tables: Iterable[str]) -> str:
-    rows = connection.execute(
-        """
-        select distinct a.pid, a.application_name, a.usename, a.state, a.xact_start, a.query
-        from pg_catalog.pg_locks as l
-        inner join pg_catalog.pg_stat_activity as a on l.pid = a.pid
-        inner join pg_catalog.pg_class as c on l.relation = c.oid
-        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
-        where
-            l.granted and l.pid <> pg_backend_pid() and a.xact_start is not null
-            and n.nspname || '.' || c.relname = any(%s)
-        order by a.xact_start
-        limit 3
-        """,
-        (list(tables),),
-    ).fetchall()
-    return (
-        "; ".join(
-            f"process {pid} ({application or 'no name'}, {user}, {state},"
-            f" since {since:%H:%M:%S} UTC): {' '.join(query.split())[:80]}"
-            for pid, application, user, state, since, query in rows
-        )
-        or "nobody any more"
-    )
 
 
 def standing(target: Target, version: str) -> str:

@@ -30,6 +30,11 @@ class Policy(BaseModel):
             made; data written since then are in neither.
         lock_timeout_ms: Milliseconds to queue for one lock; longer would queue the app behind us.
         lock_attempts: How often to try for the locks before giving up with nothing changed.
+        lock_patience_seconds: For how long, in all; no attempt begins after that.
+        lock_held_ms: Milliseconds, as rehearsed, for which a change may keep readers or writers
+            of a table out; more needs a reason.
+        reader_wait_ms: Milliseconds that a reader may have to wait, for our queueing and for the
+            change together: the longer the change, the shorter we queue.
         long_transaction_seconds: A transaction open for longer than this is in the way.
         wait_for_other_deploy_seconds: Seconds to wait for another deploy to end.
         ask: Whether a person must agree (a terminal, or `--yes`).
@@ -46,6 +51,9 @@ class Policy(BaseModel):
     proof_max_age_hours: float = Field(default=1, gt=0)
     lock_timeout_ms: int = Field(default=200, ge=10, le=2000)
     lock_attempts: int = Field(default=30, ge=1)
+    lock_patience_seconds: float = Field(default=60, gt=0)
+    lock_held_ms: int = Field(default=150, ge=1)
+    reader_wait_ms: int = Field(default=300, ge=50)
     long_transaction_seconds: float = Field(default=10, gt=0)
     wait_for_other_deploy_seconds: float = Field(default=60, ge=0)
     ask: bool = True
@@ -112,7 +120,7 @@ class Policy(BaseModel):
 PRESETS: dict[Preset, dict[str, object]] = {
     Preset.LIVE: {},
     # Our own throw-away or laptop database: every proof runs, nobody has to wait for the night.
-    Preset.LOCAL: {"soak_hours": 0, "ask": False, "clean_tree": False},
+    Preset.LOCAL: {"soak_hours": 0, "ask": False, "clean_tree": False, "lock_held_ms": 60_000},
 }
 
 

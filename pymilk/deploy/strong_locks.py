@@ -1,0 +1,103 @@
+"""Take a migration's strong locks first, all together, within one short time or not at all.
+
+Whoever waits for a strong lock makes every later reader of that table wait behind him; whoever
+holds one and waits for the next makes them wait even longer. So the locks that the rehearsal saw
+are asked for at once, with one limit for all of them, and nothing else is done until they are
+there. The limit is shorter than Postgres waits before it looks for a deadlock: should the app and
+a deploy want each other's tables, it is the deploy that lets go.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from psycopg import sql
+from psycopg.errors import LockNotAvailable
+
+from pymilk.database.connection import Connection
+from pymilk.database.contents import Table
+from pymilk.deploy.evidence import ScriptRun
+
+# What makes readers or writers wait, as pg_locks and as `lock table` call it.
+_STRONG = {
+    "ShareLock": "share",
+    "ShareRowExclusiveLock": "share row exclusive",
+    "ExclusiveLock": "exclusive",
+    "AccessExclusiveLock": "access exclusive",
+}
+
+
+class LocksNotHad(LockNotAvailable):
+    """The strong locks were not to be had within their time."""
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The strong locks of a script, as the rehearsal saw them.
+
+    Attributes:
+        line: Of the statement that takes the first of them; what comes before keeps nobody waiting.
+        modes: Table → the strongest lock that the script takes on it, as pg_locks names it.
+    """
+
+    line: int
+    modes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Taking:
+    """How to take them.
+
+    Attributes:
+        line: Before which statement of the script.
+        statement: Takes all of them.
+        milliseconds: How long to queue, for all of them together.
+    """
+
+    line: int
+    statement: sql.Composed
+    milliseconds: int
+
+
+def needed_by(run: ScriptRun | None) -> Needed | None:
+    """What a rehearsed script needs; none where it keeps nobody waiting."""
+    if run is None:
+        return None
+    modes = {table: held.mode for table, held in run.locked.items() if held.mode in _STRONG}
+    lines = [
+        one.line for one in run.statements if any(mode in _STRONG for mode in one.locks.values())
+    ]
+    return Needed(lines[0], modes) if lines else None
+
+
+def taking(
+    connection: Connection, needed: Needed | None, tables: Iterable[Table], milliseconds: int
+) -> Taking | None:
+    """The statement that takes the locks; none where none is needed.
+
+    Tables of others, as a foreign key of ours may need, can't be locked by a statement of ours.
+    """
+    if needed is None:
+        return None
+    ours = _owned(connection)
+    wanted = [
+        sql.SQL("lock table only {} in {} mode").format(
+            table.identifier, sql.SQL(_STRONG[needed.modes[table.qualified]])
+        )
+        for table in tables
+        if table.qualified in needed.modes and table.qualified in ours
+    ]
+    if not wanted:
+        return None
+    # A block, because the limit is for a statement: it has to be one.
+    body = sql.SQL("begin {}; end").format(sql.SQL("; ").join(wanted))
+    statement = sql.SQL("do {}").format(sql.Literal(body.as_string(connection)))
+    return Taking(needed.line, statement, milliseconds)
+
+
+def _owned(connection: Connection) -> frozenset[str]:
+    rows = connection.execute(
+        "select n.nspname || '.' || c.relname from pg_catalog.pg_class as c"
+        " inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid"
+        " where c.relkind = 'r' and pg_has_role(c.relowner, 'usage')"
+    ).fetchall()
+    return frozenset(row[0] for row in rows)
