@@ -197,6 +197,10 @@ class DeliveryTaken(Refusal):
     """A delivery of the invoice was billed elsewhere since."""
 
 
+class BilledChanged(Refusal):
+    """What the invoice bills was cancelled, moved to another customer or priced anew since."""
+
+
 class IdempotencyKeyReused(Refusal):
     """The idempotency key belongs to a call with other arguments."""
 

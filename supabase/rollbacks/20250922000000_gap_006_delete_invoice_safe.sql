@@ -14,6 +14,9 @@ drop trigger keep_bills_on_update on public.invoice_line_items;
 drop trigger refuse_truncate on public.invoice_line_items;
 drop trigger bill_with_invoice on public.invoice_metadata;
 drop trigger keep_billed_sale on public.sales;
+drop trigger keep_billed_delivery on public.deliveries;
+drop trigger refuse_letting_go on public.invoice_line_items;
+drop trigger keep_issued_total on public.invoice_metadata;
 drop trigger keep_billing_customer on public.invoice_metadata;
 drop trigger keep_deletion_on_insert on public.invoice_metadata;
 drop trigger keep_deletion_on_update on public.invoice_metadata;
@@ -160,6 +163,10 @@ revoke all on function private.derive_invoice() from public, anon, authenticated
 drop function private.free_billed(uuid[], uuid[], uuid[]);
 -- <<<
 
+-- >>> sql/functions/invoices/keep_billed_delivery.sql was not there
+drop function private.keep_billed_delivery();
+-- <<<
+
 -- >>> sql/functions/invoices/keep_billing_customer.sql was not there
 drop function private.keep_billing_customer();
 -- <<<
@@ -172,6 +179,14 @@ drop function private.keep_bills();
 drop function private.keep_deletion();
 -- <<<
 
+-- >>> sql/functions/invoices/keep_issued_total.sql was not there
+drop function private.keep_issued_total();
+-- <<<
+
+-- >>> sql/functions/invoices/keep_lines_whole.sql was not there
+drop function private.keep_lines_whole(uuid[]);
+-- <<<
+
 -- >>> sql/functions/invoices/recover_invoice.sql was not there
 drop function public.recover_invoice(uuid);
 -- <<<
@@ -182,6 +197,10 @@ drop function private.replace_mapping();
 
 -- >>> sql/functions/invoices/revive_invoice.sql was not there
 drop function private.revive_invoice(uuid);
+-- <<<
+
+-- >>> sql/functions/invoices/take_deliveries.sql was not there
+drop function private.take_deliveries(uuid[], uuid[]);
 -- <<<
 
 -- >>> sql/functions/invoices/take_sales.sql was not there

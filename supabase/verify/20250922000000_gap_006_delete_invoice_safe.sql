@@ -213,7 +213,15 @@ begin
       (17, 'delivery_taken'),
       (18, 'period_taken'),
       (19, 'invoice_line_items_bill'),
-      (20, 'invoice_metadata_billing_customer_fixed')
+      (20, 'invoice_metadata_billing_customer_fixed'),
+      (21, 'invoice_line_items_delivery_of_customer'),
+      (22, 'invoice_line_items_delivery_delivered'),
+      (23, 'billed_changed'),
+      (24, 'deliveries_billed_fixed'),
+      (25, 'invoice_line_items_billing_fixed'),
+      (26, 'invoice_line_items_issued_whole'),
+      (27, 'invoice_metadata_issued_whole'),
+      (28, 'invoice_line_items_deleted_fixed')
     ) as refused (number, reason)
   loop
     v_reason := 'nothing was refused';
@@ -261,6 +269,29 @@ begin
           truncate public.invoice_line_items;
         when 20 then
           update public.invoice_metadata set customer_id = v_stranger where id = v_other;
+        when 21 then
+          update public.deliveries set customer_id = v_stranger where id = v_delivery;
+          insert into public.invoice_line_items (invoice_id, delivery_id)
+          values (v_other, v_delivery);
+        when 22 then
+          update public.deliveries set delivery_status = 'pending' where id = v_delivery;
+          insert into public.invoice_line_items (invoice_id, delivery_id)
+          values (v_other, v_delivery);
+        when 23 then
+          update public.deliveries set delivery_status = 'cancelled' where id = v_delivery;
+          perform public.recover_invoice(v_invoice);
+        when 24 then
+          insert into public.invoice_line_items (invoice_id, delivery_id)
+          values (v_other, v_delivery);
+          update public.deliveries set total_amount = 60 where id = v_delivery;
+        when 25 then
+          update public.invoice_line_items set sale_id = null where invoice_id = v_other;
+        when 26 then
+          update public.invoice_line_items set line_total = 0 where invoice_id = v_other;
+        when 27 then
+          update public.invoice_metadata set total_amount = 81 where id = v_other;
+        when 28 then
+          delete from public.invoice_line_items where invoice_id = v_invoice;
       end case;
     exception
       when sqlstate 'PT400' or sqlstate 'PT404' or sqlstate 'PT409' then
@@ -325,6 +356,10 @@ begin
     where id in (v_sale, v_other_sale) and payment_status = 'Pending'
   ) <> 2 then
     raise exception 'gap 006: what is gone still bills its sales';
+  end if;
+
+  if (select invoice_status from public.invoice_metadata where id = v_other) <> 'draft' then
+    raise exception 'gap 006: an invoice without its lines is still owed';
   end if;
 
   -- the trail: what happened, and nothing when counters move

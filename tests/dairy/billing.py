@@ -35,13 +35,20 @@ class Billing(Settling):
         delivery: UUID | None = None,
         bills: bool = True,
     ) -> UUID:
-        """A new line of an invoice, as the app writes it (`bills` it does not know)."""
+        """A new line of an invoice, as the app writes it (`bills` it does not know).
+
+        It charges what it bills, or 50.
+        """
         found = self.value(
             "insert into public.invoice_line_items (invoice_id, line_item_type, sale_id,"
             " delivery_id, product_name, line_total, bills)"
-            " values (%s, %s, %s, %s, 'Milk', 50, %s) returning id",
+            " values (%s, %s, %s, %s, 'Milk', coalesce("
+            " (select total_amount from public.sales where id = %s),"
+            " (select total_amount from public.deliveries where id = %s), 50), %s) returning id",
             invoice,
             "manual_sale" if sale else "subscription",
+            sale,
+            delivery,
             sale,
             delivery,
             bills,
@@ -49,8 +56,13 @@ class Billing(Settling):
         assert isinstance(found, UUID)
         return found
 
-    def billed(self, customer: UUID, *sales: UUID, total: Money = 100) -> UUID:
-        """A new invoice, sent, with these sales on it."""
+    def billed(self, customer: UUID, *sales: UUID, total: Money | None = None) -> UUID:
+        """A new invoice, sent, with these sales on it; it comes to what they do, or to 100."""
+        if total is None:
+            total = self.value(
+                "select coalesce(sum(total_amount), 100) from public.sales where id = any(%s)",
+                list(sales),
+            )
         invoice = self.invoice(customer, total)
         for sale in sales:
             self.line(invoice, sale=sale)

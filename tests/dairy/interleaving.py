@@ -50,6 +50,7 @@ from (select id from public.products order by code limit 1) as product,
   (select id from public.routes order by name limit 1) as route;
 insert into public.invoice_line_items (invoice_id, line_item_type, sale_id, delivery_id, line_total)
 values ('{OPEN}', 'manual_sale', '{BILLED}', null, 120),
+  ('{OPEN}', 'adjustment', null, null, 880),
   ('{GONE}', 'subscription', null, '{DELIVERY}', 60);
 select public.delete_invoice_safe('{GONE}');
 select public.allocate_payment_atomic('{PAYMENT}', '[{{"invoiceId": "{HELD}", "amount": 100}}]');

@@ -151,7 +151,7 @@ class Invoicing(Books):
             invoice,
         )
 
-    def app_invoice(
+    def app_invoice(  # noqa: PLR0913 - what an invoice says, each by its name
         self,
         customer: UUID,
         start: date,
@@ -159,15 +159,17 @@ class Invoicing(Books):
         *,
         status: str = "sent",
         number: str | None = None,
+        total: Money = 100,
     ) -> UUID:
         """An invoice as the app inserts it, with a period and a number of the app's own."""
         found = self.value(
             "insert into public.invoice_metadata (customer_id, invoice_date, period_start,"
             " period_end, total_amount, invoice_status, invoice_number)"
-            " values (%s, '2025-09-01', %s, %s, 100, %s, %s) returning id",
+            " values (%s, '2025-09-01', %s, %s, %s, %s, %s) returning id",
             customer,
             start,
             end,
+            total,
             status,
             number,
         )

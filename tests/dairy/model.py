@@ -90,6 +90,11 @@ class Invoice:
         """Neither cancelled nor deleted."""
         return self.word != "cancelled"
 
+    @property
+    def issued(self) -> bool:
+        """Live, and no draft."""
+        return self.word not in {"cancelled", "draft"}
+
 
 @dataclass
 class Sale:
@@ -325,8 +330,24 @@ class Dairy:
 
     def itemised(self, invoice: UUID) -> bool:
         """Whether its lines say all that it bills; otherwise it may have billed anything."""
+        return self.invoices[invoice].total == self.listed(invoice)
+
+    def listed(self, invoice: UUID) -> Decimal:
+        """What its lines come to."""
         named = (invoices.get(invoice, NOTHING) for invoices in self.lines.values())
-        return self.invoices[invoice].total == sum(named, NOTHING)
+        return sum(named, NOTHING)
+
+    def has_lines(self, invoice: UUID) -> bool:
+        """Whether it has any."""
+        return any(invoice in invoices for invoices in self.lines.values())
+
+    def not_adding_up(self) -> set[UUID]:
+        """Issued invoices whose lines, where they have any, don't come to their totals."""
+        return {
+            key
+            for key, invoice in self.invoices.items()
+            if invoice.issued and self.has_lines(key) and not self.itemised(key)
+        }
 
     def free(self, invoice: UUID) -> None:
         """An invoice stops billing: the sales on it wait to be billed again."""

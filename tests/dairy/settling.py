@@ -44,11 +44,23 @@ class Settling(Books):
         """Put sales on an invoice, as the app does."""
         for sale in sales:
             self.run(
-                "insert into public.invoice_line_items (invoice_id, line_item_type, sale_id)"
-                " values (%s, 'manual_sale', %s)",
+                "insert into public.invoice_line_items (invoice_id, line_item_type, sale_id,"
+                " line_total) select %s, 'manual_sale', id, total_amount from public.sales"
+                " where id = %s",
                 invoice,
                 sale,
             )
+
+    def make_up(self, invoice: UUID) -> None:
+        """Let the lines of an invoice add up to its total, by an adjustment."""
+        self.run(
+            "insert into public.invoice_line_items (invoice_id, line_item_type, line_total)"
+            " select invoice.id, 'adjustment', invoice.total_amount - sum(line.line_total)"
+            " from public.invoice_metadata as invoice"
+            " join public.invoice_line_items as line on line.invoice_id = invoice.id"
+            " where invoice.id = %s group by invoice.id",
+            invoice,
+        )
 
     def ask(self, call: str, *arguments: object) -> Answer:
         """Call a function that answers one record."""

@@ -334,15 +334,22 @@ class InsertLine(Step):
     what: str
     number: int
 
+    @property
+    def table(self) -> str:
+        """Where what it bills is."""
+        return {"sale": "sales", "delivery": "deliveries"}[self.what]
+
     def statement(self, dairy: Dairy) -> Statement:
         invoice, thing = dairy.name("invoice", self.invoice), dairy.name(self.what, self.number)
         assert invoice is not None
         assert thing is not None
         return say(
             f"insert into public.invoice_line_items (id, invoice_id, {self.what}_id,"
-            " line_item_type, line_total) values (%s, %s, %s, 'adjustment', 1)",
+            " line_item_type, line_total) values (%s, %s, %s, 'adjustment', (select total_amount"
+            f" from public.{self.table} where id = %s))",
             uuid5(invoice, str(thing)),
             invoice,
+            thing,
             thing,
         )
 
@@ -369,7 +376,7 @@ class InsertLine(Step):
         identity, thing = dairy.name("invoice", self.invoice), dairy.name(self.what, self.number)
         assert identity is not None
         assert thing is not None
-        dairy.lines.setdefault(thing, {})[identity] = Decimal(1)
+        dairy.lines.setdefault(thing, {})[identity] = dairy.price(thing)[1]
         return {}
 
 

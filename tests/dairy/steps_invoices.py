@@ -100,9 +100,12 @@ class SayInvoiceStatus(OnOneInvoice):
 
 
 def unbillable(dairy: Dairy, thing: UUID, customer: UUID) -> bool:
-    """Whether it is a sale that this customer's invoice can't bill."""
-    sale = dairy.sales.get(thing)
-    return sale is not None and (sale.customer != customer or dairy.sale_paid(thing) > 0)
+    """Whether it is a sale or a delivery that this customer's invoice can't bill."""
+    if thing not in dairy.sales and thing not in dairy.deliveries:
+        return False
+    return dairy.price(thing)[0] != customer or (
+        thing in dairy.sales and dairy.sale_paid(thing) > 0
+    )
 
 
 @kind(invoice=numbers, total=mostly(either, st.just(0)))
@@ -130,6 +133,12 @@ class UpdateInvoiceTotal(OnOneInvoice):
                 (total is None, "23502"),
                 (amount is None, "23514"),
                 (amount is not None and amount < dairy.paid(identity), "23514"),
+                (
+                    amount not in {None, invoice.total}
+                    and (invoice.deleted or (invoice.issued and dairy.has_lines(identity)))
+                    and (invoice.deleted or amount != dairy.listed(identity)),
+                    "23514",
+                ),
             ]
         )
 

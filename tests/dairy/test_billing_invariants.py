@@ -63,6 +63,53 @@ def test_a_sale_of_somebody_else(owner: Billing) -> None:
     )
 
 
+@pytest.mark.parametrize("status", ["cancelled", "delivered"])
+def test_a_delivery_that_was_not_made_or_is_of_somebody_else(owner: Billing, status: str) -> None:
+    customer, stranger = owner.customer(), owner.customer()
+    delivery, invoice = owner.delivery(customer), owner.billed(customer, total=50)
+    owner.line(invoice, delivery=delivery)
+    whose = customer if status == "cancelled" else stranger
+    with unguarded(owner, "deliveries"):
+        owner.run(
+            "update public.deliveries set customer_id = %s, delivery_status = %s where id = %s",
+            whose,
+            status,
+            delivery,
+        )
+    ((entity, _, expected, found),) = told(owner, "billed_deliveries_are_the_customers")
+    assert (entity, expected, found) == (
+        "invoice_line",
+        f"a delivery made to {customer}",
+        f"{status}, delivery to {whose}",
+    )
+    owner.cancel(invoice)
+    assert told(owner, "billed_deliveries_are_the_customers") == []
+
+
+def test_a_line_that_charges_something_else(owner: Billing) -> None:
+    customer = owner.customer()
+    sale, delivery = owner.sale(customer, 70), owner.delivery(customer)
+    invoice = owner.billed(customer, sale, total=120)
+    owner.line(invoice, delivery=delivery)
+    with unguarded(owner, "sales", "deliveries"):
+        owner.run("update public.sales set total_amount = 71 where id = %s", sale)
+        owner.run("update public.deliveries set total_amount = 51 where id = %s", delivery)
+    found = {row[2:] for row in told(owner, "billed_amounts_are_the_lines")}
+    assert found == {("71", "70"), ("51", "50")}
+    owner.cancel(invoice)
+    assert told(owner, "billed_amounts_are_the_lines") == []
+
+
+def test_lines_that_do_not_come_to_the_total(owner: Billing) -> None:
+    customer = owner.customer()
+    invoice = owner.billed(customer, owner.sale(customer, 70), total=100)
+    expected = [("invoice", str(invoice), "lines of 100", "lines of 70")]
+    assert told(owner, "issued_invoices_add_up") == expected
+    for status, listed in (("draft", []), ("sent", expected), ("cancelled", [])):
+        owner.set_status(invoice, status)
+        assert told(owner, "issued_invoices_add_up") == listed
+
+
 def test_a_deleted_invoice_that_lives(owner: Billing) -> None:
     invoice = owner.billed(owner.customer())
     owner.delete(invoice)

@@ -146,7 +146,7 @@ def test_a_line_for_an_invoice_that_goes_for_good(those: Race[Billing]) -> None:
 def test_two_invoices_of_one_sale(those: Race[Billing]) -> None:
     customer = those.watcher.customer()
     sale = those.watcher.sale(customer, 70)
-    one, two = those.watcher.billed(customer), those.watcher.billed(customer)
+    one, two = (those.watcher.billed(customer, total=70) for _ in range(2))
 
     those.first.line(one, sale=sale)
     waiting = those.second_waits(lambda: those.second.line(two, sale=sale))
@@ -161,7 +161,7 @@ def test_two_invoices_of_one_sale(those: Race[Billing]) -> None:
 def test_recovering_what_is_being_billed_elsewhere(those: Race[Billing], commits: bool) -> None:  # noqa: FBT001 - pytest's parameter
     customer = those.watcher.customer()
     sale = those.watcher.sale(customer, 70)
-    invoice, other = those.watcher.billed(customer, sale), those.watcher.billed(customer)
+    invoice, other = those.watcher.billed(customer, sale), those.watcher.billed(customer, total=70)
     those.watcher.delete(invoice)
 
     those.first.line(other, sale=sale)
@@ -214,7 +214,7 @@ def test_recovering_twice_and_deleting_what_is_being_recovered(those: Race[Billi
 def test_a_sale_is_paid_or_billed(those: Race[Billing], pays_first: bool) -> None:  # noqa: FBT001 - pytest's parameter
     customer = those.watcher.customer()
     sale = those.watcher.sale(customer, 70)
-    invoice, payment = those.watcher.billed(customer), those.watcher.payment(customer, 70)
+    invoice, payment = those.watcher.billed(customer, total=70), those.watcher.payment(customer, 70)
 
     if pays_first:
         those.first.pay_sales(payment, sale)

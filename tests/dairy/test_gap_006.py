@@ -39,11 +39,12 @@ TABLES = [
 def line(books: Books, invoice: object, sale: object = None, delivery: object = None) -> None:
     """A line as the app writes it before the gap."""
     books.run(
-        "insert into public.invoice_line_items (invoice_id, sale_id, delivery_id)"
-        " values (%s, %s, %s)",
+        "insert into public.invoice_line_items (invoice_id, sale_id, delivery_id, line_total)"
+        " values (%s, %s, %s, %s)",
         invoice,
         sale,
         delivery,
+        70 if sale else 50,
     )
 
 
@@ -54,7 +55,7 @@ class TestRowsThatAreThere:
         books = Billing(dairy_005.connect(autocommit=True))
         customer = books.customer()
         sale, delivery = books.sale(customer, 70), books.delivery(customer)
-        first, second, cancelled = (books.invoice(customer, 100) for _ in range(3))
+        first, second, cancelled = (books.invoice(customer, 120) for _ in range(3))
         for invoice in (first, second, cancelled):
             line(books, invoice, sale=sale)
             line(books, invoice, delivery=delivery)
@@ -80,13 +81,13 @@ class TestRowsThatAreThere:
         books = Billing(dairy_005.connect(autocommit=True))
         customer = books.customer()
         sale, delivery = books.sale(customer, 70), books.delivery(customer)
-        invoices = [books.invoice(customer, 100) for _ in range(3)]
+        invoices = [books.invoice(customer, 120) for _ in range(3)]
         for invoice in invoices:
             line(books, invoice, sale=sale)
             line(books, invoice, delivery=delivery)
         run_file(dairy_005.url, MIGRATION)
 
-        books.run("update public.invoice_line_items set line_total = 1, bills = true")
+        books.run("update public.invoice_line_items set quantity = 1, bills = true")
         assert books.bills(invoices[1]) == [False, False]
         books.delete(invoices[0])
         assert [books.bills(each) for each in invoices] == [[False] * 2, [True] * 2, [False] * 2]
@@ -127,11 +128,13 @@ def used(books: Billing) -> dict[str, object]:
     """Invoices in every state that this gap knows."""
     customer = books.customer(opening_balance=10)
     sales = [books.sale(customer, 70) for _ in range(4)]
-    live, deleted, cancelled, paid, gone = (books.invoice(customer, 100) for _ in range(5))
+    live, deleted, cancelled, paid, gone = (
+        books.invoice(customer, total) for total in (70, 120, 70, 70, 70)
+    )
     for invoice, sale in zip((live, deleted, cancelled, paid), sales, strict=True):
         books.line(invoice, sale=sale)
     books.line(deleted, delivery=books.delivery(customer))
-    books.allocate(books.payment(customer, 100), {paid: 100})
+    books.allocate(books.payment(customer, 100), {paid: 70})
     own = books.sale(customer, 30)
     books.pay_sales(books.payment(customer, 30), own)
     books.delete(deleted)
@@ -265,6 +268,9 @@ SABOTAGE = [
     "drop trigger keep_deletion_on_insert on public.invoice_metadata",
     "drop trigger keep_billed_sale on public.sales",
     "drop trigger keep_billing_customer on public.invoice_metadata",
+    "drop trigger keep_billed_delivery on public.deliveries",
+    "drop trigger refuse_letting_go on public.invoice_line_items",
+    "drop trigger keep_issued_total on public.invoice_metadata",
     "drop trigger refuse_change on public.audit_trail",
     "drop trigger audit_insert on public.invoice_metadata",
     "drop trigger audit_delete on public.invoice_metadata",

@@ -367,7 +367,9 @@ def test_the_app_invoices_as_it_always_did(database: Database, books: Invoicing)
     sale = books.sale(customer, FIRST, 50)
     app = Invoicing(database.connect(role="authenticated", autocommit=True))
     number = app.value("select public.get_next_invoice_sequence(year_code => '202526')")
-    invoice = app.app_invoice(customer, FIRST, LAST, number=f"202526{number:05}", status="draft")
+    invoice = app.app_invoice(
+        customer, FIRST, LAST, number=f"202526{number:05}", status="draft", total=143
+    )
     app.run(
         "insert into public.invoice_line_items (invoice_id, line_item_type, delivery_id,"
         " line_total) select %s, 'subscription', id, total_amount from public.deliveries"

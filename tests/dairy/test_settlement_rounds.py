@@ -72,6 +72,7 @@ def rounds(database: Database, seed: int, calls: int) -> None:
             books.payment(customer, 300)
             if number % 2:
                 books.bill(invoice, sales[number], sales[11 - number])
+                books.make_up(invoice)
     sessions = [Settling(database.connect(autocommit=True)) for _ in range(CALLERS)]
     together = Barrier(CALLERS)
     with ThreadPoolExecutor(CALLERS) as pool:

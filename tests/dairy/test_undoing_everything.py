@@ -37,6 +37,7 @@ def open_shop(books: Settling) -> Shop:
     sales = [books.sale(customer, 100) for _ in range(12)]
     for number, invoice in enumerate(invoices):
         books.bill(invoice, sales[number], sales[11 - number])
+        books.make_up(invoice)
     return Shop(customer, [books.payment(customer, 1000) for _ in range(10)], invoices, sales)
 
 

@@ -1,7 +1,8 @@
 -- After invoices were cancelled: their lines bill nothing. After they came back: their lines bill
 -- again, and a unique index refuses (23505) what somebody else bills by now.
 --
--- Locks: the invoices are held by the update itself; then the sales by id, `for no key update`.
+-- Locks: the invoices are held by the update itself; then deliveries and sales by id, `for no key
+-- update`.
 
 create or replace function private.bill_with_invoice()
 returns trigger
@@ -15,6 +16,7 @@ declare
   v_reinstated uuid[];
   v_invoice_ids uuid[];
   v_sale_ids uuid[];
+  v_delivering_by uuid[];
   v_delivery_ids uuid[];
 begin
   select
@@ -49,13 +51,21 @@ begin
       update public.invoice_line_items as line
       set bills = true
       where line.invoice_id = any(v_reinstated) and not line.bills
-      returning line.invoice_id, line.sale_id
+      returning line.invoice_id, line.sale_id, line.delivery_id
     )
 
-    select array_agg(billed.invoice_id), array_agg(billed.sale_id)
-    into v_invoice_ids, v_sale_ids
-    from billed
-    where billed.sale_id is not null;
+    select
+      array_agg(billed.invoice_id) filter (where billed.sale_id is not null),
+      array_agg(billed.sale_id) filter (where billed.sale_id is not null),
+      array_agg(billed.invoice_id) filter (where billed.delivery_id is not null),
+      array_agg(billed.delivery_id) filter (where billed.delivery_id is not null)
+    into v_invoice_ids, v_sale_ids, v_delivering_by, v_delivery_ids
+    from billed;
+
+    -- recover_invoice has looked at them, and holds the customer
+    if v_delivery_ids is not null and coalesce(current_setting('pymilk.call_id', true), '') = '' then
+      perform private.take_deliveries(v_delivering_by, v_delivery_ids);
+    end if;
 
     if v_sale_ids is not null then
       perform private.take_sales(v_invoice_ids, v_sale_ids);

@@ -53,6 +53,38 @@ begin
     and (sale.sale_type <> 'Credit' or sale.customer_id is distinct from line.customer_id)
   union all
   select
+    'billed_deliveries_are_the_customers', 'invoice_line', line.id::text,
+    'a delivery made to ' || line.customer_id,
+    concat(
+      coalesce(delivery.delivery_status, 'no status'), ', delivery to ', delivery.customer_id
+    )
+  from line
+  inner join public.deliveries as delivery on line.delivery_id = delivery.id
+  where line.live
+    and (
+      delivery.customer_id <> line.customer_id
+      or delivery.delivery_status is distinct from 'delivered'
+    )
+  union all
+  select
+    'billed_amounts_are_the_lines', 'invoice_line', line.id::text,
+    coalesce(delivery.total_amount, sale.total_amount)::text, line.line_total::text
+  from line
+  left join public.deliveries as delivery on line.delivery_id = delivery.id
+  left join public.sales as sale on line.sale_id = sale.id
+  where line.bills
+    and line.line_total <> coalesce(delivery.total_amount, sale.total_amount)
+  union all
+  select
+    'issued_invoices_add_up', 'invoice', invoice.id::text,
+    'lines of ' || invoice.total_amount, 'lines of ' || coalesce(sum(line.line_total), 0)
+  from public.invoice_metadata as invoice
+  inner join line on invoice.id = line.invoice_id
+  where coalesce(invoice.invoice_status, 'draft') not in ('draft', 'cancelled')
+  group by invoice.id, invoice.total_amount
+  having invoice.total_amount <> coalesce(sum(line.line_total), 0)
+  union all
+  select
     'deleted_invoices_are_cancelled', 'invoice', invoice.id::text,
     'cancelled', coalesce(invoice.invoice_status, 'null')
   from public.invoice_metadata as invoice

@@ -8,7 +8,9 @@
 --   PT404 invoice_not_found
 --   PT409 invoice_not_deleted, period_taken (another live invoice of the customer overlaps),
 --         sale_taken (billed elsewhere, paid by itself, or another customer's by now),
---         delivery_taken (billed elsewhere), idempotency_key_reused, request_undone
+--         delivery_taken (billed elsewhere), billed_changed (a delivery was cancelled or moved to
+--         another customer, or what is billed has another price by now), idempotency_key_reused,
+--         request_undone
 --
 -- Locks: the idempotency key, the customer, the invoice `for update`, its sales by id.
 
@@ -95,7 +97,7 @@ $$;
 
 comment on function public.recover_invoice(uuid) is
 'Brings back an invoice that delete_invoice_safe deleted. Refused when its period, a sale or a
-delivery of it has been taken since.
+delivery of it has been taken or changed since.
 
 invoice_status invoice_metadata.invoice_status
 never null: all but invoice_number';

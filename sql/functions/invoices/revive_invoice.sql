@@ -3,7 +3,7 @@
 -- An invoice that was cancelled before it was deleted is cancelled again and takes nothing.
 --
 -- Refusals: PT404 invoice_not_found, PT409 invoice_not_deleted, period_taken, sale_taken,
--- delivery_taken.
+-- delivery_taken, billed_changed.
 -- Locks: the customer, the invoice `for update` (no upgrade later), its sales by id. The lines take
 -- their sales and deliveries by a unique index before the sales are locked: as in an insert of
 -- lines, so that the two queue.
@@ -18,6 +18,7 @@ as $$
 declare
   v_invoice record;
   v_taken record;
+  v_changed record;
 begin
   -- lock
   perform
@@ -141,6 +142,45 @@ begin
     status_before_deletion = null,
     updated_at = now()
   where invoice.id = p_invoice_id;
+
+  -- check what it bills now that nobody else can change it: the sales are locked with their lines,
+  -- the deliveries by the customer (keep_billed_delivery)
+  select
+    line.delivery_id,
+    line.sale_id,
+    line.line_total,
+    delivery.customer_id,
+    delivery.delivery_status,
+    coalesce(delivery.total_amount, sale.total_amount) as total_amount
+  into v_changed
+  from public.invoice_line_items as line
+  left join public.deliveries as delivery on line.delivery_id = delivery.id
+  left join public.sales as sale on line.sale_id = sale.id
+  where line.invoice_id = p_invoice_id
+    and line.bills
+    and (
+      delivery.customer_id <> v_invoice.customer_id
+      or (delivery.id is not null and delivery.delivery_status is distinct from 'delivered')
+      or line.line_total <> coalesce(delivery.total_amount, sale.total_amount)
+    )
+  order by line.delivery_id, line.sale_id
+  limit 1;
+
+  if found then
+    raise exception using
+      errcode = 'PT409',
+      message = 'billed_changed',
+      detail = jsonb_strip_nulls(jsonb_build_object(
+        'invoice_id', p_invoice_id,
+        'delivery_id', v_changed.delivery_id,
+        'sale_id', v_changed.sale_id,
+        'customer_id', v_changed.customer_id,
+        'delivery_status', v_changed.delivery_status,
+        'line_total', v_changed.line_total,
+        'total_amount', v_changed.total_amount
+      ))::text,
+      hint = 'What the invoice bills is not what it was; make a new invoice.';
+  end if;
 end;
 $$;
 

@@ -6,7 +6,9 @@
 -- all customers is one statement. What the database itself writes into lines is settled where it
 -- writes.
 --
--- Locks: the invoices by id, then the sales by id, `for no key update`.
+-- A direct write is asked more (take_deliveries, keep_lines_whole); the calls see to it themselves.
+--
+-- Locks: the invoices by id, then deliveries and sales by id, `for no key update`.
 
 create or replace function private.bill_listed_sales()
 returns trigger
@@ -16,24 +18,34 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- planning each array anew took half of a call's time
 as $$
 declare
+  v_direct constant boolean := coalesce(current_setting('pymilk.call_id', true), '') = '';
   v_invoice_ids uuid[];
   v_line_ids uuid[];
+  v_delivering_ids uuid[]; -- lines
+  v_lessened_ids uuid[]; -- invoices
   v_any_idle boolean;
   v_freed_by uuid[];
   v_freed_sale_ids uuid[];
   v_freed_delivery_ids uuid[];
   v_taken_by uuid[];
   v_sale_ids uuid[];
+  v_delivering_by uuid[];
+  v_delivery_ids uuid[];
 begin
   if tg_op = 'INSERT' then
     select
       array_agg(distinct added.invoice_id),
       array_agg(added.id) filter (where not added.bills or added.invoice_id is null),
       array_agg(added.invoice_id) filter (where added.sale_id is not null),
-      array_agg(added.sale_id) filter (where added.sale_id is not null)
-    into v_invoice_ids, v_line_ids, v_taken_by, v_sale_ids
+      array_agg(added.sale_id) filter (where added.sale_id is not null),
+      array_agg(added.id) filter (where v_direct and added.delivery_id is not null)
+    into v_invoice_ids, v_line_ids, v_taken_by, v_sale_ids, v_delivering_ids
     from new_rows as added;
   elsif tg_op = 'DELETE' then
+    select array_agg(distinct gone.invoice_id) into v_lessened_ids
+    from old_rows as gone
+    where v_direct;
+
     select array_agg(gone.invoice_id), array_agg(gone.sale_id), array_agg(gone.delivery_id)
     into v_freed_by, v_freed_sale_ids, v_freed_delivery_ids
     from old_rows as gone
@@ -55,6 +67,16 @@ begin
       except
       select id, invoice_id, sale_id, delivery_id from old_rows
     ) as became;
+
+    v_delivering_ids := case when v_direct then v_line_ids end;
+
+    select array_agg(distinct was.invoice_id) into v_lessened_ids
+    from (
+      select id, invoice_id, line_total from old_rows
+      except
+      select id, invoice_id, line_total from new_rows
+    ) as was
+    where v_direct;
   end if;
 
   -- lock
@@ -84,6 +106,19 @@ begin
       and same.id = line.id
       and line.bills
       <> (invoice.id is not null and invoice.invoice_status is distinct from 'cancelled');
+  end if;
+
+  if v_delivering_ids is not null then
+    select array_agg(line.invoice_id), array_agg(line.delivery_id)
+    into v_delivering_by, v_delivery_ids
+    from public.invoice_line_items as line
+    where line.id = any(v_delivering_ids) and line.bills and line.delivery_id is not null;
+
+    perform private.take_deliveries(v_delivering_by, v_delivery_ids);
+  end if;
+
+  if v_lessened_ids is not null then
+    perform private.keep_lines_whole(v_lessened_ids);
   end if;
 
   if v_freed_by is not null then

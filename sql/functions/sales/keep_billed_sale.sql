@@ -1,4 +1,4 @@
--- Refuses (23514) to change customer or type of a sale that a live invoice bills; the trigger's
+-- Refuses (23514) to change customer, type or total of a sale that a live invoice bills; the trigger's
 -- WHEN clause says when one of them changes. Its status is derive_sale's.
 --
 -- Locks: none; the sale is held by the update itself.
@@ -23,7 +23,7 @@ begin
       table = 'sales',
       constraint = 'sales_billed_fixed',
       column = 'customer_id',
-      message = 'a billed sale keeps its customer and its type',
+      message = 'a billed sale keeps its customer, its type and its total',
       detail = jsonb_build_object('id', old.id, 'invoice_id', v_invoice_id)::text,
       hint = 'Delete or cancel its invoice first.';
   end if;
@@ -33,6 +33,6 @@ end;
 $$;
 
 comment on function private.keep_billed_sale() is
-'Trigger: a sale that a live invoice bills keeps its customer and its type.';
+'Trigger: a sale that a live invoice bills keeps its customer, its type and its total.';
 
 revoke all on function private.keep_billed_sale() from public, anon, authenticated, service_role;

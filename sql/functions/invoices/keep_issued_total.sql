@@ -1,0 +1,72 @@
+-- Refuses (23514) a total that the lines of an issued invoice don't add up to; the trigger's WHEN
+-- clause says when the total or the issuing changes, by a direct write.
+--
+-- An invoice that never had a line may say any total: the app may have written a sum alone. One whose
+-- lines were taken off must explain its total by those that it has when it is issued (again),
+-- since what they billed is free. That it had lines tells the audit trail.
+--
+-- Locks: none; the invoice is held by the update itself, and whoever changes its lines takes it.
+
+create or replace function private.keep_issued_total()
+returns trigger
+language plpgsql
+security definer -- an invoker whom row security filters would see no lines, silently
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_number bigint;
+  v_total numeric;
+  v_lost_lines boolean;
+begin
+  -- check
+  if old.deleted_at is not null and new.total_amount is distinct from old.total_amount then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_metadata',
+      constraint = 'invoice_metadata_deleted_total_fixed',
+      column = 'total_amount',
+      message = 'a deleted invoice keeps its total',
+      detail = jsonb_build_object('id', old.id, 'total_amount', new.total_amount)::text,
+      hint = 'Recover the invoice first.';
+  elsif coalesce(new.invoice_status, 'draft') in ('draft', 'cancelled') then
+    return new;
+  end if;
+
+  select count(*), coalesce(sum(line.line_total), 0) into v_number, v_total
+  from public.invoice_line_items as line
+  where line.invoice_id = old.id;
+
+  v_lost_lines := exists (
+    select
+    from public.audit_trail as entry
+    where entry.entity_id = old.id and entry.action = 'lines_removed'
+  );
+
+  if new.total_amount <> v_total
+    and (
+      v_lost_lines
+      or (v_number > 0 and new.total_amount is distinct from old.total_amount)
+    )
+  then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_metadata',
+      constraint = 'invoice_metadata_issued_whole',
+      column = 'total_amount',
+      message = 'the lines of an issued invoice add up to its total',
+      detail = jsonb_build_object(
+        'id', old.id, 'total_amount', new.total_amount, 'lines', v_total
+      )::text,
+      hint = 'Change the lines while the invoice is a draft, then issue it with their sum.';
+  end if;
+
+  return new;
+end;
+$$;
+
+comment on function private.keep_issued_total() is
+'Trigger: the total of an issued invoice is what its lines add up to.';
+
+revoke all on function private.keep_issued_total() from public, anon, authenticated, service_role;

@@ -1,0 +1,16 @@
+-- A line that bills a delivery or a sale and names an amount names that one's.
+-- do: delete or cancel the invoice, and make it again.
+select
+  'invoice_line' as entity,
+  item.id::text as entity_id,
+  coalesce(delivery.total_amount, sale.total_amount)::text as expected,
+  item.line_total::text as found
+from public.invoice_line_items as item
+inner join public.invoice_metadata as invoice on item.invoice_id = invoice.id
+left join public.deliveries as delivery on item.delivery_id = delivery.id
+left join public.sales as sale on item.sale_id = sale.id
+where
+  invoice.invoice_status is distinct from 'cancelled'
+  -- the column comes with gap 006
+  and coalesce((to_jsonb(item) ->> 'bills')::boolean, true)
+  and item.line_total <> coalesce(delivery.total_amount, sale.total_amount);

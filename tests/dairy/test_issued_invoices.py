@@ -1,0 +1,332 @@
+"""What an issued invoice bills stays what it billed, under direct writes and when it comes back.
+
+Never may a sale be billed twice, nor money be owed that no line explains.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from dairy.billing import Billing
+from dairy.books import refused, ruled_out
+from dairy.racing import Race, racing
+from dairy.stages import alone_and_with_all
+from support.databases import Database
+
+WHOLE = "invoice_line_items_issued_whole"
+
+
+@pytest.fixture(params=alone_and_with_all("dairy_006"))
+def those(request: pytest.FixtureRequest) -> Iterator[Race[Billing]]:
+    database: Database = request.getfixturevalue(request.param)
+    with racing(database, Billing) as race:
+        yield race
+
+
+def total(billing: Billing, invoice: object, amount: object) -> None:
+    """Say what an invoice comes to."""
+    billing.run(
+        "update public.invoice_metadata set total_amount = %s where id = %s", amount, invoice
+    )
+
+
+class TestDeliveries:
+    """A line bills a delivery that was delivered, to the customer of its invoice."""
+
+    def test_of_another_customer(self, billing: Billing) -> None:
+        invoice = billing.billed(billing.customer(), total=50)
+        with ruled_out("invoice_line_items_delivery_of_customer"):
+            billing.line(invoice, delivery=billing.delivery(billing.customer()))
+        assert billing.bills(invoice) == []
+
+    @pytest.mark.parametrize("status", ["pending", "cancelled", None])
+    def test_that_was_not_delivered(self, billing: Billing, status: str | None) -> None:
+        customer = billing.customer()
+        delivery, invoice = billing.delivery(customer), billing.billed(customer, total=50)
+        say = "update public.deliveries set delivery_status = %s where id = %s"
+        billing.run(say, status, delivery)
+        with ruled_out("invoice_line_items_delivery_delivered"):
+            billing.line(invoice, delivery=delivery)
+        billing.run(say, "delivered", delivery)
+        billing.line(invoice, delivery=delivery)
+        assert billing.broken() == []
+
+    def test_a_line_that_gets_one_later(self, billing: Billing) -> None:
+        customer = billing.customer()
+        invoice = billing.billed(customer, total=50)
+        line = billing.line(invoice)
+        name = "update public.invoice_line_items set delivery_id = %s where id = %s"
+        with ruled_out("invoice_line_items_delivery_of_customer"):
+            billing.run(name, billing.delivery(billing.customer()), line)
+        billing.run(name, billing.delivery(customer), line)
+        assert billing.broken() == []
+
+    def test_one_moved_while_its_invoice_was_cancelled(self, billing: Billing) -> None:
+        customer = billing.customer()
+        delivery, invoice = billing.delivery(customer), billing.billed(customer, total=50)
+        billing.line(invoice, delivery=delivery)
+        billing.cancel(invoice)
+        billing.run(
+            "update public.deliveries set customer_id = %s where id = %s",
+            billing.customer(),
+            delivery,
+        )
+        with ruled_out("invoice_line_items_delivery_of_customer"):
+            billing.set_status(invoice, "sent")
+
+    def test_on_a_cancelled_invoice_it_is_nobodys_business(self, billing: Billing) -> None:
+        invoice = billing.billed(billing.customer(), total=50)
+        billing.cancel(invoice)
+        billing.line(invoice, delivery=billing.delivery(billing.customer()))
+        assert billing.broken() == []
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "total_amount = 60",
+            "delivery_status = 'cancelled'",
+            "delivery_status = 'pending'",
+            "delivery_status = null",
+            "customer_id = (select min(id::text)::uuid from public.customers)",
+        ],
+    )
+    def test_a_billed_one_is_fixed(self, billing: Billing, change: str) -> None:
+        customer = billing.customer()
+        delivery, invoice = billing.delivery(customer), billing.billed(customer, total=50)
+        billing.line(invoice, delivery=delivery)
+        edit = f"update public.deliveries set {change} where id = %s"
+        with ruled_out("deliveries_billed_fixed"):
+            billing.run(edit, delivery)
+        billing.run("update public.deliveries set delivery_notes = 'x' where id = %s", delivery)
+        billing.cancel(invoice)
+        billing.run(edit, delivery)
+        assert billing.broken() == []
+
+    def test_a_change_waits_for_the_invoice_that_is_being_made(
+        self, dairy_hardened: Database
+    ) -> None:
+        """Read by the call, not yet on a line that others see: it must not slip away."""
+        with racing(dairy_hardened, Billing) as those:
+            customer = those.watcher.customer()
+            delivery = those.watcher.delivery(customer)
+            those.first.run(
+                "select public.generate_invoice_atomic(%s, '2025-08-01', '2025-08-31')", customer
+            )
+            waiting = those.second_waits(
+                lambda: those.second.run(
+                    "update public.deliveries set delivery_status = 'cancelled' where id = %s",
+                    delivery,
+                )
+            )
+            those.first.connection.commit()
+            with ruled_out("deliveries_billed_fixed"):
+                waiting.result(timeout=10)
+            assert those.watcher.broken() == []
+
+    def test_a_line_written_directly_waits_for_a_change(self, those: Race[Billing]) -> None:
+        customer = those.watcher.customer()
+        delivery, invoice = those.watcher.delivery(customer), those.watcher.billed(customer)
+        those.first.run(
+            "update public.deliveries set delivery_status = 'cancelled' where id = %s", delivery
+        )
+        waiting = those.second_waits(lambda: those.second.line(invoice, delivery=delivery))
+        those.first.connection.commit()
+        with ruled_out("invoice_line_items_delivery_delivered"):
+            waiting.result(timeout=10)
+
+
+class TestRecovery:
+    """What a deleted invoice billed may have become something else."""
+
+    @pytest.mark.parametrize(
+        "change",
+        ["delivery_status = 'cancelled'", "total_amount = 60", "customer_id = %(other)s"],
+    )
+    def test_a_delivery_that_changed(self, billing: Billing, change: str) -> None:
+        customer = billing.customer()
+        delivery, invoice = billing.delivery(customer), billing.billed(customer, total=50)
+        billing.line(invoice, delivery=delivery)
+        billing.delete(invoice)
+        billing.connection.execute(
+            f"update public.deliveries set {change} where id = %(id)s".encode(),
+            {"id": delivery, "other": billing.customer()},
+        )
+        with refused("billed_changed", status=409) as facts:
+            billing.recover(invoice)
+        assert facts["delivery_id"] == str(delivery)
+        assert billing.invoice_totals(invoice).status == "cancelled"
+        assert billing.bills(invoice) == [False]
+
+    def test_a_sale_with_another_total(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice = billing.billed(customer, sale)
+        billing.delete(invoice)
+        billing.run("update public.sales set total_amount = 80 where id = %s", sale)
+        with refused("billed_changed", status=409) as facts:
+            billing.recover(invoice)
+        assert facts["sale_id"] == str(sale)
+        assert billing.says(sale) == "Pending"
+
+    def test_a_change_on_its_way(self, those: Race[Billing]) -> None:
+        customer = those.watcher.customer()
+        delivery, invoice = those.watcher.delivery(customer), those.watcher.billed(customer)
+        those.watcher.line(invoice, delivery=delivery)
+        those.watcher.delete(invoice)
+        those.first.run(
+            "update public.deliveries set delivery_status = 'cancelled' where id = %s", delivery
+        )
+        waiting = those.second_waits(lambda: those.second.recover(invoice))
+        those.first.connection.commit()
+        with refused("billed_changed"):
+            waiting.result(timeout=10)
+
+    def test_its_lines_and_its_total_wait_for_it(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice = billing.billed(customer, sale)
+        billing.delete(invoice)
+        for statement in (
+            "delete from public.invoice_line_items where invoice_id = %s",
+            "update public.invoice_line_items set line_total = 7 where invoice_id = %s",
+        ):
+            with ruled_out("invoice_line_items_deleted_fixed"):
+                billing.run(statement, invoice)
+        with ruled_out("invoice_metadata_deleted_total_fixed"):
+            total(billing, invoice, 700)
+        billing.recover(invoice)
+        assert billing.says(sale) == "Billed"
+        assert billing.broken() == []
+
+
+class TestLines:
+    """Lines of an issued invoice add up to its total, whatever is done to them."""
+
+    def test_one_of_them_does_not_go(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale, other = billing.sale(customer, 70), billing.sale(customer, 30)
+        invoice = billing.billed(customer, sale, other)
+        with ruled_out(WHOLE):
+            billing.run("delete from public.invoice_line_items where sale_id = %s", sale)
+        with ruled_out(WHOLE):
+            billing.run(
+                "update public.invoice_line_items set line_total = 0 where sale_id = %s", sale
+            )
+        assert billing.says(sale) == "Billed"
+        assert billing.invoice_totals(invoice).outstanding == 100
+        assert billing.broken() == []
+
+    def test_what_the_total_leaves_out_may_go(self, billing: Billing) -> None:
+        customer = billing.customer()
+        invoice = billing.billed(customer, billing.sale(customer, 70))
+        extra = billing.sale(customer, 30)
+        billing.line(invoice, sale=extra)
+        assert [row[0] for row in billing.broken()] == ["issued_invoices_add_up"]
+        billing.run("delete from public.invoice_line_items where sale_id = %s", extra)
+        assert billing.says(extra) == "Pending"
+        assert billing.broken() == []
+
+    def test_without_the_last_one_it_is_a_draft_and_nobody_owes_it(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice = billing.billed(customer, sale)
+        billing.run("delete from public.invoice_line_items where invoice_id = %s", invoice)
+        assert billing.invoice_totals(invoice).status == "draft"
+        assert billing.says(sale) == "Pending"
+        other = billing.billed(customer, sale)
+        assert billing.value("select public.calculate_customer_outstanding(%s)", customer) == 70
+        with ruled_out("invoice_metadata_issued_whole"):
+            billing.set_status(invoice, "sent")
+        assert billing.says(sale) == "Billed"
+        assert billing.mapped(sale) == {invoice: False, other: True}
+        assert billing.broken() == []
+
+    def test_with_money_on_it_they_stay(self, billing: Billing) -> None:
+        customer = billing.customer()
+        invoice = billing.billed(customer, billing.sale(customer, 70))
+        billing.allocate(billing.payment(customer, 10), {invoice: 10})
+        with ruled_out(WHOLE):
+            billing.run("delete from public.invoice_line_items where invoice_id = %s", invoice)
+
+    def test_a_draft_is_taken_apart_and_issued_again(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale, other = billing.sale(customer, 70), billing.sale(customer, 30)
+        invoice = billing.billed(customer, sale, other)
+        billing.set_status(invoice, "draft")
+        billing.run("delete from public.invoice_line_items where sale_id = %s", other)
+        with ruled_out("invoice_metadata_issued_whole"):
+            billing.set_status(invoice, "sent")
+        total(billing, invoice, 70)
+        billing.set_status(invoice, "sent")
+        assert (billing.says(sale), billing.says(other)) == ("Billed", "Pending")
+        assert billing.broken() == []
+
+    def test_a_cancelled_one_does_not_come_back_without_them(self, billing: Billing) -> None:
+        customer = billing.customer()
+        invoice = billing.billed(customer, billing.sale(customer, 70))
+        billing.cancel(invoice)
+        billing.run("delete from public.invoice_line_items where invoice_id = %s", invoice)
+        with ruled_out("invoice_metadata_issued_whole"):
+            billing.set_status(invoice, "sent")
+
+    def test_lines_and_total_changed_at_once(self, those: Race[Billing]) -> None:
+        """Each alone is refused or right; together they meet on the invoice."""
+        customer = those.watcher.customer()
+        invoice = those.watcher.billed(customer, those.watcher.sale(customer, 70))
+        extra = those.watcher.line(invoice)
+        total(those.first, invoice, 120)
+        waiting = those.second_waits(
+            lambda: those.second.run("delete from public.invoice_line_items where id = %s", extra)
+        )
+        those.first.connection.commit()
+        with ruled_out(WHOLE):
+            waiting.result(timeout=10)
+        assert those.watcher.broken() == []
+
+
+class TestTotals:
+    """The total of an issued invoice is what its lines add up to."""
+
+    def test_it_follows_the_lines_alone(self, billing: Billing) -> None:
+        customer = billing.customer()
+        invoice = billing.billed(customer, billing.sale(customer, 70))
+        for amount in (69, 71, 0):
+            with ruled_out("invoice_metadata_issued_whole"):
+                total(billing, invoice, amount)
+        billing.line(invoice)
+        total(billing, invoice, 120)
+        assert billing.broken() == []
+
+    def test_an_invoice_without_lines_may_say_any(self, billing: Billing) -> None:
+        invoice = billing.invoice(billing.customer(), 100)
+        total(billing, invoice, 90)
+        billing.set_status(invoice, "draft")
+        billing.set_status(invoice, "sent")
+        assert billing.invoice_totals(invoice).outstanding == 90
+
+    def test_one_whose_lines_never_added_up_is_listed_and_can_be_issued(
+        self, billing: Billing
+    ) -> None:
+        """The app may be in the middle of writing it: what is written is listed, not refused."""
+        customer = billing.customer()
+        invoice = billing.billed(customer, billing.sale(customer, 70), total=100)
+        billing.set_status(invoice, "draft")
+        billing.set_status(invoice, "sent")
+        assert billing.broken() == [
+            ("issued_invoices_add_up", "invoice", str(invoice), "lines of 100", "lines of 70")
+        ]
+        billing.run("update public.invoice_metadata set file_path = 'x.pdf' where id = %s", invoice)
+        total(billing, invoice, 70)
+        assert billing.broken() == []
+
+
+def test_a_billed_sale_keeps_its_total(billing: Billing) -> None:
+    customer = billing.customer()
+    sale = billing.sale(customer, 70)
+    invoice = billing.billed(customer, sale)
+    edit = "update public.sales set total_amount = 80 where id = %s"
+    with ruled_out("sales_billed_fixed"):
+        billing.run(edit, sale)
+    billing.cancel(invoice)
+    billing.run(edit, sale)
+    assert billing.broken() == []
