@@ -46,6 +46,10 @@ THROW_AWAY: tuple[Setting, ...] = (
     ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
     ("max_wal_size", "4GB"),
+    # Nobody follows it: what is loaded into a table that was just made needs no log.
+    ("wal_level", "minimal"),
+    ("max_wal_senders", "0"),
+    ("maintenance_work_mem", "256MB"),
     ("checkpoint_flush_after", "0"),
     ("bgwriter_flush_after", "0"),
     ("wal_writer_flush_after", "0"),

@@ -1,19 +1,16 @@
 """Step 2: our own backup, taken now, of what is about to be changed."""
 
-import shutil
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pymilk.database.connection import connect
-from pymilk.database.dump import Backup, read_backup, take_backup
+from pymilk.database.dump import remove_unfinished, take_backup
 from pymilk.database.ledger import Event, Kind, record
+from pymilk.database.manifest import Backup, read_backup
 from pymilk.deploy.evidence import BackupTaken, Evidence
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.problem import Problem
-
-_A_DAY = 24 * 60 * 60
 
 
 def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
@@ -23,7 +20,7 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
         Problem: It could not be taken; nothing was changed.
     """
     plan.project.make_workspace()
-    _remove_unfinished(plan.backups)
+    remove_unfinished(plan.backups)
     previous = newest_backup(plan.backups)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     backup = take_backup(plan.target.url, plan.programs, plan.backups / stamp)
@@ -31,13 +28,6 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
         record(connection, Event(Kind.BACKUP, backup_facts(backup), run=plan.run))
     taken = BackupTaken(backup, previous.taken_at if previous else None)
     return replace(evidence, backup=taken)
-
-
-def _remove_unfinished(folder: Path) -> None:
-    """What a killed run left; a younger one may be another rehearsal's, still being written."""
-    for partial in folder.glob("*.partial"):
-        if time.time() - partial.stat().st_mtime > _A_DAY:
-            shutil.rmtree(partial)
 
 
 def newest_backup(folder: Path) -> Backup | None:

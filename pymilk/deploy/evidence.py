@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pymilk.database.catalog import Catalog
-from pymilk.database.dump import Backup
+from pymilk.database.manifest import Backup
 
 
 class Verdict(StrEnum):

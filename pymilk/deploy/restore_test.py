@@ -6,9 +6,10 @@ from dataclasses import asdict, replace
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import connect
 from pymilk.database.contents import differing_tables, read_all_contents, read_tables
-from pymilk.database.dump import Backup, read_backup, restore
 from pymilk.database.ledger import Event, Kind, record
+from pymilk.database.manifest import Backup, read_backup
 from pymilk.database.programs import Programs
+from pymilk.database.restore import restore
 from pymilk.deploy.evidence import Evidence, RestoreTested
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.problem import Problem

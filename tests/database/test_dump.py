@@ -1,5 +1,6 @@
 """Backups: what the manifest says is what comes back, and nothing half-made is ever left."""
 
+import hashlib
 import json
 import os
 import resource
@@ -19,14 +20,17 @@ import pytest
 from psycopg import conninfo, sql
 from psycopg.rows import TupleRow
 
+from pymilk.database import dump
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import connect
 from pymilk.database.contents import Contents, read_all_contents, read_tables
-from pymilk.database.dump import Backup, read_backup, restore, schema_text, take_backup
+from pymilk.database.dump import remove_unfinished, schema_text, take_backup
 from pymilk.database.embedded import scratch
 from pymilk.database.ledger import prepare_ledger
+from pymilk.database.manifest import Backup, read_backup
 from pymilk.database.programs import find_programs
-from pymilk.problem import Problem
+from pymilk.database.restore import restore
+from pymilk.problem import Problem, TryAgainLater
 from support.databases import Database
 from support.projects import BASELINE_SQL, ROWS_SQL
 from support.sessions import wait_until_blocked
@@ -86,7 +90,7 @@ def test_a_backup_describes_what_is_in_it(shop: Database, backup: Backup) -> Non
         "public.notes": 3,
     }
     assert backup.server_major == shop.server.major
-    assert "dump/toc.dat" in {f"dump/{name}" for name in backup.files}
+    assert {"manifest.json", "dump/toc.dat"} <= set(backup.files)
     assert {"postgres", "anon", "authenticated"} <= set(backup.roles)
     assert read_backup(backup.folder) == backup
 
@@ -234,9 +238,7 @@ def test_the_manifest_is_exact_while_others_write(
 
 @pytest.mark.parametrize("what", ["altered", "removed", "added", "cut short"])
 def test_a_backup_that_was_touched_is_refused_by_name(backup: Backup, what: str) -> None:
-    file = next(
-        path for path in sorted((backup.folder / "dump").iterdir()) if "toc" not in path.name
-    )
+    file = next(path for path in sorted(backup.dump.iterdir()) if "toc" not in path.name)
     if what == "altered":
         file.write_bytes(bytes(byte ^ 1 for byte in file.read_bytes()))
     elif what == "removed":
@@ -252,26 +254,52 @@ def test_a_backup_that_was_touched_is_refused_by_name(backup: Backup, what: str)
     assert "Don't restore" in refused.value.todo
 
 
-@pytest.mark.parametrize("manifest", [None, "", "{", "[]", '{"taken_at": 1}', "null"])
-def test_a_folder_without_a_manifest_is_no_backup(backup: Backup, manifest: str | None) -> None:
-    path = backup.folder / "manifest.json"
-    if manifest is None:
-        path.unlink()
-    else:
-        path.write_text(manifest)
+@pytest.mark.parametrize("name", ["manifest.json", "SHA256SUMS"])
+def test_one_byte_that_differs_in_the_description_is_refused(backup: Backup, name: str) -> None:
+    path = backup.folder / name
+    text = path.read_bytes()
+    path.write_bytes(text[:40] + bytes([text[40] ^ 1]) + text[41:])
+    with pytest.raises(Problem, match="was altered"):
+        read_backup(backup.folder)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "SHA256SUMS"])
+def test_a_folder_without_its_description_is_no_backup(backup: Backup, name: str) -> None:
+    (backup.folder / name).unlink()
     with pytest.raises(Problem, match="is no backup of ours"):
         read_backup(backup.folder)
 
 
+@pytest.mark.parametrize("manifest", ["", "{", "[]", '{"format": 1}', '{"format": 2}', "null"])
+def test_a_description_of_another_shape_is_no_backup(backup: Backup, manifest: str) -> None:
+    (backup.folder / "manifest.json").write_text(manifest)
+    sealed = hashlib.sha256(manifest.encode()).hexdigest()
+    sums = (backup.folder / "SHA256SUMS").read_text()
+    told = backup.files["manifest.json"]
+    (backup.folder / "SHA256SUMS").write_text(sums.replace(told, sealed))
+    with pytest.raises(Problem, match="is no backup of ours"):
+        read_backup(backup.folder)
+
+
+def test_it_can_be_checked_without_us(backup: Backup) -> None:
+    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=backup.folder, check=False).returncode == 0
+    (backup.folder / "dump" / "toc.dat").write_bytes(b"")
+    assert subprocess.run(check, cwd=backup.folder, check=False).returncode == 1
+
+
+def test_sequences_are_described_as_far_as_they_had_counted(backup: Backup) -> None:
+    assert backup.positions == {"public.bills_id_seq": 4}
+
+
 def test_the_manifest_names_what_is_not_in_the_backup(backup: Backup) -> None:
     manifest = json.loads((backup.folder / "manifest.json").read_text(encoding="utf-8"))
-    assert any("storage files" in sentence for sentence in manifest["not_included"])
+    assert any("Files in Storage" in sentence for sentence in manifest["not_included"])
 
 
 def test_a_failed_dump_leaves_nothing(shop: Database, tmp_path: Path) -> None:
     watcher = shop.connect(user="supabase_admin", autocommit=True)
-    blocker = shop.connect()
-    blocker.execute("lock table public.bills in access exclusive mode")
+    block_pg_dump(shop)
     with ThreadPoolExecutor(1) as pool:
         backing_up = pool.submit(take_backup, shop.url, PROGRAMS, tmp_path / "backups" / "one")
         watcher.execute("select pg_terminate_backend(%s)", (wait_for_dump(watcher),))
@@ -279,6 +307,58 @@ def test_a_failed_dump_leaves_nothing(shop: Database, tmp_path: Path) -> None:
             backing_up.result(timeout=30)
     assert failed.value.state.startswith("Nothing was changed")
     assert list((tmp_path / "backups").iterdir()) == []
+
+
+def test_a_locked_table_is_waited_for_and_its_holder_named(
+    shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dump, "_LOCK_WAIT", "100ms")
+    blocker = shop.connect()
+    blocker.execute("lock table public.bills in access exclusive mode")
+    with pytest.raises(TryAgainLater, match=f"bills by postgres .*{blocker.info.backend_pid}"):
+        take_backup(shop.url, PROGRAMS, tmp_path / "backups" / "one")
+    assert list((tmp_path / "backups").iterdir()) == []
+
+
+def test_whoever_changes_a_table_meanwhile_waits_and_the_backup_is_for_later(
+    shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pg_dump queues behind the one who queues behind us: nobody may wait for ever."""
+    monkeypatch.setattr(dump, "_LOCK_WAIT", "200ms")
+    watcher = shop.connect(user="supabase_admin", autocommit=True)
+    blocker, changer = block_pg_dump(shop), shop.connect(autocommit=True)
+    with ThreadPoolExecutor(2) as pool:
+        backing_up = pool.submit(take_backup, shop.url, PROGRAMS, tmp_path / "one")
+        wait_for_dump(watcher)
+        dropping = pool.submit(changer.execute, "alter table public.notes drop column body")
+        wait_until_blocked(watcher, changer.info.backend_pid)
+        blocker.rollback()
+        with pytest.raises(TryAgainLater, match="lock"):
+            backing_up.result(timeout=30)
+        dropping.result(timeout=30)
+
+
+def test_a_backup_that_was_killed_is_cleared_away_and_a_running_one_is_not(
+    shop: Database, tmp_path: Path
+) -> None:
+    watcher = shop.connect(user="supabase_admin", autocommit=True)
+    blocker = block_pg_dump(shop)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from pymilk.database.dump import take_backup\n"
+        "from pymilk.database.programs import find_programs\n"
+        "take_backup(sys.argv[1], find_programs(), Path(sys.argv[2]))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, shop.url, str(tmp_path / "one")]
+    ) as running:
+        wait_for_dump(watcher)
+        remove_unfinished(tmp_path)
+        assert (tmp_path / "one.partial").is_dir()
+        running.kill()
+    blocker.rollback()
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_backup_left_is_no_obstacle(shop: Database, tmp_path: Path) -> None:
@@ -312,8 +392,7 @@ def test_the_password_is_on_no_command_line(shop: Database, tmp_path: Path) -> N
     # Behind a private socket nobody needs one, and any will do.
     parts = {"password": "geheim-und-lang", **conninfo.conninfo_to_dict(shop.url)}
     url, password = conninfo.make_conninfo("", **parts), str(parts["password"])
-    blocker = shop.connect()
-    blocker.execute("lock table public.bills in access exclusive mode")
+    blocker = block_pg_dump(shop)
     watcher = shop.connect(user="supabase_admin", autocommit=True)
     with ThreadPoolExecutor(1) as pool:
         backing_up = pool.submit(take_backup, url, PROGRAMS, tmp_path / "one")
@@ -325,6 +404,13 @@ def test_the_password_is_on_no_command_line(shop: Database, tmp_path: Path) -> N
         backing_up.result(timeout=30)
     assert ours
     assert not [line for line in ours if password in line]
+
+
+def block_pg_dump(shop: Database) -> psycopg.Connection[TupleRow]:
+    """Hold back pg_dump alone: it reads a catalog that nobody else asks for."""
+    blocker = shop.connect(user="supabase_admin")
+    blocker.execute("lock table pg_catalog.pg_ts_template in access exclusive mode")
+    return blocker
 
 
 def wait_for_dump(watcher: psycopg.Connection[TupleRow]) -> int:

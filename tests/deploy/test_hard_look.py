@@ -6,8 +6,9 @@ import pytest
 
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import connect
-from pymilk.database.dump import restore, take_backup
+from pymilk.database.dump import take_backup
 from pymilk.database.programs import find_programs
+from pymilk.database.restore import restore
 from pymilk.deploy.plan import Bench
 from pymilk.deploy.rollback import roll_back
 from pymilk.deploy.script import ScriptFailed

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pymilk.database.dump import Backup, restore, take_backup
+from pymilk.database.dump import take_backup
+from pymilk.database.manifest import Backup
 from pymilk.database.programs import find_programs
+from pymilk.database.restore import restore
 from pymilk.deploy.evidence import Rehearsed
 from pymilk.deploy.plan import Bench
 from pymilk.deploy.rehearsal import rehearse

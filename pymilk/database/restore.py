@@ -1,0 +1,103 @@
+"""Restore a backup with pg_restore, and prove that what is there is what was backed up."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from psycopg import sql
+
+from pymilk.database.connection import Connection, connect
+from pymilk.database.dump import JOBS
+from pymilk.database.manifest import Backup
+from pymilk.database.meter import UNWATCHED, Meter, phase
+from pymilk.database.programs import Programs
+from pymilk.database.progress_of_copies import copies_in, looking
+from pymilk.database.run_program import Told, run_program
+from pymilk.database.stamps import without_stamps
+
+_TOLD = Told(
+    "The backup could not be restored", "Nothing was changed in the database it was taken from."
+)
+
+
+def restore(backup: Backup, url: str, programs: Programs, meter: Meter = UNWATCHED) -> None:
+    """Restore a backup into a throw-away, Supabase-shaped database, in place of what is there.
+
+    Args:
+        backup: What to restore.
+        url: The database, connected to as a superuser.
+        programs: pg_restore's place.
+        meter: Who is told how far it is.
+
+    Raises:
+        Problem: pg_restore failed; the database may hold a part.
+    """
+    with connect(url, purpose="restore") as connection:
+        for schema in backup.schemas:
+            # A dump of chosen schemas creates each of them.
+            connection.execute(
+                sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(schema))
+            )
+        # Except that pg_dump describes the grants on `public` relative to what initdb made.
+        connection.execute("create schema public authorization pg_database_owner")
+        connection.execute("grant usage on schema public to public")
+        make_missing_roles(connection, backup.roles)
+    load(backup, url, programs, meter)
+    with connect(url, purpose="restore") as connection:
+        for statement in backup.beside:
+            connection.execute(statement.encode())
+
+
+def load(
+    backup: Backup,
+    url: str,
+    programs: Programs,
+    meter: Meter = UNWATCHED,
+    *,
+    told: Told = _TOLD,
+) -> None:
+    """Run pg_restore: definitions, rows, then what stands on the rows.
+
+    Raises:
+        Problem: It failed; the database may hold a part.
+    """
+    pg_restore, dump = str(programs.path("pg_restore")), str(backup.dump)
+    copies = copies_in(backup.contents)
+    with (
+        _chosen(pg_restore, dump, told) as listed,
+        phase(meter, "rows, indexes and constraints", copies.total),
+        looking(copies, meter, url),
+    ):
+        definitions = run_program(
+            [pg_restore, "--section=pre-data", "--file=-", *listed, dump], told
+        )
+        parallel = [pg_restore, f"--jobs={JOBS}", "--exit-on-error", *listed]
+        if without_stamps(definitions) == definitions:
+            # All at once: rows for a table that the same program made go past the log.
+            run_program([*parallel, dump], told, url=url)
+            return
+        psql = [str(programs.path("psql")), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+        run_program(psql, told, url=url, given=without_stamps(definitions))
+        run_program([*parallel, "--section=data", "--section=post-data", dump], told, url=url)
+
+
+@contextmanager
+def _chosen(pg_restore: str, dump: str, told: Told) -> Iterator[list[str]]:
+    """The option that leaves out the making of `public`, which is there."""
+    with tempfile.NamedTemporaryFile("w", suffix=".list", encoding="utf-8") as file:
+        file.writelines(
+            line
+            for line in run_program([pg_restore, "--list", dump], told).splitlines(keepends=True)
+            if " SCHEMA - public " not in line
+        )
+        file.flush()
+        yield [f"--use-list={file.name}"]
+
+
+def make_missing_roles(connection: Connection, roles: Iterable[str]) -> tuple[str, ...]:
+    """Make owners and grantees that a server lacks, as roles that can't log in; gives those."""
+    known = {row[0] for row in connection.execute("select rolname from pg_catalog.pg_roles")}
+    missing = tuple(role for role in roles if role not in known)
+    for role in missing:
+        connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(role)))
+    return missing

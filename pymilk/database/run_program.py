@@ -1,0 +1,143 @@
+"""Postgres's own client programs at work: no password on a command line, failures in a sentence."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from pymilk.database.connection import without_password
+from pymilk.problem import Problem, TryAgainLater
+
+NO_ROOM = "No space left"
+_NOT_NOW = ("due to lock timeout", "could not obtain lock", "due to statement timeout")
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a failure of a program is told.
+
+    Attributes:
+        what: What failed, the beginning of the sentence.
+        state: What became of the database and of the files.
+    """
+
+    what: str
+    state: str
+
+    def problem(self, said: str) -> Problem:
+        """The problem of a program that said this before it failed."""
+        lines = [line for line in said.splitlines() if line.strip()]
+        sentence = next(
+            (line for line in lines if "error:" in line.lower()), lines[-1] if lines else "no word"
+        )
+        if any(words in said for words in _NOT_NOW):
+            return TryAgainLater(
+                f"{self.what}: {sentence}",
+                state=self.state,
+                todo="Somebody changes a table at this moment; run it again when that has ended.",
+            )
+        todo = "Make room on the disk." if NO_ROOM in said else "See the message."
+        return Problem(
+            f"{self.what}: {sentence}", state=self.state, todo=f"{todo} Then run it again."
+        )
+
+
+@dataclass(frozen=True)
+class Running:
+    """A program at work."""
+
+    process: subprocess.Popen[bytes]
+    words: IO[bytes]
+    told: Told
+
+    @property
+    def feed(self) -> IO[bytes]:
+        """Its standard input, where it was asked for."""
+        if self.process.stdin is None:
+            raise AssertionError("the program was started without an input")
+        return self.process.stdin
+
+    def said(self) -> str:
+        """What it has said so far."""
+        self.words.seek(0)
+        return self.words.read().decode(errors="replace")
+
+    def finish(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            Problem: It failed.
+        """
+        if self.process.wait() != 0:
+            raise self.told.problem(self.said())
+
+
+@contextmanager
+def running(
+    command: Sequence[str], told: Told, *, url: str | None = None, fed: bool = False
+) -> Iterator[Running]:
+    """Start a program, on a database or on files; when the block ends before it, it is ended.
+
+    Args:
+        command: Absolute path and arguments.
+        told: How its failure is told.
+        url: The database, if it works on one.
+        fed: Whether the block writes to its standard input.
+    """
+    connected, environment = _connected(url)
+    with (
+        tempfile.TemporaryFile() as words,
+        subprocess.Popen(
+            [*command, *connected],
+            env=environment,
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
+            stdout=words,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            yield Running(process, words, told)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def run_program(
+    command: Sequence[str], told: Told, *, url: str | None = None, given: str | None = None
+) -> str:
+    """Run a program to its end; gives what it printed.
+
+    Args:
+        command: Absolute path and arguments.
+        told: How its failure is told.
+        url: The database, if it works on one.
+        given: What it reads.
+
+    Raises:
+        Problem: It failed.
+    """
+    connected, environment = _connected(url)
+    done = subprocess.run(
+        [*command, *connected],
+        env=environment,
+        input=given,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        raise told.problem(done.stderr)
+    return done.stdout
+
+
+def _connected(url: str | None) -> tuple[list[str], dict[str, str]]:
+    # What programs say is read by us, and told in English.
+    environment = {**os.environ, "LC_ALL": "C"}
+    if url is None:
+        return [], environment
+    shown, secret = without_password(url)
+    return [f"--dbname={shown}"], {**environment, **secret}
