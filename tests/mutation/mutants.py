@@ -12,6 +12,8 @@ from pymilk.project.quotations import Block, Region, read_region
 from pymilk.project.statements import split
 
 _CONTEXT = 3
+_NEARBY = 8
+_WORD = re.compile(r"'([a-z]+(?:_[a-z]+)+)'")
 _TRIGGER = re.compile(
     r"create (?:constraint )?trigger (?P<name>\w+).*execute function (?P<function>[\w.]+)",
     re.DOTALL,
@@ -30,6 +32,7 @@ class Mutant:
         becomes: What it becomes; empty when it is left out.
         functions: What a test has to call to notice; empty when that is not known.
         names: What a test that is about it may mention: the function, the trigger, its rule.
+        words: What is said around it: rules, reasons, invariants.
         texts: The migrations that it changes: stem → text.
         stages: The migrations after which the database says what is changed.
         identity: What it is remembered by: a hash of the whole text that it makes of its function,
@@ -43,6 +46,7 @@ class Mutant:
     becomes: str
     functions: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
     texts: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
     identity: str = ""
@@ -96,16 +100,22 @@ def _of_function(
                 _mutant(block.path, block.text, edit),
                 functions=frozenset({block.function}),
                 names=frozenset({block.function.rpartition(".")[2]}),
+                words=_words(block.text, edit),
                 texts=texts,
                 stages=tuple(stages),
                 identity=_identity(block.path, edit.of(block.text)),
             )
 
 
-def _around(text: str, edit: Edit) -> tuple[int, int]:
+def _words(text: str, edit: Edit) -> frozenset[str]:
+    start, end = _around(text, edit, _NEARBY)
+    return frozenset(_WORD.findall(text[start:end]))
+
+
+def _around(text: str, edit: Edit, lines: int = _CONTEXT) -> tuple[int, int]:
     """The lines around a change: where they are the same, so is what is meant."""
     start, end = edit.start, edit.end
-    for _ in range(_CONTEXT):
+    for _ in range(lines):
         start = text.rfind("\n", 0, start) if "\n" in text[:start] else 0
         end = text.find("\n", end + 1) if "\n" in text[end + 1 :] else len(text)
     return start, end

@@ -71,9 +71,10 @@ def tests_for(
 ) -> tuple[list[str], float]:
     """The tests to run until one fails, those likeliest to first, and the seconds they take.
 
-    First what has killed another mutant of the same file. A call that ends in an error is not
-    counted: so tests that mention the function, and the neighbours of those that call it, follow.
-    Among equals, those whose database is made already and the quick ones come first.
+    First what has killed another mutant of the same file; then what is named like the function,
+    or speaks of the rules around the change. A call that ends in an error is not counted: so tests
+    that mention the function, and the neighbours of those that call it, follow. Among equals, those
+    whose database is made already and the quick ones come first.
     """
     stages = {_stage_of(stem) for stem in mutant.stages}
     concerned = {test: said for test, said in recorded.items() if not stages.isdisjoint(said.calls)}
@@ -91,6 +92,7 @@ def tests_for(
         reasons = (
             test in killers,
             any(name in test for name in mutant.names),
+            test in calling and any(word in _source(_file(test)) for word in mutant.words),
             any(name in _source(_file(test)) for name in mutant.names),
             test in calling,
             _file(test) in files,
