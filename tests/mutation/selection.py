@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from mutation.mutants import Mutant
-from support.databases import ROOT, STAGES
+from support.databases import ROOT
 
 SUITES = ("tests/contract", "tests/dairy", "tests/rpc")
 # Compares migrations with the function files: it would notice every mutant, and prove nothing.
@@ -73,8 +74,8 @@ def tests_for(
 
     First what has killed another mutant of the same file; then what is named like the function,
     or speaks of the rules around the change. A call that ends in an error is not counted: so tests
-    that mention the function, and the neighbours of those that call it, follow. Among equals, those
-    whose database is made already and the quick ones come first.
+    that mention the function, and the neighbours of those that call it, follow. Among equals,
+    files take turns: a file is about one thing.
     """
     stages = {_stage_of(stem) for stem in mutant.stages}
     concerned = {test: said for test, said in recorded.items() if not stages.isdisjoint(said.calls)}
@@ -87,7 +88,7 @@ def tests_for(
     }
     files = {_file(test) for test in calling}
     broad = not mutant.functions or mutant.what == "privilege" or "/migrations/" in mutant.file
-    ranked: list[tuple[int, bool, float, str]] = []
+    ranked: list[tuple[int, float, str]] = []
     for test, said in concerned.items():
         reasons = (
             test in killers,
@@ -99,15 +100,24 @@ def tests_for(
             broad and BROAD.search(test) is not None,
         )
         if any(reasons):
-            unmade = not stages.isdisjoint(said.calls.keys() - {STAGES[-1]})
-            ranked.append((reasons.index(True), unmade, said.seconds, test))
+            ranked.append((reasons.index(True), said.seconds, test))
     chosen: list[str] = []
     seconds = 0.0
-    for _, _, needed, test in sorted(ranked):
+    for needed, test in _from_each_file(ranked):
         if seconds + needed <= budget:
             chosen.append(test)
             seconds += needed
     return chosen, seconds
+
+
+def _from_each_file(ranked: Iterable[tuple[int, float, str]]) -> Iterator[tuple[float, str]]:
+    """By reason; among equals one of each file in turn, the quickest first."""
+    turns: Counter[tuple[int, str]] = Counter()
+    in_turn: list[tuple[int, int, float, str]] = []
+    for reason, seconds, test in sorted(ranked):
+        in_turn.append((reason, turns[reason, _file(test)], seconds, test))
+        turns[reason, _file(test)] += 1
+    yield from ((seconds, test) for _, _, seconds, test in sorted(in_turn))
 
 
 def _file(test: str) -> str:
