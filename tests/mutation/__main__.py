@@ -51,8 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     fates = {each.identity: known[each.identity].fate for each in counted if each.identity in known}
     todo = [mutant for mutant in counted if mutant.identity not in fates]
     if todo:
-        functions = {name for mutant in every for name in mutant.functions}
-        fates |= _tried(todo, functions, asked)
+        fates |= _tried(todo, asked)
     score = _report([(mutant.what, fates[mutant.identity]) for mutant in counted])
     _say(*(f"explained.toml, not there any more: {' | '.join(key)}" for key in stale))
     return int(score < asked.at_least or bool(stale))
@@ -89,11 +88,9 @@ def _explained(every: Sequence[Mutant]) -> tuple[set[Key], list[Key]]:
     return keys, sorted(keys - {mutant.key for mutant in every})
 
 
-def _tried(
-    mutants: Sequence[Mutant], functions: set[str], asked: argparse.Namespace
-) -> dict[str, Fate]:
+def _tried(mutants: Sequence[Mutant], asked: argparse.Namespace) -> dict[str, Fate]:
     """Try them, remember what became of each, and say which were not noticed."""
-    recorded = recorded_tests(MEMORY / "calls.json", functions)
+    recorded = recorded_tests(MEMORY / "calls.json")
     killed_by = killers(OUTCOMES)
     trials = [
         Trial(mutant, *tests_for(mutant, recorded, killed_by.get(mutant.file, set()), asked.limit))
