@@ -7,6 +7,7 @@ run again it tries only what was not noticed, or was by a test that has changed 
 """
 
 import argparse
+import signal
 import sys
 import tomllib
 from collections import Counter
@@ -29,6 +30,7 @@ OUTCOMES = MEMORY / "outcomes.jsonl"
 
 def main(arguments: Sequence[str]) -> int:
     """Try mutants and print the score; 1 when it is below what is asked for."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     asked = _asked(arguments)
     every = list(mutants_of(load_project(ROOT).migrations))
     explained, stale = _explained(every)

@@ -38,7 +38,7 @@ class Recorded:
 
 
 def recorded_tests(path: Path) -> Mapping[str, Recorded]:
-    """What each test calls, remembered in a file; a file of tests whose text has changed runs again.
+    """What each test calls, remembered in a file: tests whose text has changed are asked again.
 
     It decides nothing but the order and the choice of tests: that other functions may have come to
     be called meanwhile does no harm.

@@ -210,7 +210,11 @@ def _tested(server: Server, trial: Trial, folder: Path) -> Outcome:
             )
         finally:
             os._exit(code)
-    ended = _ended(child, server, _PATIENCE + trial.seconds * _SLACK)
+    try:
+        ended = _ended(child, server, _PATIENCE + trial.seconds * _SLACK)
+    except KeyboardInterrupt:
+        os.killpg(child, signal.SIGKILL)
+        raise
     if ended is None:
         return outcome(trial.mutant, Fate.HUNG, tests=many)
     if ended in _NOTHING_FAILED:
