@@ -153,6 +153,40 @@ def test_as_of_a_day(
     assert found["overdue"] == overdue == invoices - found["ageing"]["not_due"]
 
 
+def test_an_invoice_that_is_paid_is_neither_unpaid_nor_overdue(
+    books: Books, customer: UUID
+) -> None:
+    on_day = date(2025, 10, 20)
+    before = breakdown(books, customer, on_day)
+    paid = dated_invoice(books, customer, 70, AUGUST, date(2025, 9, 15))
+    books.allocate(books.payment(customer, 70), {paid: 70})
+    assert breakdown(books, customer, on_day) == before | {
+        "invoices_issued": before["invoices_issued"] + 1
+    }
+
+
+@pytest.mark.parametrize(
+    ("days", "bucket"),
+    [
+        (0, "not_due"),
+        (1, "days_1_to_30"),
+        (30, "days_1_to_30"),
+        (31, "days_31_to_60"),
+        (60, "days_31_to_60"),
+        (61, "days_61_to_90"),
+        (90, "days_61_to_90"),
+        (91, "days_over_90"),
+    ],
+)
+def test_ageing_counts_the_days_since_an_invoice_was_due(
+    books: Books, days: int, bucket: str
+) -> None:
+    customer, due = books.customer(), date(2025, 9, 15)
+    dated_invoice(books, customer, 70, AUGUST, due)
+    ageing = breakdown(books, customer, due + timedelta(days=days))["ageing"]
+    assert {name for name, owed in ageing.items() if owed} == {bucket}
+
+
 def test_money_was_credit_until_the_day_of_what_it_pays(books: Books) -> None:
     customer = books.customer()
     payment = books.payment(customer, 300, paid_on=date(2025, 8, 1))
