@@ -15,11 +15,13 @@ from pymilk.database.ledger import (
 )
 from pymilk.deploy.evidence import Check, Rehearsed, Verdict
 from pymilk.deploy.lock import NO_SHARED_SESSIONS, SHARED_SESSIONS, session_of, shares_sessions
+from pymilk.deploy.notes import said
 from pymilk.deploy.plan import Plan
+from pymilk.deploy.soak import soaking
 from pymilk.deploy.status import was_edited
 from pymilk.problem import UsageProblem
 from pymilk.project.migrations import Migration, refuse_what_cannot_be_one_transaction
-from pymilk.project.policy import Policy, hours_since
+from pymilk.project.policy import Policy
 
 _OLDEST_MAJOR, _NEWEST_MAJOR = 15, 18
 
@@ -301,18 +303,21 @@ def budget_check(policy: Policy, rehearsed: Rehearsed) -> Check | str:
 
 def _soak(look: Look) -> Check | str:
     live = {row.version for row in look.history}
-    entry = latest(tuple(e for e in look.entries if e.version in live), Kind.DEPLOY)
-    policy = look.plan.policy
-    if entry is None or policy.soak_hours == 0:
+    soak = soaking(look.entries, live, look.plan.policy.soak_hours, look.now)
+    if soak is None:
         return "nothing has to soak"
-    passed = hours_since(entry.happened_at, look.now)
-    if passed < policy.soak_hours:
-        until = entry.happened_at + timedelta(hours=policy.soak_hours)
+    name = soak.deploy.name
+    if soak.waiting:
         return _failed(
-            f"{entry.name} has been live for {passed:.1f} of {policy.soak_hours:g} hours.",
-            f"Wait until {until:%Y-%m-%d %H:%M} UTC.",
+            f"{name} has a complaint that nobody has answered: {said(soak.waiting[0])}",
+            f'Look into it, then: pymilk note --answer {soak.waiting[0].id} "what was found".',
         )
-    return f"{entry.name} has been live for {passed:.0f} hours"
+    if not soak.over:
+        return _failed(
+            f"{name} has been live for {soak.passed:.1f} of {soak.needed:g} hours.",
+            f"Wait until {soak.until:%Y-%m-%d %H:%M} UTC.",
+        )
+    return f"{name} has been live for {soak.passed:.0f} hours"
 
 
 Checks = tuple[tuple[str, Callable[[Look], Check | str]], ...]

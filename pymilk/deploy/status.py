@@ -8,6 +8,7 @@ from pymilk.database.connection import Connection, connect
 from pymilk.database.history import Applied, read_history
 from pymilk.database.ledger import Entry, Kind, is_held, latest, read_entries
 from pymilk.deploy.lock import other_deploy
+from pymilk.deploy.notes import open_notes, said
 from pymilk.project.migrations import Migration
 from pymilk.project.project import Project
 
@@ -51,6 +52,7 @@ class Status:
         backup_at: When the newest backup was taken.
         restore_tested_at: When a restore was last proven.
         unfinished: The last step of a run that applied nothing: what came last in the ledger.
+        notes: What people said and nobody has answered; the soak clock stands.
     """
 
     rows: tuple[Row, ...]
@@ -58,6 +60,7 @@ class Status:
     backup_at: datetime | None
     restore_tested_at: datetime | None
     unfinished: str | None
+    notes: tuple[str, ...] = ()
 
     def find(self, version: str) -> Row:
         """The line of one migration."""
@@ -90,6 +93,7 @@ def status_of(connection: Connection, project: Project) -> Status:
         backup.happened_at if backup else None,
         restored.happened_at if restored else None,
         _unfinished(entries),
+        tuple(said(note) for note in open_notes(entries)),
     )
 
 

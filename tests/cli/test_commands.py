@@ -19,6 +19,8 @@ COMMANDS = (
     ("rollback",),
     ("rehearse",),
     ("status",),
+    ("history",),
+    ("note",),
     ("verify",),
     ("adopt",),
     ("snapshot",),
@@ -195,6 +197,16 @@ def test_the_whole_way_in_json(shop_url: str, toy: Toy) -> None:
     assert told("rollback")["rolled_back"] == GAP
     assert told("rollback", "001")["already"] is True
     assert told("deploy")["deployed"] is None  # held: only when it is named
+    noted = told("note", "customer 47 says the bill is wrong")["note"]
+    told("note", "it is right", "--answer", str(noted))
+    events = told("history")["events"]
+    assert isinstance(events, list)
+    deployed = next(event for event in events if event["kind"] == "deploy")
+    whole = told("history", str(deployed["id"]))
+    assert [each["kind"] for each in whole["run"]] == ["backup", "restore-test", "rehearsal"]  # type: ignore[attr-defined]
+    text = run("history", str(deployed["id"]), "--db-url", shop_url, cwd=toy.root).stdout
+    assert f"{deployed['id']}: deploy {GAP}" in text
+    assert "+ table public.receipts" in text
     rows = told("status")["status"]
     assert isinstance(rows, dict)
     assert [row["version"] for row in rows["rows"]] == [

@@ -11,6 +11,7 @@ from pymilk.database.programs import find_programs
 from pymilk.deploy import preflight
 from pymilk.deploy.checks import window_check
 from pymilk.deploy.evidence import Check, Evidence, Preflight, Verdict
+from pymilk.deploy.notes import add_note
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.rollback import roll_back
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
@@ -299,6 +300,19 @@ def test_the_last_gap_must_soak(shop_001: Database, toy: Toy, look: Look) -> Non
     assert problem.exit_code == TryAgainLater.exit_code
     short = toy.plan(shop_001, "002", policy={"soak_hours": 1e-9})
     assert look.found(short)["soak"].verdict is Verdict.PASSED
+
+
+def test_a_complaint_stops_the_clock_until_it_is_answered(
+    shop_001: Database, toy: Toy, look: Look
+) -> None:
+    toy.gap_at(LATER)
+    plan = toy.plan(shop_001, "002", policy={"soak_hours": 1e-9})
+    number = add_note(plan.target, "customer 47 says the bill is wrong")
+    problem = look.refused(plan)
+    assert "customer 47 says the bill is wrong" in problem.happened
+    assert f"pymilk note --answer {number}" in problem.todo
+    add_note(plan.target, "it is right", answers=number)
+    assert look.found(plan)["soak"].verdict is Verdict.PASSED
 
 
 def test_what_was_rolled_back_does_not_soak(shop_001: Database, toy: Toy, look: Look) -> None:
