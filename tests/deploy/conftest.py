@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from pymilk.deploy import backup, preflight, rehearsal, restore_test
+from pymilk.deploy.evidence import Evidence
+from pymilk.deploy.plan import Bench
 from support.databases import Database, Templates
 from support.projects import Toy, bench, copy_of, deploy_toy, mark_baseline, toy, write_toy
 
@@ -41,6 +44,19 @@ def shop_001(_toy_deployed: Database) -> Iterator[Database]:
     """The toy's database after its gap, deployed by the real pipeline."""
     with copy_of(_toy_deployed) as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def proof(
+    toy_adopted: Database, bench: Bench, tmp_path_factory: pytest.TempPathFactory
+) -> Evidence:
+    """Everything that comes before the change, once: every test's database is the same."""
+    with copy_of(toy_adopted) as database:
+        plan = write_toy(tmp_path_factory.mktemp("proof")).plan(database)
+        evidence = Evidence()
+        for step in (preflight, backup, restore_test, rehearsal):
+            evidence = step.run(plan, bench, evidence)
+        return evidence
 
 
 __all__ += ["Toy"]

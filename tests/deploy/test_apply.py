@@ -11,37 +11,18 @@ import psycopg
 import pytest
 
 from pymilk.database.ledger import Kind, latest, read_entries
-from pymilk.deploy import after, apply, backup, preflight, rehearsal, restore_test
+from pymilk.deploy import after
 from pymilk.deploy.evidence import Evidence
-from pymilk.deploy.lock import only_deploy
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.problem import Problem, TryAgainLater
+from support.changing import change
 from support.commands import start
 from support.databases import Database
 from support.gate import WAIT, closed_gate, wait_until_at_the_gate
-from support.projects import BASELINE, GAP, UP_SQL, Toy, copy_of, schema_and_rows, write_toy
+from support.projects import BASELINE, GAP, UP_SQL, Toy, schema_and_rows
 from support.sessions import wait_until_blocked, wait_until_gone
 
 VERSION = GAP.partition("_")[0]
-
-
-@pytest.fixture(scope="session")
-def proof(
-    toy_adopted: Database, bench: Bench, tmp_path_factory: pytest.TempPathFactory
-) -> Evidence:
-    """Everything that comes before the change, once: every test's database is the same."""
-    with copy_of(toy_adopted) as database:
-        plan = write_toy(tmp_path_factory.mktemp("proof")).plan(database)
-        evidence = Evidence()
-        for step in (preflight, backup, restore_test, rehearsal):
-            evidence = step.run(plan, bench, evidence)
-        return evidence
-
-
-def change(plan: Plan, proof: Evidence) -> Evidence:
-    """Apply, with the proof at hand."""
-    with only_deploy(plan.target, f"deploy {plan.migration.argument}", 10) as guard:
-        return apply.run(plan, guard, proof)
 
 
 def refused(plan: Plan, proof: Evidence, database: Database) -> Problem:
