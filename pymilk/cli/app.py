@@ -16,6 +16,7 @@ import typer
 
 from pymilk.cli.adopt_command import adopt
 from pymilk.cli.deploy_command import deploy
+from pymilk.cli.drift_command import drift
 from pymilk.cli.embedded_commands import db
 from pymilk.cli.history_command import history
 from pymilk.cli.note_command import note
@@ -39,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (deploy, rollback, rehearse, status, history, note, verify, adopt, snapshot):
+for command in (deploy, rollback, rehearse, status, drift, history, note, verify, adopt, snapshot):
     app.command()(command)
 app.add_typer(db, name="db")
 

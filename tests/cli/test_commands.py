@@ -19,6 +19,7 @@ COMMANDS = (
     ("rollback",),
     ("rehearse",),
     ("status",),
+    ("drift",),
     ("history",),
     ("note",),
     ("verify",),

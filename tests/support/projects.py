@@ -156,7 +156,7 @@ class Toy:
         else:
             path.write_text(text, encoding="utf-8")
 
-    def up(self, text: str, *, stem: str = GAP) -> None:
+    def up(self, text: str | None, *, stem: str = GAP) -> None:
         """Write the gap's migration, or another's."""
         self.write("supabase/migrations", stem, text)
 
