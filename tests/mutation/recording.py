@@ -76,8 +76,8 @@ def pytest_sessionfinish() -> None:
     """Write it down."""
     folder = Path(os.environ["MUTATION_CALLS"])
     found = {
-        test: {"calls": calls, "seconds": _seconds[test]}
-        for test, calls in _calls.items()
+        test: {"calls": _calls.get(test, {}), "seconds": seconds}
+        for test, seconds in _seconds.items()
         if test not in _failed
     }
     (folder / f"{os.getpid()}.json").write_text(json.dumps(found), encoding="utf-8")

@@ -15,13 +15,22 @@ from hashlib import sha256
 from pathlib import Path
 
 from mutation.mutants import Mutant
-from support.databases import ROOT
+from support.databases import ROOT, STAGES
 
 SUITES = ("tests/contract", "tests/dairy", "tests/rpc")
 # Compares migrations with the function files: it would notice every mutant, and prove nothing.
 LEFT_OUT = ("test_function_files.py",)
+# Tests that begin there, or with a database of their own, migrate as they go.
+BEFORE = frozenset(STAGES[: STAGES.index("dairy_001")])
 # What can notice privileges, policies and constraints: nothing that is called.
 BROAD = re.compile(r"access|verif|every_migration|privileg|direct_writes|hostile|contract")
+# By the kind of change, the tests that are about nothing else.
+ABOUT = {
+    "privilege": re.compile(r"access|privileg"),
+    "row security": re.compile(r"access"),
+    "not null": re.compile(r"kept_tables|direct_writes"),
+    "check": re.compile(r"kept_tables|direct_writes"),
+}
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,7 @@ def tests_for(
     for test, said in concerned.items():
         reasons = (
             test in killers,
+            mutant.what in ABOUT and ABOUT[mutant.what].search(test) is not None,
             any(name in test for name in mutant.names),
             test in calling and any(word in _source(_file(test)) for word in mutant.words),
             any(name in _source(_file(test)) for name in mutant.names),
