@@ -53,7 +53,7 @@ create table private.allocation_journal (
 comment on table private.allocation_journal is
 'Every change of invoice_payments since gap 001, appended by trigger; it outlives its rows.';
 comment on column private.allocation_journal.call_id is
-'The RPC call that made the change; null for a direct write.';
+'The RPC call that made the change, or that it took back; null for a direct write.';
 comment on column private.allocation_journal.amount_change is
 'Rupees; negative when money came off.';
 

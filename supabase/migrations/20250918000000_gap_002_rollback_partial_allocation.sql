@@ -1049,7 +1049,7 @@ revoke all on function private.hold_targets(uuid, uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:d717ec3642f314e82882481d7389b0a778d9820851673fbeb9f916589422b064
+-- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:f6359762214fa038cc139f89de885ef7ce719f457899d1f3e004307261278af1
 -- Undoes an allocation that didn't come to its end, and nothing else.
 --
 -- With an idempotency key, which here names the call to undo: exactly what is still there of that
@@ -1088,6 +1088,8 @@ declare
   v_arguments jsonb := jsonb_build_object('payment_id', p_payment_id);
   v_known record;
   v_undo_id uuid := gen_random_uuid();
+  v_call_id uuid;
+  v_undone record;
   v_status text;
 begin
   -- lock
@@ -1149,16 +1151,22 @@ begin
   end if;
 
   -- write
-  perform set_config('pymilk.call_id', v_undo_id::text, true);
   perform set_config('pymilk.reason', 'rolled back', true);
+  affected_invoices := 0;
+  removed_amount := 0;
 
-  select
-    coalesce(sum(undone.affected_invoices), 0)::integer, coalesce(sum(undone.removed_amount), 0)
-  into affected_invoices, removed_amount
-  from unnest(
-    case when v_key is null then array[null::uuid] else v_known.call_ids end
-  ) as call (id)
-  cross join lateral private.undo_call(p_payment_id, call.id) as undone;
+  foreach v_call_id in array
+    case when v_key is null then array[null::uuid] else coalesce(v_known.call_ids, '{}') end
+  loop
+    -- the journal takes it off the call that put it there: what others put there stays theirs
+    perform set_config('pymilk.call_id', coalesce(v_call_id, v_undo_id)::text, true);
+
+    select undone.affected_invoices, undone.removed_amount into v_undone
+    from private.undo_call(p_payment_id, v_call_id) as undone;
+
+    affected_invoices := affected_invoices + v_undone.affected_invoices;
+    removed_amount := removed_amount + v_undone.removed_amount;
+  end loop;
 
   perform set_config('pymilk.call_id', '', true);
   perform set_config('pymilk.reason', '', true);

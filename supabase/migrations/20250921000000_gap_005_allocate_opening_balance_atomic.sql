@@ -44,7 +44,7 @@ create table private.settlement_journal (
 comment on table private.settlement_journal is
 'Every change of opening_balance_payments (customer_id) and sales_payments (sale_id), appended.';
 comment on column private.settlement_journal.call_id is
-'The RPC call that made the change; null for a direct write.';
+'The RPC call that made the change, or that it took back; null for a direct write.';
 comment on column private.settlement_journal.amount_change is
 'Rupees; negative when money came off.';
 
