@@ -118,6 +118,11 @@ def test_a_deleted_invoice_that_lives(owner: Billing) -> None:
     assert told(owner, "deleted_invoices_are_cancelled") == [
         ("invoice", str(invoice), "cancelled", "sent")
     ]
+    with unguarded(owner, "invoice_metadata"):
+        owner.run("update public.invoice_metadata set invoice_status = null")
+    assert told(owner, "deleted_invoices_are_cancelled") == [
+        ("invoice", str(invoice), "cancelled", "null")
+    ]
 
 
 def test_lines_that_bill_what_they_should_not_or_do_not(owner: Billing) -> None:

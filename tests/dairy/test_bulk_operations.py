@@ -141,6 +141,17 @@ def test_deleting_a_month_sets_it_free(database: Database, books: Invoicing) -> 
     assert owner.bulk(customers=households)["total_amount"] == answer["total_amount"]
 
 
+def test_where_nothing_can_be_deleted_nothing_is(database: Database, books: Invoicing) -> None:
+    owner, _, answer = month(database)
+    (paid, *_) = made(answer)
+    customer = owner.value("select customer_id from public.invoice_metadata where id = %s", paid)
+    owner.allocate(owner.payment(customer, 10), {paid: 10})
+    deleted = delete(books, [paid], validate=False)
+    assert (deleted["success"], deleted["invoices_deleted"], deleted["skipped"]) == (True, 0, 1)
+    assert deleted["reverted_sales_count"] == 0
+    assert owner.broken() == []
+
+
 def test_one_that_holds_money_refuses_the_run(database: Database, books: Invoicing) -> None:
     owner, households, answer = month(database)
     paid = made(answer)[1]

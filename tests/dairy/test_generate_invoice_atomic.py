@@ -43,6 +43,20 @@ def test_one_record_with_what_the_invoice_says(books: Invoicing) -> None:
     assert books.broken() == []
 
 
+def test_an_invoice_of_deliveries_or_of_sales_alone_says_0_of_the_other(books: Invoicing) -> None:
+    of_deliveries, of_sales = books.household(deliveries=1), books.household(deliveries=0)
+    books.sale(of_sales, LAST, 105, gst=5)
+    parts = "subscription_amount", "manual_sales_amount", "gst_amount", "total_amount"
+    rows = [
+        books.invoice_row(books.single(each)["invoice_id"]) for each in (of_deliveries, of_sales)
+    ]
+    total = rows[0]["total_amount"]
+    assert [tuple(row[part] for part in parts) for row in rows] == [
+        (total, 0, 0, total),
+        (0, 105, 5, 105),
+    ]
+
+
 def test_alone_or_in_bulk_it_is_the_same_invoice(books: Invoicing) -> None:
     one, two = (books.household(billing_day=12, deliveries=3) for _ in range(2))
     for customer in (one, two):
@@ -394,3 +408,25 @@ def test_a_number_above_its_counter_is_listed(books: Invoicing) -> None:
     books.run("update public.invoice_counters set last_number = 8")
     assert [row[0] for row in books.broken()] == ["invoice_numbers_counted"]
     assert books.violations() == {"invoice_numbers_counted"}
+
+
+@pytest.mark.parametrize(
+    ("end", "billing_day", "due"),
+    [
+        ("2025-08-31", None, "2025-09-01"),
+        ("2025-08-31", 1, "2025-09-01"),
+        ("2025-08-31", 31, "2025-09-30"),
+        ("2025-08-15", None, "2025-09-01"),
+        ("2025-08-15", 15, "2025-09-15"),
+        ("2025-08-15", 16, "2025-08-16"),
+        ("2025-02-15", 31, "2025-02-28"),
+        ("2025-02-28", 31, "2025-03-31"),
+        ("2024-02-15", 31, "2024-02-29"),
+        ("2025-12-31", 10, "2026-01-10"),
+    ],
+)
+def test_due_is_the_first_billing_day_after_the_period_within_its_month(
+    books: Invoicing, end: str, billing_day: int | None, due: str
+) -> None:
+    found = books.value("select private.due_date(%s, %s)", end, billing_day)
+    assert found == date.fromisoformat(due)

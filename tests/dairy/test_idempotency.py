@@ -224,3 +224,18 @@ class TestBothAtOnce:
         assert second.allocate(payment, {invoice: 100}).total_allocated == 100
         second.connection.commit()
         assert books.allocations(payment) == {invoice: 100}
+
+
+def test_a_key_is_kept_for_30_days(books: Books, pair: tuple[UUID, UUID]) -> None:
+    payment, invoice = pair
+    books.setting(KEY, "one")
+    books.allocate(payment, {invoice: 100})
+    aged = "update private.request_keys set recorded_at = now() - %s::interval where key = 'one'"
+
+    with books.connection.transaction():  # one moment for all that is in it
+        books.run(aged, "29 days 23:59:59.999999")
+        assert outcome(books, "one")[0] == "done"
+        assert books.allocate(payment, {invoice: 100}).total_allocated == 100
+        books.run(aged, "30 days")
+        assert outcome(books, "one")[0] == "unknown"
+        assert books.allocate(payment, {invoice: 100}).total_allocated == 200

@@ -20,8 +20,6 @@ from support.databases import ROOT, STAGES
 SUITES = ("tests/contract", "tests/dairy", "tests/rpc")
 # Compares migrations with the function files: it would notice every mutant, and prove nothing.
 LEFT_OUT = ("test_function_files.py",)
-# Tests that begin there, or with a database of their own, migrate as they go.
-BEFORE = frozenset(STAGES[: STAGES.index("dairy_001")])
 # What can notice privileges, policies and constraints: nothing that is called.
 BROAD = re.compile(r"access|verif|every_migration|privileg|direct_writes|hostile|contract")
 # By the kind of change, the tests that are about nothing else.
@@ -86,8 +84,14 @@ def tests_for(
     that mention the function, and the neighbours of those that call it, follow. Among equals,
     files take turns: a file is about one thing.
     """
-    stages = {_stage_of(stem) for stem in mutant.stages}
-    concerned = {test: said for test, said in recorded.items() if not stages.isdisjoint(said.calls)}
+    # Tests that begin before it, or with a database of their own, migrate as they go.
+    before = STAGES[: STAGES.index(_stage_of(min(mutant.stages)))]
+    stages = {_stage_of(stem) for stem in mutant.stages}.union(before)
+    concerned = {
+        test: said
+        for test, said in recorded.items()
+        if not said.calls or not stages.isdisjoint(said.calls)
+    }
     calling = {
         test
         for test, said in concerned.items()
