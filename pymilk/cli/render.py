@@ -11,6 +11,7 @@ from pymilk.problem import Problem
 
 if TYPE_CHECKING:
     from pymilk.deploy.evidence import Applied, Evidence, Watched
+    from pymilk.deploy.foreseen import Undoing
     from pymilk.deploy.plan import Plan
     from pymilk.deploy.rollback import RolledBack
     from pymilk.deploy.status import Status
@@ -106,6 +107,28 @@ _FEW = 20
 
 def _count(rows: int | None) -> str:
     return "-" if rows is None else f"{rows:,}"
+
+
+def undoings_text(label: str, undoings: "Sequence[Undoing]") -> list[str]:
+    """What a rollback is about to do, in the order in which it does it."""
+    lines = [f"To be rolled back on {label}, in this order:"]
+    for undoing in undoings:
+        lines.append(f"  {undoing.migration.label}  {undoing.migration.stem}")
+        lines += [f"    goes: {function}" for function in undoing.functions]
+        lines += [f"    the app may not be back: {call}" for call in undoing.calls.seen[:5]]
+        lines += [f"    into the archive: {loss}" for loss in undoing.losses]
+    unseen = dict.fromkeys(words for undoing in undoings for words in undoing.calls.unseen)
+    if unseen:
+        lines.append(f"  Of calls, not everything can be seen: {'; '.join(unseen)}.")
+    return lines
+
+
+def undoings_question(undoings: "Sequence[Undoing]") -> str:
+    """What a person is asked before."""
+    labels = ", ".join(undoing.migration.label for undoing in undoings)
+    if any(undoing.functions for undoing in undoings):
+        return f"Is the app back, so that it calls none of these? Roll back {labels}?"
+    return f"Roll back {labels}?"
 
 
 def rolled_back_text(plan: "Plan", result: "RolledBack") -> list[str]:

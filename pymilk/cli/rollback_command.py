@@ -13,7 +13,13 @@ from pymilk.cli.options import (
     ProjectFolder,
     Yes,
 )
-from pymilk.cli.render import rolled_back_text, say, say_json
+from pymilk.cli.render import (
+    rolled_back_text,
+    say,
+    say_json,
+    undoings_question,
+    undoings_text,
+)
 from pymilk.cli.under_way import under_way
 
 
@@ -34,6 +40,8 @@ def rollback(
 ) -> None:
     """Undo a deployed migration without losing a row; without a name, the newest.
 
+    Those that came after it go first, each in a transaction of its own; all of it is shown before.
+
     Example: pymilk rollback 001
     """
     from pymilk.cli.opening import (
@@ -42,7 +50,7 @@ def rollback(
         parse_overrides,
         plan_for,
     )
-    from pymilk.deploy.rollback import roll_back
+    from pymilk.deploy.foreseen import foresee, refuse_losses, roll_back_each
     from pymilk.deploy.status import Standing, read_status
 
     overrides = parse_overrides(override)
@@ -57,11 +65,24 @@ def rollback(
             {"rolled_back": migration.stem, "already": True},
         )
         return
-    plan = plan_for(opened, migration, overrides)
-    agree(plan.policy.ask, yes, f"Roll back {migration.label} on {opened.target.label}?")
-    with under_way(opened.target, migration):
-        result = roll_back(plan, archive=archive, mended=mended)
+    undoings = foresee(opened.target, opened.project, migration)
+    if not archive:
+        refuse_losses(undoings, migration)
+    plans = tuple(plan_for(opened, undoing.migration, overrides) for undoing in undoings)
+    if not as_json:
+        say(*undoings_text(opened.target.label, undoings))
+    agree(plans[-1].policy.ask, yes, undoings_question(undoings))
+    results = []
+    going = roll_back_each(plans, archive=archive, mended=mended)
+    for plan in plans:
+        with under_way(opened.target, plan.migration):
+            _, result = next(going)
+        results.append(result)
+        if not as_json:
+            say(*rolled_back_text(plan, result))
     if as_json:
-        say_json({"rolled_back": migration.stem, "result": result})
-    else:
-        say(*rolled_back_text(plan, result))
+        before_it = {
+            plan.migration.stem: result for plan, result in zip(plans, results, strict=True)
+        }
+        named = before_it.pop(migration.stem)
+        say_json({"rolled_back": migration.stem, "result": named, "before_it": before_it})

@@ -10,7 +10,7 @@ no row can slip into them unseen.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -19,29 +19,18 @@ from psycopg import sql
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection
 from pymilk.database.contents import (
-    Contents,
     Table,
     read_positions,
     read_tables,
     turned_back,
 )
 from pymilk.database.history import forget_applied, lock_history, read_history
-from pymilk.database.ledger import (
-    Entry,
-    Event,
-    Kind,
-    latest,
-    read_entries,
-    read_recorded_catalog,
-    record,
-)
+from pymilk.database.ledger import Event, Kind, record
 from pymilk.database.recorded_catalog import read_catalog_beside, record_catalog
 from pymilk.deploy.archive import (
     CannotBeKept,
     Loss,
-    Vanishing,
     find_losses,
-    find_vanishing,
     keep,
     keep_rows,
 )
@@ -51,12 +40,13 @@ from pymilk.deploy.lock import lock_this_transaction, only_deploy
 from pymilk.deploy.made import untouched
 from pymilk.deploy.one_go import in_one_go
 from pymilk.deploy.plan import Plan
+from pymilk.deploy.recorded import Recorded, Refused, api_functions, read_recorded
 from pymilk.deploy.row_proof import TouchedRows, changed_rows, watch
 from pymilk.deploy.script import ScriptFailed, read_settings
-from pymilk.deploy.strong_locks import LocksNotHad, Needed, taking
+from pymilk.deploy.strong_locks import LocksNotHad, taking
 from pymilk.deploy.transaction import all_or_nothing, standing
-from pymilk.problem import Problem, TryAgainLater
-from pymilk.project.migrations import Script
+from pymilk.problem import TryAgainLater
+from pymilk.project.migrations import Migration, Script
 from pymilk.project.policy import Policy
 
 _MEND = (
@@ -64,10 +54,6 @@ _MEND = (
     " pymilk rollback {} --mended."
 )
 _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
-
-
-class Refused(Problem):
-    """The rollback would not have been a clean one; it was not done."""
 
 
 @dataclass(frozen=True)
@@ -94,29 +80,12 @@ class RolledBack:
 
 
 @dataclass(frozen=True)
-class _Recorded:
-    """What the deploy recorded: both schemas, what goes, what it made by itself, the script."""
-
-    before: Catalog
-    after: Catalog
-    vanishing: Vanishing
-    made: Mapping[str, Contents]
-    locks: Needed | None
-    script: str | None
-
-    @property
-    def own(self) -> frozenset[str]:
-        """The objects that the migration made or changed."""
-        return self.before.difference(self.after).names
-
-
-@dataclass(frozen=True)
 class _Attempt:
     """What one go at the rollback is to do; the next may know of more tables to compare."""
 
     plan: Plan
     down: Script
-    recorded: _Recorded
+    recorded: Recorded
     archive: bool
     compared: tuple[Table, ...] = ()
 
@@ -137,7 +106,8 @@ def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
     """
     purpose = f"rollback {plan.migration.argument}"
     with only_deploy(plan.target, purpose, plan.policy.wait_for_other_deploy_seconds) as guard:
-        recorded = _recorded(guard, plan)
+        recorded = read_recorded(guard, plan.migration)
+        _refuse_older(guard, plan.migration)
         if mended:
             # What this script does to the deploy's own rows, and locks, no rehearsal has shown.
             recorded = replace(recorded, made={}, locks=None)
@@ -158,40 +128,18 @@ def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
                 raise
 
 
-def _recorded(connection: Connection, plan: Plan) -> _Recorded:
-    """What the deploy recorded; refuses when there is nothing to go by."""
-    label, version = plan.migration.label, plan.migration.version
+def _refuse_older(connection: Connection, migration: Migration) -> None:
     applied = [row.version for row in read_history(connection)]
-    if version not in applied:
-        raise Refused(
-            f"{label} is not applied.",
-            state="Nothing was changed.",
-            todo="'pymilk status' shows what is.",
-        )
-    newer = [found for found in applied if int(found) > int(version)]
+    newer = [found for found in applied if int(found) > int(migration.version)]
     if newer:
         raise Refused(
-            f"{label} is not the newest: {', '.join(reversed(newer))} came after it.",
+            f"{migration.label} is not the newest: {', '.join(reversed(newer))} came after it.",
             state="Nothing was changed.",
             todo=f"Roll back the newest first: pymilk rollback {newer[-1]}",
         )
-    entry: Entry | None = latest(read_entries(connection), Kind.DEPLOY, version=version)
-    if entry is None or entry.before is None or entry.after is None:
-        raise Refused(
-            f"{label} was not deployed by pymilk, so the schema before it was never recorded.",
-            state="Nothing was changed.",
-            todo="Undo it with a new migration, which is rehearsed like any other.",
-        )
-    before = read_recorded_catalog(connection, entry.before)
-    after = read_recorded_catalog(connection, entry.after)
-    vanishing = find_vanishing(connection, before, after)
-    made = {table: Contents(**found) for table, found in entry.evidence.get("made", {}).items()}
-    found = entry.evidence.get("rehearsal", {}).get("down_locks")
-    locks = Needed(**found) if found else None
-    return _Recorded(before, after, vanishing, made, locks, entry.evidence.get("rollback_script"))
 
 
-def _script(plan: Plan, recorded: _Recorded, *, mended: bool) -> Script:
+def _script(plan: Plan, recorded: Recorded, *, mended: bool) -> Script:
     """The rollback to run: what was rehearsed, unless the file was mended since."""
     migration = plan.migration
     if recorded.script is not None and not mended:
@@ -317,15 +265,6 @@ def _losses(connection: Connection, attempt: _Attempt) -> tuple[tuple[Loss, ...]
     return tuple(loss for loss in found if loss.table.qualified not in own), own
 
 
-def api_functions(objects: Iterable[str]) -> tuple[str, ...]:
-    """Of objects of a catalog, the functions that the API shows, without their arguments."""
-    return tuple(
-        name.removeprefix("function ").partition("(")[0]
-        for name in objects
-        if name.startswith("function public.")
-    )
-
-
 def _refuse_moved_history(connection: Connection, version: str) -> None:
     applied = [row.version for row in read_history(connection)]
     if not applied or applied[-1] != version:
@@ -336,7 +275,7 @@ def _refuse_moved_history(connection: Connection, version: str) -> None:
         )
 
 
-def _expected(plan: Plan, recorded: _Recorded, now: Catalog) -> tuple[Catalog, tuple[str, ...]]:
+def _expected(plan: Plan, recorded: Recorded, now: Catalog) -> tuple[Catalog, tuple[str, ...]]:
     """The schema to arrive at: the recorded one, and drift elsewhere left as it is."""
     drift = recorded.after.difference(now)
     if not drift:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pymilk.deploy.rollback import Refused, roll_back
+from pymilk.deploy.recorded import Refused
+from pymilk.deploy.rollback import roll_back
 from support.databases import Database
 from support.projects import Toy, deploy_toy, schema_and_rows
 

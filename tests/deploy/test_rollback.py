@@ -9,7 +9,8 @@ import pytest
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Connection
 from pymilk.database.ledger import Kind, latest, read_entries
-from pymilk.deploy.rollback import Refused, RolledBack, roll_back
+from pymilk.deploy.recorded import Refused
+from pymilk.deploy.rollback import RolledBack, roll_back
 from pymilk.deploy.transaction import standing
 from pymilk.problem import Problem, TryAgainLater
 from support.databases import Database
