@@ -1,6 +1,6 @@
 """`pymilk adopt`: take a live database into care."""
 
-from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from pymilk.cli.answers import agree, done
 from pymilk.cli.options import (
@@ -12,7 +12,9 @@ from pymilk.cli.options import (
     ProjectFolder,
     Yes,
 )
-from pymilk.cli.under_way import under_way
+
+if TYPE_CHECKING:
+    from pymilk.deploy.adopt import Adopted
 
 
 def adopt(
@@ -23,7 +25,9 @@ def adopt(
     as_json: AsJson = False,
     yes: Yes = False,
 ) -> None:
-    """Take a database into care that has tables and no history: compare it, mark the baseline.
+    """Take a live database into care: compare it with the files, and mark what it has.
+
+    Without migrations here, its schema is written down as the first one. Nothing else changes.
 
     Example: pymilk adopt --db-url postgresql://postgres:…@db.….supabase.co:5432/postgres
     """
@@ -33,14 +37,19 @@ def adopt(
     overrides = parse_overrides(override)
     opened = open_project(project, db_url, policy)
     rules = opened.project.policy(opened.target.preset)
-    agree(rules.ask, yes, f"Mark the baseline as applied on {opened.target.label}?")
-    with ExitStack() as stack:
-        for baseline in opened.project.migrations[:1]:
-            stack.enter_context(under_way(opened.target, baseline))
-        adopted = run_adopt(opened.project, opened.target, rules, overrides.get("drift"))
-    done(
-        as_json,
-        f"Adopted: {adopted.objects} objects compared, {adopted.version}_{adopted.name} marked as"
-        " applied; no table was touched.",
-        {"adopted": adopted},
+    agree(rules.ask, yes, f"Compare {opened.target.label} with the files, and mark what it has?")
+    adopted = run_adopt(opened.project, opened.target, rules, overrides.get("drift"))
+    done(as_json, _sentence(adopted), {"adopted": adopted})
+
+
+def _sentence(adopted: "Adopted") -> str:
+    written = f" {adopted.written} says what is live: commit it." if adopted.written else ""
+    marked = (
+        f"{', '.join(adopted.marked)} marked as applied"
+        if adopted.marked
+        else f"the history is right up to {adopted.version}_{adopted.name}"
+    )
+    return (
+        f"Adopted: {adopted.objects} objects compared, {marked}; no table was touched.{written}"
+        + (f" Accepted: {', '.join(adopted.differences)}." if adopted.differences else "")
     )

@@ -1,29 +1,52 @@
 """A database with tables and no history is taken into care: compared first, then marked."""
 
+import shutil
+from contextlib import nullcontext
+from dataclasses import dataclass
+
 import pytest
 
-from pymilk.database.ledger import read_entries
+from pymilk.database.catalog import read_catalog
+from pymilk.database.connection import Connection, Target
+from pymilk.database.history import read_history
+from pymilk.database.ledger import read_entries, read_recorded_catalog
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from pymilk.deploy.adopt import Adopted, adopt
+from pymilk.deploy.plan import Bench
+from pymilk.deploy.replay import empty_project, replay
 from pymilk.deploy.status import Standing, read_status
 from pymilk.problem import Problem
 from pymilk.project.migrations import load_migrations
+from pymilk.project.policy import Policy, Preset
 from pymilk.project.project import load_project
 from support.databases import Database
-from support.projects import BASELINE, BASELINE_SQL, ROWS_SQL, Toy
+from support.projects import BASELINE, BASELINE_SQL, GAP, ROWS_SQL, UP_SQL, Toy
 
 
-def take(toy: Toy, url: str, reason: str | None = None) -> Adopted:
-    plan = toy.plan(url)
-    return adopt(plan.project, plan.target, plan.policy, reason)
+@dataclass(frozen=True)
+class Adopter:
+    """Adopts, replaying on the scratch server that the tests share."""
+
+    toy: Toy
+    bench: Bench
+
+    def take(self, url: str, reason: str | None = None) -> Adopted:
+        """Adopt the database."""
+        project, target = load_project(self.toy.root), Target(url, Preset.LOCAL)
+        return adopt(project, target, Policy(), reason, lambda: nullcontext(self.bench.server))
+
+    def refused(self, url: str) -> Problem:
+        """What is said when it is not adopted."""
+        with pytest.raises(Problem) as refused:
+            self.take(url)
+        assert refused.value.state.startswith(("Nothing was changed", "No database was touched"))
+        assert refused.value.todo
+        return refused.value
 
 
-def refused(toy: Toy, url: str) -> Problem:
-    with pytest.raises(Problem) as refused:
-        take(toy, url)
-    assert refused.value.state.startswith("Nothing was changed")
-    assert refused.value.todo
-    return refused.value
+@pytest.fixture
+def adopter(toy: Toy, bench: Bench) -> Adopter:
+    return Adopter(toy, bench)
 
 
 def standings(toy: Toy, database: Database) -> list[Standing]:
@@ -33,14 +56,14 @@ def standings(toy: Toy, database: Database) -> list[Standing]:
 
 @pytest.mark.parametrize("privileges", DefaultPrivileges)
 def test_a_database_that_is_the_baseline_is_marked(
-    empty_database: Database, toy: Toy, privileges: DefaultPrivileges
+    empty_database: Database, toy: Toy, privileges: DefaultPrivileges, adopter: Adopter
 ) -> None:
     make_supabase_shaped(empty_database.superuser_url, privileges=privileges)
     session = empty_database.connect(autocommit=True)
     session.execute(BASELINE_SQL)
     session.execute(ROWS_SQL)
     assert standings(toy, empty_database) == [Standing.PENDING, Standing.PENDING]
-    adopted = take(toy, empty_database.url)
+    adopted = adopter.take(empty_database.url)
     assert (adopted.version, adopted.name) == tuple(BASELINE.split("_", 1))
     assert adopted.differences == ()
     assert standings(toy, empty_database) == [Standing.APPLIED, Standing.PENDING]
@@ -50,14 +73,16 @@ def test_a_database_that_is_the_baseline_is_marked(
     (baseline, _) = load_migrations(toy.root / "supabase")
     statements = [statement.text for statement in baseline.up.statements]
     assert row == (adopted.version, statements, adopted.name)
-    assert "there is nothing to adopt" in refused(toy, empty_database.url).happened
+    assert "there is nothing to adopt" in adopter.refused(empty_database.url).happened
 
 
-def test_a_difference_is_named_and_nothing_is_marked(empty_database: Database, toy: Toy) -> None:
+def test_a_difference_is_named_and_nothing_is_marked(
+    empty_database: Database, adopter: Adopter
+) -> None:
     session = empty_database.connect(autocommit=True)
     session.execute(BASELINE_SQL)
     session.execute("alter table public.notes alter column body set not null; drop table marks")
-    problem = refused(toy, empty_database.url)
+    problem = adopter.refused(empty_database.url)
     assert f"isn't the baseline {BASELINE}" in problem.happened
     assert "~ column public.notes.body" in problem.happened
     assert "- table public.marks" in problem.happened
@@ -66,31 +91,136 @@ def test_a_difference_is_named_and_nothing_is_marked(empty_database: Database, t
         "select nspname from pg_namespace where nspname in ('pymilk', 'supabase_migrations')"
     )
     assert schemas.fetchall() == []
-    adopted = take(toy, empty_database.url, "we know, and mean to mend it")
+    adopted = adopter.take(empty_database.url, "we know, and mean to mend it")
     assert "table public.marks" in adopted.differences
     (entry,) = read_entries(session)
     assert entry.evidence["reason"] == "we know, and mean to mend it"
 
 
-def test_it_is_done_as_the_owner(empty_database: Database, toy: Toy) -> None:
+def test_it_is_done_as_the_owner(empty_database: Database, adopter: Adopter) -> None:
     empty_database.connect(autocommit=True).execute(BASELINE_SQL)
-    assert "is a superuser" in refused(toy, empty_database.superuser_url).happened
+    assert "is a superuser" in adopter.refused(empty_database.superuser_url).happened
 
 
-def test_a_baseline_that_cannot_be_made_says_why(empty_database: Database, toy: Toy) -> None:
+def test_a_baseline_that_cannot_be_made_says_why(
+    empty_database: Database, toy: Toy, adopter: Adopter
+) -> None:
     empty_database.connect(autocommit=True).execute(BASELINE_SQL)
     toy.up(f"{BASELINE_SQL}\nselect public.no_such_function();", stem=BASELINE)
-    problem = refused(toy, empty_database.url)
+    problem = adopter.refused(empty_database.url)
     assert f"migrations/{BASELINE}.sql, line " in problem.happened
     assert "no_such_function" in problem.happened
 
 
-def test_a_project_without_migrations_has_nothing_to_adopt_with(
-    empty_database: Database, toy: Toy
+def test_a_project_without_migrations_and_tables_has_nothing_to_adopt_with(
+    empty_database: Database, toy: Toy, adopter: Adopter
 ) -> None:
-    plan = toy.plan(empty_database)
-    for path in (toy.root / "supabase" / "migrations").iterdir():
-        path.unlink()
-    fresh = load_project(toy.root)
-    with pytest.raises(Problem, match="no migration to adopt with"):
-        adopt(fresh, plan.target, plan.policy, None)
+    shutil.rmtree(toy.root / "supabase" / "migrations")
+    problem = adopter.refused(empty_database.url)
+    assert "no migration here, and nothing in the database" in problem.happened
+
+
+@pytest.mark.parametrize("privileges", DefaultPrivileges)
+def test_without_a_baseline_the_live_schema_is_written_down(
+    empty_database: Database,
+    toy: Toy,
+    bench: Bench,
+    privileges: DefaultPrivileges,
+    adopter: Adopter,
+) -> None:
+    make_supabase_shaped(empty_database.superuser_url, privileges=privileges)
+    session = empty_database.connect(autocommit=True)
+    session.execute(BASELINE_SQL)
+    session.execute(UP_SQL)
+    session.execute(
+        "create schema private; create type private.mood as enum ('ok'); create view public.debts"
+        " as select * from public.bills; comment on column public.bills.paid is 'a; b -- c';"
+        "revoke all on public.bills from anon; grant select (id) on public.bills to anon"
+    )
+    live = read_catalog(session)
+    shutil.rmtree(toy.root / "supabase" / "migrations")
+    adopted = adopter.take(empty_database.url)
+    assert read_catalog(session).fingerprint == live.fingerprint
+    (baseline,) = load_migrations(toy.root / "supabase")
+    assert adopted.written == f"supabase/migrations/{baseline.stem}.sql"
+    assert baseline.irreversible
+    # It makes that schema wherever it is run, whatever the default privileges there.
+    for variant in DefaultPrivileges:
+        with empty_project(bench.server, variant) as scratch:
+            difference = live.difference(replay(scratch, [baseline.up]))
+            assert {name for name in difference.names if "default privileges" not in name} == set()
+    (row,) = read_history(session)
+    assert row.version == baseline.version
+    project = load_project(toy.root)
+    assert [each.standing for each in read_status(empty_database.url, project).rows] == [
+        Standing.APPLIED
+    ]
+
+
+def test_as_many_files_as_fit_are_marked(
+    empty_database: Database, toy: Toy, adopter: Adopter
+) -> None:
+    session = empty_database.connect(autocommit=True)
+    session.execute(BASELINE_SQL)
+    session.execute(UP_SQL)
+    toy.up("select nothing();", stem="20250918000000_gap_002_later")
+    adopted = adopter.take(empty_database.url)
+    assert adopted.marked == (BASELINE, GAP)
+    assert standings(toy, empty_database) == [
+        Standing.APPLIED,
+        Standing.APPLIED,
+        Standing.PENDING,
+    ]
+
+
+class TestTheClisHistory:
+    """What `supabase db push` has applied is taken over as it is, when the files are the same."""
+
+    @pytest.fixture
+    def pushed(self, empty_database: Database) -> Connection:
+        session = empty_database.connect(autocommit=True)
+        session.execute(BASELINE_SQL)
+        session.execute(
+            "create schema supabase_migrations;"
+            "create table supabase_migrations.schema_migrations"
+            " (version text primary key, statements text[], name text)"
+        )
+        session.execute(
+            "insert into supabase_migrations.schema_migrations values (%s, %s, 'baseline')",
+            (BASELINE.partition("_")[0], [BASELINE_SQL]),
+        )
+        return session
+
+    def test_it_is_compared_and_left_as_it_is(
+        self, pushed: Connection, empty_database: Database, adopter: Adopter
+    ) -> None:
+        rows = pushed.execute("select * from supabase_migrations.schema_migrations").fetchall()
+        adopted = adopter.take(empty_database.url)
+        assert (adopted.marked, adopted.written) == ((), None)
+        assert adopted.version == BASELINE.partition("_")[0]
+        assert (
+            rows == pushed.execute("select * from supabase_migrations.schema_migrations").fetchall()
+        )
+        (entry,) = read_entries(pushed)
+        assert read_recorded_catalog(pushed, entry.after or "").fingerprint == (
+            read_catalog(pushed).fingerprint
+        )
+        assert "nothing to adopt" in adopter.refused(empty_database.url).happened
+
+    def test_what_was_changed_by_hand_is_named(
+        self, pushed: Connection, empty_database: Database, adopter: Adopter
+    ) -> None:
+        pushed.execute("drop table public.marks")
+        assert "- table public.marks" in adopter.refused(empty_database.url).happened
+        assert read_entries(pushed) == ()
+
+    def test_another_history_is_refused(
+        self, pushed: Connection, empty_database: Database, toy: Toy, adopter: Adopter
+    ) -> None:
+        toy.up(f"{BASELINE_SQL}\ncreate table public.more ();", stem=BASELINE)
+        problem = adopter.refused(empty_database.url)
+        assert f"Files say something else than what was applied: {BASELINE}" in problem.happened
+        pushed.execute(
+            "insert into supabase_migrations.schema_migrations values ('1', null, 'gone')"
+        )
+        assert "no file here: 1_gone" in adopter.refused(empty_database.url).happened
