@@ -45,8 +45,8 @@ rollback-gap: $(READY) ## undo one gap, without losing a row:      make rollback
 status: $(READY) ## what is applied, pending, edited, held
 	@$(BIN)/pymilk status $(ARGS)
 
-rehearse: $(READY) ## rehearse on a restored copy; nothing live changes:  make rehearse GAP=001
-	@$(BIN)/pymilk rehearse $(GAP) $(ARGS)
+rehearse: $(READY) ## all migrations both ways, without a live database; on a live copy:  make rehearse GAP=001
+	@$(BIN)/pymilk rehearse $(or $(GAP),--from-baseline) $(ARGS)
 
 db-start: $(READY) ## start the embedded database and load the demo dairy
 	@$(BIN)/pymilk db start

@@ -20,6 +20,7 @@ from pymilk.cli.drift_command import drift
 from pymilk.cli.embedded_commands import db
 from pymilk.cli.history_command import history
 from pymilk.cli.note_command import note
+from pymilk.cli.plan_command import plan
 from pymilk.cli.rehearse_command import rehearse
 from pymilk.cli.render import problem_text
 from pymilk.cli.rollback_command import rollback
@@ -40,7 +41,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (deploy, rollback, rehearse, status, drift, history, note, verify, adopt, snapshot):
+for command in (
+    deploy,
+    rollback,
+    rehearse,
+    plan,
+    status,
+    drift,
+    history,
+    note,
+    verify,
+    adopt,
+    snapshot,
+):
     app.command()(command)
 app.add_typer(db, name="db")
 

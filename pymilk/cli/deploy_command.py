@@ -1,12 +1,18 @@
 """`pymilk deploy`: one migration, with everything proven."""
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from pymilk.cli.answers import agree, done
 from pymilk.cli.options import (
     HERE,
+    All,
     AsJson,
+    CopyOn,
+    CopyUrl,
     DbUrl,
     Name,
     Overrides,
@@ -15,19 +21,38 @@ from pymilk.cli.options import (
     Yes,
 )
 from pymilk.cli.render import deployed_text, plan_text, say, say_json
+from pymilk.cli.render_plan import preview_text
 from pymilk.cli.under_way import under_way
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
     from pymilk.cli.opening import Opened
+    from pymilk.deploy.plan import Plan
     from pymilk.project.migrations import Migration
+
+
+PlanFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan",
+        metavar="FILE",
+        help="Deploy exactly what was approved: saved by rehearse --save; proven anew.",
+    ),
+]
 
 
 def deploy(
     name: Name = None,
+    every: All = False,
+    plan_file: PlanFile = None,
     db_url: DbUrl = None,
     project: ProjectFolder = HERE,
     policy: PolicyName = None,
     override: Overrides = None,
+    copy: CopyOn = None,
+    copy_url: CopyUrl = None,
     as_json: AsJson = False,
     yes: Yes = False,
 ) -> None:
@@ -36,35 +61,69 @@ def deploy(
     Example: pymilk deploy 001
     """
     from pymilk.cli.opening import (
-        migration_to_deploy,
+        copy_at,
+        migrations_to_deploy,
         nothing_pending,
         open_project,
         parse_overrides,
         plan_for,
+        refuse_together,
     )
     from pymilk.cli.progress import LineProgress
-    from pymilk.deploy.pipeline import deploy as run_pipeline
+    from pymilk.deploy.approval import load_approval
+    from pymilk.deploy.pipeline import deploy_all
 
-    overrides = parse_overrides(override)
+    refuse_together({"NAME": name, "--all": every, "--plan": plan_file})
+    refuse_together({"--override": override, "--plan": plan_file})
+    approval = load_approval(plan_file) if plan_file else None
+    overrides = dict(approval.overrides) if approval else parse_overrides(override)
     opened = open_project(project, db_url, policy)
-    migration = migration_to_deploy(opened, name)
-    if migration is None:
+    place = copy_at(opened.project, copy, copy_url)
+    migrations = migrations_to_deploy(opened, approval.migration if approval else name)
+    if not migrations:
         done(as_json, nothing_pending(opened), {"deployed": None})
         return
-    if _already(opened, migration, as_json=as_json):
+    chosen = migrations if every else migrations[:1]
+    if _already(opened, chosen[0], as_json=as_json):
         return
-    plan = plan_for(opened, migration, overrides)
-    if not as_json:
-        say(*plan_text(plan))
-    agree(plan.policy.ask, yes, f"Deploy {migration.label}?")
-    with under_way(opened.target, migration):
-        evidence = run_pipeline(plan, LineProgress(sys.stderr if as_json else None))
-    if evidence is None:
-        _already(opened, migration, as_json=as_json)
-    elif as_json:
-        say_json({"deployed": migration.stem, "evidence": evidence})
+    plans = [plan_for(opened, migration, overrides, place) for migration in chosen]
+    if as_json:
+        agree(plans[0].policy.ask, yes, "Deploy?")
     else:
-        say(*deployed_text(plan, evidence))
+        _agree(plans, yes=yes)
+    told: list[dict[str, object]] = []
+    progress = LineProgress(sys.stderr if as_json else None)
+    try:
+        for plan, evidence in deploy_all(plans, progress, _under_way, approval):
+            told.append({"deployed": plan.migration.stem, "evidence": evidence})
+            if evidence is None:
+                _already(opened, plan.migration, as_json=as_json)
+            elif not as_json:
+                say(*deployed_text(plan, evidence))
+    finally:
+        # What was deployed is told, also when a later one was refused.
+        if as_json and every:
+            say_json(told)
+        elif as_json and told and told[0]["evidence"] is not None:
+            say_json(told[0])
+
+
+def _agree(plans: "Sequence[Plan]", *, yes: bool) -> None:
+    """Show the plan, in full where a person has to agree to it."""
+    from pymilk.deploy.preview import preview
+
+    first, *later = plans
+    labels = tuple(plan.migration.label for plan in later)
+    if first.policy.ask and not yes:
+        say(*preview_text(preview(first, labels)))
+    else:
+        say(*(line for plan in plans for line in plan_text(plan)))
+    question = f"Deploy {', '.join((first.migration.label, *labels))}?"
+    agree(first.policy.ask, yes, question)
+
+
+def _under_way(plan: "Plan") -> "AbstractContextManager[None]":
+    return under_way(plan.target, plan.migration)
 
 
 def _already(opened: "Opened", migration: "Migration", *, as_json: bool) -> bool:

@@ -1,7 +1,7 @@
 """From what was typed to what is worked on: project, database, migration, plan."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from pymilk.database.connection import Target, target_at
 from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.programs import find_programs
 from pymilk.demo.first_day import prepare_first_day
-from pymilk.deploy.plan import Plan
+from pymilk.deploy.plan import Backend, CopyAt, Plan
 from pymilk.deploy.preflight import refuse_unknown_overrides
-from pymilk.deploy.status import Standing, Status, read_status
+from pymilk.deploy.status import Standing, read_status
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.migrations import Migration, find_migration
 from pymilk.project.policy import Preset
@@ -62,7 +62,27 @@ def parse_overrides(given: Iterable[str] | None) -> dict[str, str]:
     return overrides
 
 
-def plan_for(opened: Opened, migration: Migration, overrides: dict[str, str]) -> Plan:
+def copy_at(project: Project, backend: str | None, url: str | None) -> CopyAt:
+    """Where to rehearse: as asked for, or as the project's pyproject.toml says.
+
+    Raises:
+        UsageProblem: There is no such kind of server.
+    """
+    if url:
+        return CopyAt(Backend.URL, target_at(url, Preset.LOCAL).url)
+    asked = backend or str(project.settings.get("copy", Backend.EMBEDDED))
+    if asked not in {Backend.EMBEDDED, Backend.CONTAINER}:
+        raise UsageProblem(
+            f"A copy can't be made on '{asked}'.",
+            state="No database was touched.",
+            todo="It is 'embedded' or 'container'; for a database of your own: --copy-url.",
+        )
+    return CopyAt(Backend(asked))
+
+
+def plan_for(
+    opened: Opened, migration: Migration, overrides: dict[str, str], copy: CopyAt | None = None
+) -> Plan:
     """Everything a pipeline run needs to know beforehand."""
     return Plan(
         project=opened.project,
@@ -72,6 +92,7 @@ def plan_for(opened: Opened, migration: Migration, overrides: dict[str, str]) ->
         programs=find_programs(),
         revision=revision(opened.project),
         overrides=overrides,
+        copy=copy or CopyAt(),
     )
 
 
@@ -79,8 +100,48 @@ def migration_to_deploy(opened: Opened, name: str | None) -> Migration | None:
     """The one named, or the oldest pending; a held one only when it is named."""
     if name is not None:
         return find_migration(opened.project.migrations, name)
+    return next(iter(migrations_to_deploy(opened, None)), None)
+
+
+def migrations_to_deploy(opened: Opened, name: str | None) -> tuple[Migration, ...]:
+    """The one named, or all that are pending, oldest first."""
+    if name is not None:
+        return (find_migration(opened.project.migrations, name),)
     status = read_status(opened.target.url, opened.project)
-    return _pick(opened.project, status, Standing.PENDING)
+    pending = {row.version for row in status.rows if row.standing is Standing.PENDING}
+    return tuple(one for one in opened.project.migrations if one.version in pending)
+
+
+def plan_on_backup(folder: Path, name: str | None, copy: CopyAt) -> Plan:
+    """What is rehearsed on a backup alone; which one comes next there, only its copy knows.
+
+    Raises:
+        UsageProblem: None was named.
+    """
+    project = load_project(folder)
+    if name is None:
+        raise UsageProblem(
+            "On a backup, the migration has to be named.",
+            state="No database was touched.",
+            todo="pymilk rehearse NAME --backup FOLDER",
+        )
+    opened = Opened(project, Target("", Preset.LOCAL))
+    return plan_for(opened, find_migration(project.migrations, name), {}, copy)
+
+
+def refuse_together(given: Mapping[str, object]) -> None:
+    """Refuse options of which only one can be meant.
+
+    Raises:
+        UsageProblem: More than one is there.
+    """
+    named = [option for option, value in given.items() if value]
+    if len(named) > 1:
+        raise UsageProblem(
+            f"{' and '.join(named)} don't go together.",
+            state="No database was touched.",
+            todo="Leave one of them out.",
+        )
 
 
 def nothing_pending(opened: Opened) -> str:
@@ -107,11 +168,6 @@ def migration_to_roll_back(opened: Opened, name: str | None) -> Migration:
     if not applied:
         raise Problem("Nothing is applied.", state="Nothing was changed.", todo="pymilk status")
     return find_migration(opened.project.migrations, applied[-1].version)
-
-
-def _pick(project: Project, status: Status, standing: Standing) -> Migration | None:
-    version = next((row.version for row in status.rows if row.standing is standing), None)
-    return find_migration(project.migrations, version) if version else None
 
 
 def _pair(text: str) -> tuple[str, str]:

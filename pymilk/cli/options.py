@@ -42,3 +42,22 @@ Name = Annotated[
     str | None,
     typer.Argument(metavar="NAME", help="A gap (001), a version, or a migration's name."),
 ]
+CopyOn = Annotated[
+    str | None,
+    typer.Option(
+        "--copy",
+        metavar="embedded|container",
+        help="On what kind of server to rehearse; a container has the database's own version.",
+    ),
+]
+CopyUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--copy-url",
+        envvar="PYMILK_COPY_URL",
+        show_envvar=True,
+        metavar="URL",
+        help="An empty database of yours to rehearse in; it is emptied again afterwards.",
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="Every pending migration, one after the other.")]

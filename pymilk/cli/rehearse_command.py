@@ -1,11 +1,18 @@
 """`pymilk rehearse`: the proof alone, on a restored copy."""
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from pymilk.cli.answers import done
 from pymilk.cli.options import (
     HERE,
+    All,
     AsJson,
+    CopyOn,
+    CopyUrl,
     DbUrl,
     Name,
     Overrides,
@@ -13,14 +20,45 @@ from pymilk.cli.options import (
     ProjectFolder,
 )
 from pymilk.cli.render import plan_text, say, say_json
+from pymilk.cli.render_plan import drill_text
+
+if TYPE_CHECKING:
+    from pymilk.deploy.plan import CopyAt
+
+BackupFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--backup", metavar="FOLDER", help="Rehearse on this backup; no database is connected to."
+    ),
+]
+Save = Annotated[
+    Path | None,
+    typer.Option(
+        "--save", metavar="FILE", help="Write the plan with its evidence, for deploy --plan FILE."
+    ),
+]
+FromBaseline = Annotated[
+    bool,
+    typer.Option(
+        "--from-baseline",
+        help="All migrations both ways on an empty database with the project's demo or seed, and"
+        " the rollbacks from the newest on; no other database is touched.",
+    ),
+]
 
 
 def rehearse(
     name: Name = None,
+    every: All = False,
+    backup: BackupFolder = None,
+    from_baseline: FromBaseline = False,
+    save: Save = None,
     db_url: DbUrl = None,
     project: ProjectFolder = HERE,
     policy: PolicyName = None,
     override: Overrides = None,
+    copy: CopyOn = None,
+    copy_url: CopyUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Back up, restore, and rehearse a migration on the copy; the live data only get read.
@@ -28,26 +66,84 @@ def rehearse(
     Example: pymilk rehearse 001
     """
     from pymilk.cli.opening import (
-        migration_to_deploy,
+        copy_at,
+        migrations_to_deploy,
         nothing_pending,
         open_project,
         parse_overrides,
         plan_for,
+        refuse_together,
     )
     from pymilk.cli.progress import LineProgress
-    from pymilk.deploy.pipeline import rehearse as run_rehearsal
+    from pymilk.deploy.approval import approval_of, save_approval
+    from pymilk.deploy.pipeline import rehearse_all
+    from pymilk.project.project import load_project
 
+    refuse_together({"NAME": name, "--all": every, "--from-baseline": from_baseline})
+    refuse_together(
+        {"--save": save, "--all": every, "--backup": backup, "--from-baseline": from_baseline}
+    )
+    if from_baseline or backup:
+        place = copy_at(load_project(project), copy, copy_url)
+        if backup:
+            _on_backup(project, backup, name, place, as_json=as_json)
+        else:
+            _drill(project, place, as_json=as_json)
+        return
     overrides = parse_overrides(override)
     opened = open_project(project, db_url, policy)
-    migration = migration_to_deploy(opened, name)
-    if migration is None:
+    place = copy_at(opened.project, copy, copy_url)
+    migrations = migrations_to_deploy(opened, name)
+    if not migrations:
         done(as_json, nothing_pending(opened), {"rehearsed": None})
         return
-    plan = plan_for(opened, migration, overrides)
+    chosen = migrations if every else migrations[:1]
+    plans = [plan_for(opened, migration, overrides, place) for migration in chosen]
     if not as_json:
-        say(*plan_text(plan))
-    evidence = run_rehearsal(plan, LineProgress(sys.stderr if as_json else None))
+        say(*(line for plan in plans for line in plan_text(plan)))
+    found = rehearse_all(plans, LineProgress(sys.stderr if as_json else None))
+    if save is not None:
+        save_approval(approval_of(plans[0], found[0]), save)
     if as_json:
-        say_json({"rehearsed": migration.stem, "evidence": evidence})
+        say_json(
+            {"rehearsed": [one.migration.stem for one in plans], "evidence": list(found)}
+            if every
+            else {"rehearsed": plans[0].migration.stem, "evidence": found[0]}
+        )
+        return
+    for plan in plans:
+        command = f"pymilk deploy {plan.migration.argument}" if save is None else ""
+        command = command or f"pymilk deploy --plan {save}"
+        say("", f"{plan.migration.label} is rehearsed: {command}")
+
+
+def _on_backup(
+    folder: Path, backup: Path, name: str | None, place: "CopyAt", *, as_json: bool
+) -> None:
+    from pymilk.cli.opening import plan_on_backup
+    from pymilk.cli.progress import LineProgress
+    from pymilk.deploy.pipeline import rehearse_backup
+
+    plan = plan_on_backup(folder, name, place)
+    evidence = rehearse_backup(plan, backup, LineProgress(sys.stderr if as_json else None))
+    done(
+        as_json,
+        f"\n{plan.migration.label} is rehearsed on {backup.name}.",
+        {"rehearsed": plan.migration.stem, "evidence": evidence},
+    )
+
+
+def _drill(folder: Path, place: "CopyAt", *, as_json: bool) -> None:
+    from pymilk.demo.first_day import prepare_first_day
+    from pymilk.deploy.drill import run_drill
+    from pymilk.project.project import load_project
+
+    def told(line: str) -> None:
+        (sys.stderr if as_json else sys.stdout).write(f"  ✓ {line}\n")
+        sys.stdout.flush()
+
+    drill = run_drill(load_project(folder), place, prepare_first_day, told)
+    if as_json:
+        say_json({"drill": drill})
     else:
-        say("", f"{migration.label} is rehearsed: pymilk deploy {migration.argument}")
+        say(*drill_text(drill))

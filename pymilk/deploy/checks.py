@@ -36,6 +36,7 @@ class Look:
     history: tuple[Applied, ...]
     entries: tuple[Entry, ...]
     now: datetime
+    copy_major: int
 
     @property
     def migration(self) -> Migration:
@@ -58,7 +59,7 @@ def _server(look: Look) -> Check | str:
             f"the server is Postgres {major}.",
             f"pymilk is proven on {_OLDEST_MAJOR} to {_NEWEST_MAJOR} only.",
         )
-    copy = look.plan.programs.major
+    copy = look.copy_major
     if major != copy:
         return _noted(f"Postgres {major}; the rehearsal runs on {copy}")
     return f"Postgres {major}, as the rehearsal's"

@@ -197,6 +197,7 @@ class Rehearsed:
     """Up, verify, down, up, use, down, up on the restored copy.
 
     Attributes:
+        label: Of which migration.
         before: The schema before; the rollback restored exactly this.
         after: The schema after; the live one must become exactly this.
         up: The migration, as it ran.
@@ -204,8 +205,11 @@ class Rehearsed:
         down: The rollback, as it ran; none where there is none.
         changed_tables: Existing tables whose rows the migration itself changed.
         used: What became of it when it had been used.
+        where: On what kind of server.
+        major: Its major version.
     """
 
+    label: str
     before: Catalog
     after: Catalog
     up: ScriptRun
@@ -213,6 +217,8 @@ class Rehearsed:
     down: ScriptRun | None
     changed_tables: tuple[str, ...]
     used: Used
+    where: str
+    major: int
 
     @property
     def up_seconds(self) -> float:
@@ -276,6 +282,7 @@ class Evidence:
     backup: BackupTaken | None = None
     restore_test: RestoreTested | None = None
     rehearsal: Rehearsed | None = None
+    plan_hash: str | None = None
     applied: Applied | None = None
     after: Watched | None = None
 

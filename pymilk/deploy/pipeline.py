@@ -1,20 +1,24 @@
 """The pipeline, one visible list. Only `apply` changes the live database."""
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
-from pymilk.database.connection import Connection, connect
-from pymilk.database.embedded import EmbeddedServer, scratch
+from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.ledger import prepare_ledger
-from pymilk.database.lookalike import DefaultPrivileges
+from pymilk.database.manifest import read_backup
 from pymilk.deploy import after, apply, backup, preflight, rehearsal, restore_test
-from pymilk.deploy.evidence import Evidence
+from pymilk.deploy.approval import Approval, approval_of, refuse_moved, refuse_other_proof
+from pymilk.deploy.bench import open_bench
+from pymilk.deploy.evidence import BackupTaken, Evidence
 from pymilk.deploy.lock import only_deploy
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.status import Standing, status_of
+from pymilk.problem import Problem
 
 
 class Progress(Protocol):
@@ -45,11 +49,20 @@ RESTORE_TEST = Step("restore test", restore_test.run)
 REHEARSAL = Step("rehearsal", rehearsal.run)
 AFTER = Step("after", after.run)
 
+# On a backup that somebody names there is no target, and no ledger to write to.
+RESTORE_TEST_ALONE = Step("restore test", restore_test.run_alone)
+REHEARSAL_ALONE = Step("rehearsal", rehearsal.run_alone)
+
 PROOF = (BACKUP, RESTORE_TEST, REHEARSAL)
 
 
-def deploy(plan: Plan, progress: Progress) -> Evidence | None:
+def deploy(plan: Plan, progress: Progress, approval: Approval | None = None) -> Evidence | None:
     """Prove, apply, look: everything that happens to deploy one migration.
+
+    Args:
+        plan: What, where to, under which rules.
+        progress: Who watches.
+        approval: What somebody approved; anything else is refused.
 
     Returns:
         The evidence; none when it is deployed already, perhaps by another deploy that this one
@@ -68,10 +81,15 @@ def deploy(plan: Plan, progress: Progress) -> Evidence | None:
         )
         if _is_deployed(guard, plan):
             return None
-        bench = Bench(stack.enter_context(_copy_server()))
+        if approval is not None:
+            refuse_moved(approval, plan, datetime.now(UTC))
+        bench = stack.enter_context(open_bench(plan.copy, plan.target.url, _major(guard)))
         evidence = _run((PREFLIGHT,), plan, bench, Evidence(), progress)
         prepare_ledger(guard)
         evidence = _run(PROOF, plan, bench, evidence, progress)
+        if approval is not None:
+            refuse_other_proof(approval, evidence)
+        evidence = replace(evidence, plan_hash=(approval or approval_of(plan, evidence)).hash)
         applying = Step("apply", lambda plan, _bench, so_far: apply.run(plan, guard, so_far))
         return _run((applying, AFTER), plan, bench, evidence, progress)
 
@@ -82,18 +100,77 @@ def rehearse(plan: Plan, progress: Progress) -> Evidence:
     Raises:
         Problem: A step refused.
     """
+    return rehearse_all((plan,), progress)[0]
+
+
+def rehearse_backup(plan: Plan, folder: Path, progress: Progress) -> Evidence:
+    """The proof on a given backup; no database but the copy is connected to.
+
+    Raises:
+        Problem: A step refused.
+    """
+    backup = read_backup(folder)
+    with open_bench(plan.copy, None, backup.server_major) as bench:
+        here = replace(plan, target=Target(bench.owner_url, plan.target.preset))
+        evidence = Evidence(backup=BackupTaken(backup, None))
+        return _run((RESTORE_TEST_ALONE, REHEARSAL_ALONE), here, bench, evidence, progress)
+
+
+def rehearse_all(plans: Sequence[Plan], progress: Progress) -> tuple[Evidence, ...]:
+    """The proof of one migration after the other, all on one copy.
+
+    Raises:
+        Problem: A step refused; those before it are proven.
+    """
+    first = plans[0]
     # Without the deploy lock: a rollback at night must not wait for somebody's rehearsal.
-    with _copy_server() as server:
-        bench = Bench(server)
-        evidence = _run((PREFLIGHT_OF_A_REHEARSAL,), plan, bench, Evidence(), progress)
-        with connect(plan.target.url, purpose="ledger") as connection:
+    with _bench_for(first) as bench:
+        evidence = _run((PREFLIGHT_OF_A_REHEARSAL,), first, bench, Evidence(), progress)
+        with connect(first.target.url, purpose="ledger") as connection:
             prepare_ledger(connection)
-        return _run(PROOF, plan, bench, evidence, progress)
+        evidence = _run((BACKUP, RESTORE_TEST), first, bench, evidence, progress)
+        return tuple(_run((REHEARSAL,), plan, bench, evidence, progress) for plan in plans)
 
 
-def _copy_server() -> AbstractContextManager[EmbeddedServer]:
-    """Where the copy is made: without privileges of its own, for a dump names those there are."""
-    return scratch(privileges=DefaultPrivileges.CLOSED)
+def deploy_all(
+    plans: Sequence[Plan],
+    progress: Progress,
+    around: Callable[[Plan], AbstractContextManager[None]],
+    approval: Approval | None = None,
+) -> Iterator[tuple[Plan, Evidence | None]]:
+    """Deploy one after the other, each with everything proven; stops at the first that fails.
+
+    Args:
+        plans: The deploys, oldest first.
+        progress: Who watches.
+        around: Entered for each of them, for as long as it may change something.
+        approval: What somebody approved, of one plan.
+
+    Raises:
+        Problem: A step refused; what it says to do ends with what stays pending.
+    """
+    for number, plan in enumerate(plans):
+        try:
+            with around(plan):
+                evidence = deploy(plan, progress, approval)
+        except Problem as problem:
+            if len(plans) > 1:
+                stays = ", ".join(later.migration.label for later in plans[number:])
+                problem.todo = f"{problem.todo} Still pending: {stays}."
+            raise
+        yield plan, evidence
+
+
+@contextmanager
+def _bench_for(plan: Plan) -> Iterator[Bench]:
+    with connect(plan.target.url, purpose="preflight") as connection:
+        major = _major(connection)
+    with open_bench(plan.copy, plan.target.url, major) as bench:
+        yield bench
+
+
+def _major(connection: Connection) -> int:
+    return connection.info.server_version // 10000
 
 
 def _is_deployed(connection: Connection, plan: Plan) -> bool:

@@ -3,14 +3,35 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from pymilk.database.connection import Target
-from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.programs import Programs
 from pymilk.project.migrations import Migration
 from pymilk.project.policy import Policy
 from pymilk.project.project import Project, Revision
+
+
+class Backend(StrEnum):
+    """What kind of server the copy is made on."""
+
+    EMBEDDED = "embedded"
+    CONTAINER = "container"
+    URL = "url"
+
+
+@dataclass(frozen=True)
+class CopyAt:
+    """Where the copy is made.
+
+    Attributes:
+        backend: On what kind of server.
+        url: The empty database, where one is named; holds a password, so it is never printed.
+    """
+
+    backend: Backend = Backend.EMBEDDED
+    url: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -26,6 +47,7 @@ class Plan:
         revision: Where the project's files stand in git.
         overrides: Check → the written reason for going on without it.
         run: What everything that this run writes into the ledger has in common.
+        copy: Where it is rehearsed.
     """
 
     project: Project
@@ -36,6 +58,7 @@ class Plan:
     revision: Revision
     overrides: Mapping[str, str] = field(default_factory=dict)
     run: uuid.UUID = field(default_factory=uuid.uuid4)
+    copy: CopyAt = CopyAt()
 
     @property
     def backups(self) -> Path:
@@ -45,20 +68,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where proofs are made: a throw-away server of our own, gone when the deploy ends.
+    """Where proofs are made: an empty database with nobody else on it, for the copy.
 
     Attributes:
-        server: The server; its database `postgres` becomes the restored copy.
+        owner_url: The copy, as the owner that everything is deployed as.
+        superuser_url: The copy, as who restores it.
+        major: The server's major version.
+        kind: What it is, in words.
     """
 
-    server: EmbeddedServer
-
-    @property
-    def owner_url(self) -> str:
-        """The copy, as the owner that everything is deployed as."""
-        return self.server.url()
-
-    @property
-    def superuser_url(self) -> str:
-        """The copy, as the superuser that restores it."""
-        return self.server.url(user="supabase_admin")
+    owner_url: str = field(repr=False)
+    superuser_url: str = field(repr=False)
+    major: int
+    kind: str

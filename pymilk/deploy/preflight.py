@@ -27,27 +27,45 @@ class ChecksNotNow(TryAgainLater):
     """Checks that failed for now only; nothing was touched."""
 
 
-def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
+def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
     """Run every check; all failures are told at once.
 
     Raises:
         ChecksFailed: A check failed and was not overridden.
         ChecksNotNow: The same, but only such as pass by themselves.
     """
-    return replace(evidence, preflight=_preflight(plan, (*CHECKS, *CHECKS_BEFORE_A_CHANGE)))
+    return replace(
+        evidence, preflight=_preflight(plan, bench.major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
+    )
 
 
-def run_for_rehearsal(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
+def run_for_rehearsal(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
     """The same without the checks on when a change may be made: a rehearsal makes none.
 
     Raises:
         ChecksFailed: A check failed and was not overridden.
         ChecksNotNow: The same, but only such as pass by themselves.
     """
-    return replace(evidence, preflight=_preflight(plan, CHECKS))
+    return replace(evidence, preflight=_preflight(plan, bench.major, CHECKS))
 
 
-def _preflight(plan: Plan, checks: Checks) -> Preflight:
+def survey(plan: Plan, copy_major: int | None = None) -> Preflight:
+    """Every check with its verdict, whatever it is; for somebody who only wants to know.
+
+    Args:
+        plan: What would be deployed.
+        copy_major: The version that it would be rehearsed on; the target's own when not given.
+    """
+    return _look(plan, copy_major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
+
+
+def _preflight(plan: Plan, copy_major: int, checks: Checks) -> Preflight:
+    found = _look(plan, copy_major, checks)
+    refuse_failed(found.checks)
+    return found
+
+
+def _look(plan: Plan, copy_major: int | None, checks: Checks) -> Preflight:
     with connect(plan.target.url, purpose="preflight") as connection:
         look = Look(
             connection,
@@ -56,11 +74,11 @@ def _preflight(plan: Plan, checks: Checks) -> Preflight:
             read_history(connection),
             read_entries(connection),
             datetime.now(UTC),
+            copy_major or connection.info.server_version // 10000,
         )
         found = tuple(
             _overridden(named(name, check(look)), plan.overrides) for name, check in checks
         )
-    refuse_failed(found)
     return Preflight(found, look.catalog)
 
 

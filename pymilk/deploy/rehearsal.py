@@ -60,6 +60,16 @@ def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
     return replace(evidence, rehearsal=rehearsed)
 
 
+def run_alone(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
+    """The same on a backup that somebody named: there is no ledger to write to.
+
+    Raises:
+        RehearsalFailed: Something did not hold.
+        ScriptFailed: A script of the migration failed.
+    """
+    return replace(evidence, rehearsal=rehearse(plan, bench))
+
+
 def rehearse(plan: Plan, bench: Bench) -> Rehearsed:
     """Rehearse on what is on the bench; it stays there, deployed and used.
 
@@ -95,6 +105,7 @@ def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
         "changed_tables": rehearsed.changed_tables,
         "used": asdict(rehearsed.used),
         "down_locks": asdict(down_locks) if down_locks else None,
+        "where": f"Postgres {rehearsed.major}, {rehearsed.where}",
     }
 
 
@@ -118,23 +129,31 @@ def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
     tables = read_tables(connection, project_schemas(connection))
     start = _Start(read_catalog(connection), tables, read_all_contents(connection, tables))
     down = plan.migration.down
-    if down is None:
-        up = up_as_deploy(connection, plan)
-        after, changed = read_catalog(connection), _changed_tables(connection, start)
-        used = use(connection, plan, earlier, after)
-        return Rehearsed(start.schema, after, up.run, up.verify_seconds, None, changed, used)
-    up = up_alone(connection, plan)
+    up = again = up_alone(connection, plan) if down else up_as_deploy(connection, plan)
     after, changed = read_catalog(connection), _changed_tables(connection, start)
-    back = down_alone(connection, down, start.schema)
-    _refuse_other_rows(down, differing_tables(start.contents, _contents(connection)))
-    again = up_as_deploy(connection, plan)
-    _refuse_other_schema(after, read_catalog(connection))
+    back = None
+    if down is not None:
+        back = down_alone(connection, down, start.schema)
+        _refuse_other_rows(down, differing_tables(start.contents, _contents(connection)))
+        again = up_as_deploy(connection, plan)
+        _refuse_other_schema(after, read_catalog(connection))
     used = use(connection, plan, earlier, after)
-    if used.tables:
+    if down is not None and used.tables:
         seconds, lost, left = _undo_used(connection, plan, bench, start, again)
         used = replace(used, down_seconds=seconds, lost=lost, left=left)
         _refuse_other_schema(after, read_catalog(connection))
-    return Rehearsed(start.schema, after, up.run, up.verify_seconds, back, changed, used)
+    return Rehearsed(
+        label=plan.migration.label,
+        before=start.schema,
+        after=after,
+        up=up.run,
+        verify_seconds=up.verify_seconds,
+        down=back,
+        changed_tables=changed,
+        used=used,
+        where=bench.kind,
+        major=bench.major,
+    )
 
 
 def _earlier(connection: Connection, plan: Plan) -> tuple[Migration, ...]:

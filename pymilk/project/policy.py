@@ -28,6 +28,7 @@ class Policy(BaseModel):
         soak_hours: Hours that the previous deploy must have been live.
         proof_max_age_hours: How old the backup and its proven restore may be when the change is
             made; data written since then are in neither.
+        plan_max_age_hours: How old an approved plan may be when it is applied.
         lock_timeout_ms: Milliseconds to queue for one lock; longer would queue the app behind us.
         lock_attempts: How often to try for the locks before giving up with nothing changed.
         lock_patience_seconds: For how long, in all; no attempt begins after that.
@@ -49,6 +50,7 @@ class Policy(BaseModel):
     time_zone: str = "UTC"
     soak_hours: float = Field(default=24, ge=0)
     proof_max_age_hours: float = Field(default=1, gt=0)
+    plan_max_age_hours: float = Field(default=24, gt=0)
     lock_timeout_ms: int = Field(default=200, ge=10, le=2000)
     lock_attempts: int = Field(default=30, ge=1)
     lock_patience_seconds: float = Field(default=60, gt=0)

@@ -18,6 +18,7 @@ COMMANDS = (
     ("deploy",),
     ("rollback",),
     ("rehearse",),
+    ("plan",),
     ("status",),
     ("drift",),
     ("history",),

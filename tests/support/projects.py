@@ -309,4 +309,4 @@ def toy(tmp_path: Path) -> Toy:
 def bench() -> Iterator[Bench]:
     """One scratch server for the single steps; each restore replaces what is in it."""
     with scratch() as server:
-        yield Bench(server)
+        yield Bench(server.url(), server.url(user=SUPERUSER), find_programs().major, "embedded")

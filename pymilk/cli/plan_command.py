@@ -1,0 +1,60 @@
+"""`pymilk plan`: what a deploy would do now, with nothing done."""
+
+import typer
+
+from pymilk.cli.answers import done
+from pymilk.cli.options import (
+    HERE,
+    AsJson,
+    CopyOn,
+    CopyUrl,
+    DbUrl,
+    Name,
+    Overrides,
+    PolicyName,
+    ProjectFolder,
+)
+from pymilk.cli.render import say, say_json
+from pymilk.cli.render_plan import preview_text
+
+_PENDING = 3
+
+
+def plan(
+    name: Name = None,
+    db_url: DbUrl = None,
+    project: ProjectFolder = HERE,
+    policy: PolicyName = None,
+    override: Overrides = None,
+    copy: CopyOn = None,
+    copy_url: CopyUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a deploy would do now, and what would stop it; nothing is done, nothing proven.
+
+    Exit code 3 when something is pending, 0 when nothing is. Example: pymilk plan
+    """
+    from pymilk.cli.opening import (
+        copy_at,
+        migrations_to_deploy,
+        nothing_pending,
+        open_project,
+        parse_overrides,
+        plan_for,
+    )
+    from pymilk.deploy.preview import preview
+
+    overrides = parse_overrides(override)
+    opened = open_project(project, db_url, policy)
+    pending = migrations_to_deploy(opened, name)
+    if not pending:
+        done(as_json, nothing_pending(opened), {"pending": []})
+        return
+    first, *later = pending
+    asked = plan_for(opened, first, overrides, copy_at(opened.project, copy, copy_url))
+    found = preview(asked, tuple(one.label for one in later))
+    if as_json:
+        say_json({"pending": [found.migration, *found.later], "plan": found})
+    else:
+        say(*preview_text(found))
+    raise typer.Exit(_PENDING)
