@@ -46,12 +46,13 @@ def plan(
 
     overrides = parse_overrides(override)
     opened = open_project(project, db_url, policy)
+    place = copy_at(opened.project, copy, copy_url)
     pending = migrations_to_deploy(opened, name)
     if not pending:
         done(as_json, nothing_pending(opened), {"pending": []})
         return
     first, *later = pending
-    asked = plan_for(opened, first, overrides, copy_at(opened.project, copy, copy_url))
+    asked = plan_for(opened, first, overrides, place)
     found = preview(asked, tuple(one.label for one in later))
     if as_json:
         say_json({"pending": [found.migration, *found.later], "plan": found})

@@ -214,6 +214,7 @@ def _apply(
         before=before,
         after=after,
         run=plan.run,
+        plan_hash=evidence.plan_hash,
     )
     with connection.pipeline():
         record_applied(connection, migration)
