@@ -8,9 +8,18 @@ from pymilk.deploy import backup, preflight, rehearsal, restore_test
 from pymilk.deploy.evidence import Evidence
 from pymilk.deploy.plan import Bench
 from support.databases import Database, Templates
-from support.projects import Toy, bench, copy_of, deploy_toy, mark_baseline, toy, write_toy
+from support.projects import (
+    Toy,
+    bench,
+    copy_of,
+    deploy_toy,
+    mark_baseline,
+    scratch_server,
+    toy,
+    write_toy,
+)
 
-__all__ = ["bench", "toy"]
+__all__ = ["bench", "scratch_server", "toy"]
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from pymilk.database.connection import Target
+from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from pymilk.deploy.adopt import adopt
 from pymilk.deploy.drift import Drift, Moved, Side, drift_on
-from pymilk.deploy.plan import Bench
 from pymilk.project.policy import Preset
 from pymilk.project.project import load_project
 from support.databases import Database, Templates
@@ -35,20 +35,20 @@ BY_HAND = {
 
 
 @pytest.fixture
-def drift(bench: Bench, toy: Toy, shop_001: Database) -> "Look":
-    return Look(bench, toy.root, shop_001)
+def drift(scratch_server: EmbeddedServer, toy: Toy, shop_001: Database) -> "Look":
+    return Look(scratch_server, toy.root, shop_001)
 
 
 class Look:
     """Looks for drift, on the scratch server that the tests share."""
 
-    def __init__(self, bench: Bench, root: Path, database: Database) -> None:
-        self._bench, self._root, self._database = bench, root, database
+    def __init__(self, server: EmbeddedServer, root: Path, database: Database) -> None:
+        self._server, self._root, self._database = server, root, database
 
     def __call__(self) -> Drift:
         project = load_project(self._root)
         target = Target(self._database.url, Preset.LOCAL)
-        return drift_on(self._bench.server, project, target)
+        return drift_on(self._server, project, target)
 
 
 def named(moved: Moved) -> str:
@@ -120,15 +120,15 @@ def test_what_has_no_file_here_is_told_from_the_history(drift: Look, toy: Toy) -
 
 
 def test_without_a_history_everything_was_made_by_hand(
-    bench: Bench, toy: Toy, empty_database: Database
+    scratch_server: EmbeddedServer, toy: Toy, empty_database: Database
 ) -> None:
     empty_database.connect(autocommit=True).execute(BASELINE_SQL)
-    found = Look(bench, toy.root, empty_database)()
+    found = Look(scratch_server, toy.root, empty_database)()
     assert "+ table public.bills" in {named(moved) for moved in found.found}
 
 
 def test_what_was_accepted_is_told_with_its_reason_until_it_changes_again(
-    bench: Bench, toy: Toy, empty_database: Database
+    scratch_server: EmbeddedServer, toy: Toy, empty_database: Database
 ) -> None:
     session = empty_database.connect(autocommit=True)
     session.execute(BASELINE_SQL)
@@ -141,7 +141,7 @@ def test_what_was_accepted_is_told_with_its_reason_until_it_changes_again(
         "the old app needs it",
         lambda: nullcontext(bench.server),
     )
-    look = Look(bench, toy.root, empty_database)
+    look = Look(scratch_server, toy.root, empty_database)
     assert look().found == ()
     (reason,) = {moved.accepted for moved in look().moved if moved.side is Side.DATABASE}
     assert reason is not None
@@ -151,7 +151,7 @@ def test_what_was_accepted_is_told_with_its_reason_until_it_changes_again(
 
 
 def test_default_privileges_that_a_migration_closed_do_not_look_like_drift(
-    bench: Bench, toy: Toy, templates: Templates
+    scratch_server: EmbeddedServer, toy: Toy, templates: Templates
 ) -> None:
     """The baseline was made when they were open: that is what its tables' grants come from."""
     closing = (
@@ -178,4 +178,4 @@ def test_default_privileges_that_a_migration_closed_do_not_look_like_drift(
                 "insert into supabase_migrations.schema_migrations (version) values (%s)",
                 (version,),
             )
-        assert Look(bench, toy.root, database)().moved == ()
+        assert Look(scratch_server, toy.root, database)().moved == ()

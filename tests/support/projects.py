@@ -16,7 +16,7 @@ from psycopg import sql
 from pymilk.database.catalog import read_catalog
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.connection import Target, connect
-from pymilk.database.embedded import scratch
+from pymilk.database.embedded import EmbeddedServer, scratch
 from pymilk.database.history import prepare_history, record_applied
 from pymilk.database.ledger import Event, Kind, prepare_ledger, record
 from pymilk.database.programs import find_programs
@@ -306,7 +306,14 @@ def toy(tmp_path: Path) -> Toy:
 
 
 @pytest.fixture(scope="session")
-def bench() -> Iterator[Bench]:
-    """One scratch server for the single steps; each restore replaces what is in it."""
+def scratch_server() -> Iterator[EmbeddedServer]:
+    """One server for everything that is thrown away, beside the one that the tests run on."""
     with scratch() as server:
-        yield Bench(server.url(), server.url(user=SUPERUSER), find_programs().major, "embedded")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bench(scratch_server: EmbeddedServer) -> Bench:
+    """Its database for the single steps; each restore replaces what is in it."""
+    superuser = scratch_server.url(user=SUPERUSER)
+    return Bench(scratch_server.url(), superuser, find_programs().major, "embedded")
