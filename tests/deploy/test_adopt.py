@@ -8,11 +8,11 @@ import pytest
 
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Connection, Target
+from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.history import read_history
 from pymilk.database.ledger import read_entries, read_recorded_catalog
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from pymilk.deploy.adopt import Adopted, adopt
-from pymilk.deploy.plan import Bench
 from pymilk.deploy.replay import empty_project, replay
 from pymilk.deploy.status import Standing, read_status
 from pymilk.problem import Problem
@@ -28,12 +28,12 @@ class Adopter:
     """Adopts, replaying on the scratch server that the tests share."""
 
     toy: Toy
-    bench: Bench
+    scratch_server: EmbeddedServer
 
     def take(self, url: str, reason: str | None = None) -> Adopted:
         """Adopt the database."""
         project, target = load_project(self.toy.root), Target(url, Preset.LOCAL)
-        return adopt(project, target, Policy(), reason, lambda: nullcontext(self.bench.server))
+        return adopt(project, target, Policy(), reason, lambda: nullcontext(self.scratch_server))
 
     def refused(self, url: str) -> Problem:
         """What is said when it is not adopted."""
@@ -45,8 +45,8 @@ class Adopter:
 
 
 @pytest.fixture
-def adopter(toy: Toy, bench: Bench) -> Adopter:
-    return Adopter(toy, bench)
+def adopter(toy: Toy, scratch_server: EmbeddedServer) -> Adopter:
+    return Adopter(toy, scratch_server)
 
 
 def standings(toy: Toy, database: Database) -> list[Standing]:
@@ -124,7 +124,7 @@ def test_a_project_without_migrations_and_tables_has_nothing_to_adopt_with(
 def test_without_a_baseline_the_live_schema_is_written_down(
     empty_database: Database,
     toy: Toy,
-    bench: Bench,
+    scratch_server: EmbeddedServer,
     privileges: DefaultPrivileges,
     adopter: Adopter,
 ) -> None:
@@ -146,7 +146,7 @@ def test_without_a_baseline_the_live_schema_is_written_down(
     assert baseline.irreversible
     # It makes that schema wherever it is run, whatever the default privileges there.
     for variant in DefaultPrivileges:
-        with empty_project(bench.server, variant) as scratch:
+        with empty_project(scratch_server, variant) as scratch:
             difference = live.difference(replay(scratch, [baseline.up]))
             assert {name for name in difference.names if "default privileges" not in name} == set()
     (row,) = read_history(session)

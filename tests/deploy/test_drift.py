@@ -139,7 +139,7 @@ def test_what_was_accepted_is_told_with_its_reason_until_it_changes_again(
         plan.target,
         plan.policy,
         "the old app needs it",
-        lambda: nullcontext(bench.server),
+        lambda: nullcontext(scratch_server),
     )
     look = Look(scratch_server, toy.root, empty_database)
     assert look().found == ()
