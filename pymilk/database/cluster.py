@@ -6,6 +6,7 @@ Nothing here locks: whoever calls holds the lock of what the cluster belongs to.
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -19,6 +20,7 @@ from urllib.parse import quote, urlencode
 from psycopg import pq
 
 from pymilk.database import postmaster
+from pymilk.database.extensions import offered_files
 from pymilk.database.postmaster import Postmaster
 from pymilk.database.programs import Programs
 from pymilk.database.running_as import Account
@@ -37,6 +39,7 @@ _INITDB_SECONDS = 120
 _ORPHAN_SECONDS = 15
 _LOG_BYTES = 4 * 1024 * 1024
 _SOCKET = f".s.PGSQL.{_PORT}"
+_FIRST_WITH_A_CONTROL_PATH = 18
 
 # What a server says before the telling part of a line, and the lines that tell nothing.
 _LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\d .*?\] .*?(?=[A-Z]+: )")
@@ -71,6 +74,11 @@ class Cluster:
     def log(self) -> Path:
         """What the server has to say."""
         return self.place / "server.log"
+
+    @property
+    def extensions(self) -> Path:
+        """Where the server finds extensions, real ones and stand-ins."""
+        return self.place / "extensions"
 
     @property
     def socket_directory(self) -> Path:
@@ -143,6 +151,7 @@ class Cluster:
         self._make_socket_directory()
         self._clear_the_way()
         self._turn_log_over()
+        self._place_extensions()
         deadline = time.monotonic() + _ORPHAN_SECONDS
         while not self._start_once(may_retry=time.monotonic() < deadline):
             time.sleep(0.1)
@@ -207,7 +216,7 @@ class Cluster:
                 "--wait",
                 f"--timeout={_START_SECONDS}",
                 "--silent",
-                f"--options=-k {self._own_socket_directory}",
+                f"--options={self._options()}",
             ],
             seconds=_START_SECONDS + 10,
         )
@@ -223,6 +232,25 @@ class Cluster:
             state=f"It is not running; its data in {self.data} were not touched.",
             todo=f"Mend what it names, or read {self.log}; then run the same command again.",
         )
+
+    def _options(self) -> str:
+        """What the server is started with; pg_ctl hands it to a shell."""
+        options = f"-k {self._own_socket_directory}"
+        if self.programs.major < _FIRST_WITH_A_CONTROL_PATH:
+            return options
+        # Here and not among the settings: the place may move.
+        where = shlex.quote(f"{self.extensions.resolve()}:$system")
+        return f"{options} -c extension_control_path={where}"
+
+    def _place_extensions(self) -> None:
+        """Write anew what the server offers: the installation's own, and stand-ins for the rest."""
+        shutil.rmtree(self.extensions, ignore_errors=True)
+        folder = self.extensions / "extension"
+        for private in (self.extensions, folder):
+            self.account.make_private(private)
+        for name, content in offered_files(self.programs.extensions).items():
+            (folder / name).write_bytes(content)
+            self.account.take(folder / name)
 
     @property
     def _own_socket_directory(self) -> Path:

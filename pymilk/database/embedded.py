@@ -22,6 +22,7 @@ from pymilk.database.place import (
 )
 from pymilk.database.programs import find_programs
 from pymilk.database.running_as import programs_reached_by, server_account
+from pymilk.database.services import stand_in_for_services
 from pymilk.problem import Problem
 
 _EVERYWHERE: tuple[Setting, ...] = (
@@ -188,6 +189,7 @@ class EmbeddedServer:
         newborn.create(self.settings)
         newborn.start()
         make_supabase_shaped(newborn.url("postgres", SUPERUSER), privileges=self.privileges)
+        stand_in_for_services(newborn.url("postgres", SUPERUSER))
         newborn.stop()
         newborn.data.rename(cluster.data)
         _make_durable(cluster.place)

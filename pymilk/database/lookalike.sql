@@ -17,7 +17,9 @@ declare
 begin
   foreach v_name in array array[
     'postgres', 'anon', 'authenticated', 'service_role', 'authenticator',
-    'supabase_auth_admin', 'supabase_storage_admin', 'dashboard_user'
+    'supabase_auth_admin', 'supabase_storage_admin', 'supabase_realtime_admin',
+    'supabase_functions_admin', 'supabase_replication_admin', 'supabase_read_only_user',
+    'pgbouncer', 'dashboard_user'
   ]
   loop
     if not exists (select from pg_catalog.pg_roles as r where r.rolname = v_name) then
@@ -49,6 +51,11 @@ alter role supabase_auth_admin set search_path to auth;
 alter role supabase_auth_admin set idle_in_transaction_session_timeout to '60000';
 alter role supabase_storage_admin login nosuperuser noinherit;
 alter role supabase_storage_admin set search_path to storage;
+alter role supabase_realtime_admin nologin nosuperuser noinherit;
+alter role supabase_functions_admin login nosuperuser noinherit createrole;
+alter role supabase_replication_admin login nosuperuser replication;
+alter role supabase_read_only_user login nosuperuser bypassrls;
+alter role pgbouncer login nosuperuser;
 alter role dashboard_user nologin nosuperuser createdb createrole replication;
 
 grant anon, authenticated, service_role to authenticator;
@@ -57,6 +64,12 @@ grant authenticator to supabase_storage_admin;
 -- With the admin option from 16 on, where creating a role no longer implies it.
 grant anon, authenticated, service_role, authenticator, pg_monitor, pg_read_all_data,
   pg_signal_backend to postgres with admin option;
+
+-- Who owns the platform's tables: so postgres puts triggers on auth.users, policies on
+-- storage.objects. Hosted projects get there by other means of their own.
+grant supabase_auth_admin, supabase_storage_admin, supabase_realtime_admin,
+  supabase_functions_admin to postgres;
+grant pg_read_all_data to supabase_read_only_user;
 
 -- ── The database and its schemas ────────────────────────────────────────────────────────────────
 
@@ -76,10 +89,15 @@ alter schema extensions owner to postgres;
 grant usage on schema extensions to anon, authenticated, service_role;
 grant all on schema extensions to dashboard_user;
 
+create schema if not exists graphql_public authorization supabase_admin;
+grant usage on schema graphql_public to postgres, anon, authenticated, service_role;
+
 create schema if not exists auth;
 alter schema auth owner to supabase_admin;
 grant usage on schema auth to anon, authenticated, service_role, postgres;
-grant all on schema auth to supabase_auth_admin, dashboard_user;
+grant all on schema auth to dashboard_user;
+-- Not create: postgres is a member, and makes nothing in the services' schemas on hosted projects.
+grant usage on schema auth to supabase_auth_admin;
 
 -- ── Who is asking: the claims of the request's token ────────────────────────────────────────────
 

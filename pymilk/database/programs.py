@@ -24,6 +24,11 @@ class Programs:
     directory: Path
     major: int
 
+    @property
+    def extensions(self) -> Path:
+        """The folder with the control files of its extensions."""
+        return self.directory.parent / "share" / "postgresql" / "extension"
+
     def path(self, name: str) -> Path:
         """The absolute path of one program, for example `pg_dump`.
 
