@@ -1618,14 +1618,14 @@ revoke all on function public.business_today() from public, anon, authenticated,
 grant execute on function public.business_today() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/rules/refuse_row.sql sha256:626bd6340321593e8a85a5ef6fca14f2bf9be3fff010f10af438df5ce91e01ab
+-- >>> sql/functions/rules/refuse_row.sql sha256:3c15cf2a2723e327a6c913302693ac4e0ecff5835a0e0cb6916d49663d8eac78
 -- Refuses the row that a rule's trigger found.
 --
 -- The rule itself stands in the trigger's WHEN clause, where it costs nothing while it holds. A
 -- CHECK constraint would also fire on every update of an old offending row, whatever the column;
 -- the WHEN clause compares with the old row, so the app can go on touching such rows elsewhere.
 --
--- Trigger arguments: the rule's name, the column, the message, the hint.
+-- Trigger arguments: the rule's name, the column, the message, the hint; further columns to tell of.
 -- Locks: none.
 
 create or replace function private.refuse_row()
@@ -1642,15 +1642,17 @@ begin
     constraint = tg_argv[0],
     column = tg_argv[1],
     message = tg_argv[2],
-    detail = jsonb_build_object(
-      'id', to_jsonb(new) -> 'id', tg_argv[1], to_jsonb(new) -> tg_argv[1]
+    detail = (
+      select jsonb_object_agg(told.name, to_jsonb(new) -> told.name)
+      from unnest(array['id', tg_argv[1]] || tg_argv[4:]) as told (name)
     )::text,
     hint = tg_argv[3];
 end;
 $$;
 
 comment on function private.refuse_row() is
-'Trigger: refuses (23514) the row its WHEN clause found. Arguments: rule, column, message, hint.';
+'Trigger: refuses (23514) the row its WHEN clause found. Arguments: rule, column, message, hint, '
+'further columns.';
 
 revoke all on function private.refuse_row() from public, anon, authenticated, service_role;
 -- <<<

@@ -282,7 +282,7 @@ revoke all on function private.spell_payment_method()
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/check_payment_invariants.sql sha256:95929d2063d92a3f0e9626879c90e68fec62bb126b742c9cba19c78a8bbdd154
+-- >>> sql/functions/payments/check_payment_invariants.sql sha256:9675f70071d63b55101eb0e618683cdb2b543e142f236d14d50f4ff80204e125
 -- Every broken invariant of the books, one row each; none when all is well. The same questions as
 -- sql/invariants asks from outside, by the same names; each part stands in a function of its own.
 --
@@ -312,12 +312,18 @@ begin
   union all
   select * from private.check_billing()
   union all
+  select * from private.check_billed_amounts()
+  union all
   select * from private.check_payment_methods();
 end;
 $$;
 
 comment on function public.check_payment_invariants() is
-'Every broken invariant of the books as a row; none when all is well.';
+'Every broken invariant of the books as a row; none when all is well.
+
+entity: what kind of thing breaks it, such as payment or invoice
+entity_id: which one; null when it is the books as a whole
+never null: invariant, entity';
 
 revoke all on function public.check_payment_invariants()
 from public, anon, authenticated, service_role;

@@ -638,7 +638,7 @@ revoke all on function private.take_invoice_numbers(text, integer)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/check_payment_invariants.sql sha256:c910219a38afccce89fef62fd4dd255aaa19809335819b9d1052c8b5109f2f85
+-- >>> sql/functions/payments/check_payment_invariants.sql sha256:4962298c2cd7e160ff8c9e13945978406c300cd0dd6f0e78c4e0cd8a76129278
 -- Every broken invariant of the books, one row each; none when all is well. The same questions as
 -- sql/invariants asks from outside, by the same names; each part stands in a function of its own.
 --
@@ -667,6 +667,8 @@ begin
   select * from private.check_settlements()
   union all
   select * from private.check_billing()
+  union all
+  select * from private.check_billed_amounts()
   union all
   select * from private.check_payment_methods()
   union all

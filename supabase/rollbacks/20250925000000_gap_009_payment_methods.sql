@@ -28,7 +28,7 @@ drop function private.payment_method_limits(text);
 drop function private.spell_payment_method();
 -- <<<
 
--- >>> sql/functions/payments/check_payment_invariants.sql as of 20250922000000_gap_006_delete_invoice_safe sha256:bb948aa3d81cf1890b4d3665f4d952b173cba1cf76cd074f49c873f9c171a110
+-- >>> sql/functions/payments/check_payment_invariants.sql as of 20250923000000_gap_007_generate_bulk_invoices_atomic sha256:aabb2eb23dfd07efccf996b7b5e2e241ab73ed111d0e6f0f5783d68ed6aa066c
 -- Every broken invariant of the books, one row each; none when all is well. The same questions as
 -- sql/invariants asks from outside, by the same names; each part stands in a function of its own.
 --
@@ -56,12 +56,18 @@ begin
   union all
   select * from private.check_settlements()
   union all
-  select * from private.check_billing();
+  select * from private.check_billing()
+  union all
+  select * from private.check_billed_amounts();
 end;
 $$;
 
 comment on function public.check_payment_invariants() is
-'Every broken invariant of the books as a row; none when all is well.';
+'Every broken invariant of the books as a row; none when all is well.
+
+entity: what kind of thing breaks it, such as payment or invoice
+entity_id: which one; null when it is the books as a whole
+never null: invariant, entity';
 
 revoke all on function public.check_payment_invariants()
 from public, anon, authenticated, service_role;

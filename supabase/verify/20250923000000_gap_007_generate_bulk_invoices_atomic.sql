@@ -246,6 +246,49 @@ begin
     raise exception 'gap 007: the month after answered %', v_again;
   end if;
 
+  -- no amount that is no number, and a sale is dated by the dairy's day
+  reset role;
+  for v_case in
+    select *
+    from (values
+      (1, 'deliveries_total_valid'),
+      (2, 'invoice_line_items_price_valid'),
+      (3, 'products_price_valid')
+    ) as refused (number, reason)
+  loop
+    v_reason := 'nothing was refused';
+    begin
+      case v_case.number
+        when 1 then
+          update public.deliveries set total_amount = 0.001 where customer_id = v_customers[3];
+        when 2 then
+          update public.invoice_line_items as line set unit_price = 'NaN'
+          from public.invoice_metadata as invoice
+          where line.invoice_id = invoice.id and invoice.customer_id = v_customers[1];
+        when 3 then
+          update public.products set current_price = 'Infinity' where id = v_product;
+      end case;
+    exception
+      when check_violation then
+        get stacked diagnostics v_reason = constraint_name;
+    end;
+    if v_reason <> v_case.reason then
+      raise exception 'gap 007: instead of %: %', v_case.reason, v_reason;
+    end if;
+  end loop;
+  if (
+    select pg_get_expr(adbin, adrelid)
+    from pg_attrdef
+    where adrelid = 'public.sales'::regclass
+      and adnum = (
+        select attnum from pg_attribute
+        where attrelid = 'public.sales'::regclass and attname = 'sale_date'
+      )
+  ) not like '%business_today()' then
+    raise exception 'gap 007: a sale is dated by the server''s day';
+  end if;
+  set local role service_role;
+
   -- deleting them again
   select * into v_again
   from public.delete_bulk_invoices_safe(

@@ -242,7 +242,9 @@ def test_a_delivery_that_does_not_add_up_stops_its_own_invoice(
     books: Invoicing, quantity: str | None, price: str | int, total: str | int
 ) -> None:
     good, bad = books.household(deliveries=1), books.household(deliveries=1)
+    books.run("alter table public.deliveries disable trigger user")
     delivery = books.delivery(bad, LAST, quantity=quantity, price=price, total=total)
+    books.run("alter table public.deliveries enable trigger user")
 
     answer = books.bulk(customers=[good, bad])
 

@@ -29,6 +29,9 @@ SABOTAGE = {
         "another clock": "create or replace function public.business_today() returns date"
         " language sql as $$ select date '2001-01-01' + (random() * 1000)::int $$",
         "an invoice that is never refused": "refused",
+        "any amount": "drop trigger refuse_total_on_update on public.deliveries",
+        "any price": "drop trigger refuse_price_on_update on public.invoice_line_items",
+        "the server's day": "alter table public.sales alter sale_date set default current_date",
         "wrong due dates": "create or replace function private.due_date(p_period_end date,"
         " p_billing_cycle_day integer) returns date language sql as 'select $1'",
     },

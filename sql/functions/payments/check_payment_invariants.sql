@@ -27,6 +27,8 @@ begin
   union all
   select * from private.check_billing()
   union all
+  select * from private.check_billed_amounts()
+  union all
   select * from private.check_payment_methods()
   union all
   select * from private.check_invoice_series();

@@ -1,0 +1,125 @@
+-- What invoices are made from, and of, are numbers: not negative, below 10^10, and in whole paise
+-- where it is owed. Only an adjustment line may be negative.
+-- do: correct the row; an invoice's line by deleting the invoice and making it again.
+select
+  'product' as entity,
+  product.id::text as entity_id,
+  '0 or more, below 10^10' as expected,
+  'price ' || left(product.current_price::text, 40) as found
+from public.products as product
+where not (product.current_price >= 0 and product.current_price < 10000000000)
+union all
+select
+  'product_price' as entity,
+  history.id::text as entity_id,
+  '0 or more, below 10^10' as expected,
+  'price ' || left(history.price::text, 40) as found
+from public.product_pricing_history as history
+where not (history.price >= 0 and history.price < 10000000000)
+union all
+select
+  'daily_order' as entity,
+  daily.id::text as entity_id,
+  '0 or more, below 10^10, totals in whole paise' as expected,
+  concat_ws(
+    ', ',
+    'quantity ' || left(daily.planned_quantity::text, 40),
+    'price ' || left(daily.unit_price::text, 40),
+    'total ' || left(daily.total_amount::text, 40)
+  ) as found
+from public.daily_orders as daily
+where
+  not (daily.planned_quantity >= 0 and daily.planned_quantity < 10000000000)
+  or not (daily.unit_price >= 0 and daily.unit_price < 10000000000)
+  or not (
+    daily.total_amount >= 0
+    and daily.total_amount < 10000000000
+    and daily.total_amount = round(daily.total_amount, 2)
+  )
+union all
+select
+  'delivery' as entity,
+  delivery.id::text as entity_id,
+  '0 or more, below 10^10, totals in whole paise' as expected,
+  concat_ws(
+    ', ',
+    'planned ' || left(delivery.planned_quantity::text, 40),
+    'actual ' || left(delivery.actual_quantity::text, 40),
+    'price ' || left(delivery.unit_price::text, 40),
+    'total ' || left(delivery.total_amount::text, 40)
+  ) as found
+from public.deliveries as delivery
+where
+  not (delivery.planned_quantity >= 0 and delivery.planned_quantity < 10000000000)
+  or not (delivery.actual_quantity >= 0 and delivery.actual_quantity < 10000000000)
+  or not (delivery.unit_price >= 0 and delivery.unit_price < 10000000000)
+  or not (
+    delivery.total_amount >= 0
+    and delivery.total_amount < 10000000000
+    and delivery.total_amount = round(delivery.total_amount, 2)
+  )
+union all
+select
+  'sale' as entity,
+  sale.id::text as entity_id,
+  '0 or more, below 10^10' as expected,
+  concat_ws(
+    ', ',
+    'quantity ' || left(sale.quantity::text, 40),
+    'price ' || left(sale.unit_price::text, 40),
+    'GST ' || left(sale.gst_amount::text, 40)
+  ) as found
+from public.sales as sale
+where
+  not (sale.quantity >= 0 and sale.quantity < 10000000000)
+  or not (sale.unit_price >= 0 and sale.unit_price < 10000000000)
+  or not (sale.gst_amount >= 0 and sale.gst_amount < 10000000000)
+union all
+select
+  'invoice' as entity,
+  invoice.id::text as entity_id,
+  '0 or more, below 10^10, parts in whole paise' as expected,
+  concat_ws(
+    ', ',
+    'subscription ' || left(invoice.subscription_amount::text, 40),
+    'sales ' || left(invoice.manual_sales_amount::text, 40),
+    'GST ' || left(invoice.gst_amount::text, 40)
+  ) as found
+from public.invoice_metadata as invoice
+where
+  not (
+    invoice.subscription_amount >= 0
+    and invoice.subscription_amount < 10000000000
+    and invoice.subscription_amount = round(invoice.subscription_amount, 2)
+  )
+  or not (
+    invoice.manual_sales_amount >= 0
+    and invoice.manual_sales_amount < 10000000000
+    and invoice.manual_sales_amount = round(invoice.manual_sales_amount, 2)
+  )
+  or not (invoice.gst_amount >= 0 and invoice.gst_amount < 10000000000)
+union all
+select
+  'invoice_line' as entity,
+  item.id::text as entity_id,
+  'below 10^10, 0 or more unless an adjustment, totals in whole paise' as expected,
+  concat_ws(
+    ', ',
+    'quantity ' || left(item.quantity::text, 40),
+    'price ' || left(item.unit_price::text, 40),
+    'total ' || left(item.line_total::text, 40),
+    'GST ' || left(item.gst_amount::text, 40),
+    'rate ' || left(item.gst_rate::text, 40)
+  ) as found
+from public.invoice_line_items as item
+where
+  not (
+    greatest(item.quantity, item.unit_price, item.line_total, item.gst_amount) < 10000000000
+    and least(item.quantity, item.unit_price, item.line_total, item.gst_amount) > -10000000000
+  )
+  or (
+    item.line_item_type is distinct from 'adjustment'
+    and least(item.quantity, item.unit_price, item.line_total, item.gst_amount) < 0
+  )
+  or item.line_total <> round(item.line_total, 2)
+  or not (item.gst_rate >= 0 and item.gst_rate <= 100);
