@@ -15,6 +15,7 @@ import sys
 import typer
 
 from pymilk.cli.adopt_command import adopt
+from pymilk.cli.backup_command import backup
 from pymilk.cli.deploy_command import deploy
 from pymilk.cli.drift_command import drift
 from pymilk.cli.embedded_commands import db
@@ -23,6 +24,7 @@ from pymilk.cli.note_command import note
 from pymilk.cli.plan_command import plan
 from pymilk.cli.rehearse_command import rehearse
 from pymilk.cli.render import problem_text
+from pymilk.cli.restore_test_command import restore_test
 from pymilk.cli.rollback_command import rollback
 from pymilk.cli.snapshot_command import snapshot
 from pymilk.cli.status_command import status
@@ -46,6 +48,8 @@ for command in (
     rollback,
     rehearse,
     plan,
+    backup,
+    restore_test,
     status,
     drift,
     history,

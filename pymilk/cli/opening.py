@@ -17,6 +17,9 @@ from pymilk.project.migrations import Migration, find_migration
 from pymilk.project.policy import Preset
 from pymilk.project.project import Project, load_project, revision
 
+# An embedded server's URL as long as there is none: backups are found by it, nobody connects.
+_NOWHERE = "postgresql:///postgres?host=/nowhere"
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -53,6 +56,21 @@ def open_project(folder: Path, db_url: str | None, policy: str | None) -> Opened
         )
     server = start_embedded(project)
     return Opened(project, target_at(server.url(), _preset(policy) or Preset.LOCAL))
+
+
+def files_of(folder: Path, db_url: str | None, policy: str | None) -> tuple[Project, Target]:
+    """The project and the database whose backups are meant; nothing is connected to or started.
+
+    After a loss there is nothing to connect to.
+    """
+    project = load_project(folder)
+    if db_url:
+        return project, target_at(db_url, _preset(policy) or Preset.LIVE)
+    try:
+        url = embedded_server(project).url()
+    except Problem:  # there is none yet, or none any more
+        url = _NOWHERE
+    return project, Target(url, _preset(policy) or Preset.LOCAL)
 
 
 def parse_overrides(given: Iterable[str] | None) -> dict[str, str]:

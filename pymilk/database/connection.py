@@ -119,6 +119,11 @@ def without_password(url: str) -> tuple[str, dict[str, str]]:
     )
 
 
+def on_database(url: str, name: str) -> str:
+    """The same URL with another database in it."""
+    return conninfo.make_conninfo(url, dbname=name)
+
+
 def first_line(error: BaseException) -> str:
     """The sentence that matters of a driver's error; guesses and pointers come after it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

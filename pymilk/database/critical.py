@@ -20,19 +20,16 @@ sha256sum --check SHA256SUMS, in the folder above.
 """
 
 
-def chosen(
-    tables: Iterable[Table], names: Iterable[str]
-) -> tuple[tuple[Table, ...], tuple[str, ...]]:
-    """The tables of these names, and the names of which there is none.
+def in_public(name: str) -> str:
+    """A table's full name: one without a schema is meant in `public`."""
+    return name if "." in name else f"public.{name}"
 
-    Args:
-        tables: All that there are.
-        names: `payments`, meant in schema public, or `schema.name`.
-    """
+
+def chosen(tables: Iterable[Table], names: Iterable[str]) -> tuple[Table, ...]:
+    """The tables of these names, those that there are."""
     by_name = {table.qualified: table for table in tables}
-    wanted = [name if "." in name else f"public.{name}" for name in names]
-    found = tuple(by_name[name] for name in wanted if name in by_name)
-    return found, tuple(name for name in wanted if name not in by_name)
+    wanted = map(in_public, names)
+    return tuple(by_name[name] for name in wanted if name in by_name)
 
 
 def export_critical(

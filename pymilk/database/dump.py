@@ -144,7 +144,7 @@ def _describe_and_dump(connection: Connection, job: _Job, partial: Path) -> Back
                 if dump.process.poll():
                     break  # it failed: there is no need to read on
             dump.finish()
-        exported = export_critical(connection, chosen(tables, job.critical)[0], partial / CRITICAL)
+        exported = export_critical(connection, chosen(tables, job.critical), partial / CRITICAL)
         described = Backup(
             folder=partial,
             taken_at=taken_at.astimezone(UTC),

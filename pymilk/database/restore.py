@@ -3,10 +3,19 @@
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from psycopg import sql
 
+from pymilk.database.catalog import Catalog, Difference, read_catalog
 from pymilk.database.connection import Connection, connect
+from pymilk.database.contents import (
+    differing_tables,
+    read_all_contents,
+    read_positions,
+    read_tables,
+    turned_back,
+)
 from pymilk.database.dump import JOBS
 from pymilk.database.manifest import Backup
 from pymilk.database.meter import UNWATCHED, Meter, phase
@@ -101,3 +110,33 @@ def make_missing_roles(connection: Connection, roles: Iterable[str]) -> tuple[st
     for role in missing:
         connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(role)))
     return missing
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A restored database beside the backup that it came from.
+
+    Attributes:
+        rows_differ: Tables whose rows differ, and sequences that would give a number twice.
+        objects: Objects of the schema that differ.
+        catalog: The restored schema.
+    """
+
+    rows_differ: tuple[str, ...]
+    objects: Difference
+    catalog: Catalog
+
+
+def compare(backup: Backup, connection: Connection) -> Compared:
+    """Read everything that a backup describes in a restored database, and compare."""
+    contents = read_all_contents(connection, read_tables(connection, backup.schemas))
+    behind = turned_back(backup.positions, read_positions(connection, backup.schemas))
+    catalog = read_catalog(connection)
+    return Compared(
+        (
+            *(f"rows differ in {table}" for table in differing_tables(backup.contents, contents)),
+            *(f"{name} counts from before {position:,} again" for name, position in behind.items()),
+        ),
+        backup.catalog.difference(catalog),
+        catalog,
+    )

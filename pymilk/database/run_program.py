@@ -54,11 +54,11 @@ class Running:
     told: Told
 
     @property
-    def feed(self) -> IO[bytes]:
-        """Its standard input, where it was asked for."""
-        if self.process.stdin is None:
-            raise AssertionError("the program was started without an input")
-        return self.process.stdin
+    def output(self) -> IO[bytes]:
+        """What it prints, where that was asked for."""
+        if self.process.stdout is None:
+            raise AssertionError("the program was started without a pipe")
+        return self.process.stdout
 
     def said(self) -> str:
         """What it has said so far."""
@@ -77,7 +77,7 @@ class Running:
 
 @contextmanager
 def running(
-    command: Sequence[str], told: Told, *, url: str | None = None, fed: bool = False
+    command: Sequence[str], told: Told, *, url: str | None = None, piped: bool = False
 ) -> Iterator[Running]:
     """Start a program, on a database or on files; when the block ends before it, it is ended.
 
@@ -85,7 +85,7 @@ def running(
         command: Absolute path and arguments.
         told: How its failure is told.
         url: The database, if it works on one.
-        fed: Whether the block writes to its standard input.
+        piped: Whether the block reads what it prints.
     """
     connected, environment = _connected(url)
     with (
@@ -93,9 +93,9 @@ def running(
         subprocess.Popen(
             [*command, *connected],
             env=environment,
-            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
-            stdout=words,
-            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else words,
+            stderr=words,
         ) as process,
     ):
         try:

@@ -2,16 +2,19 @@
 
 import time
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
 
-from pymilk.database.catalog import read_catalog
-from pymilk.database.connection import connect
-from pymilk.database.contents import differing_tables, read_all_contents, read_tables
+from pymilk.database.connection import Target, connect
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.database.manifest import Backup, read_backup
+from pymilk.database.meter import UNWATCHED, Meter, phase
 from pymilk.database.programs import Programs
-from pymilk.database.restore import restore
+from pymilk.database.restore import compare, restore
+from pymilk.deploy.backup import record_if_adopted
 from pymilk.deploy.evidence import Evidence, RestoreTested
 from pymilk.deploy.plan import Bench, Plan
+from pymilk.deploy.shelf import Proof, keep_proof
 from pymilk.problem import Problem
 
 
@@ -23,8 +26,9 @@ def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
     """
     tested = run_alone(plan, bench, evidence)
     with connect(plan.target.url, purpose="ledger") as connection:
-        facts = asdict(tested.restore_test) if tested.restore_test else {}
-        record(connection, Event(Kind.RESTORE_TEST, facts, run=plan.run))
+        if tested.backup and tested.restore_test:
+            facts = tested_facts(tested.backup.backup, tested.restore_test)
+            record(connection, Event(Kind.RESTORE_TEST, facts, run=plan.run))
     return tested
 
 
@@ -40,27 +44,54 @@ def run_alone(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
     return replace(evidence, restore_test=tested)
 
 
-def prove_restore(backup: Backup, bench: Bench, programs: Programs) -> RestoreTested:
-    """Restore a backup and prove that everything in it came back.
+def prove_restore(
+    backup: Backup, bench: Bench, programs: Programs, meter: Meter = UNWATCHED
+) -> RestoreTested:
+    """Restore a backup and prove that everything in it came back; its folder remembers that.
 
     Raises:
         Problem: It didn't; says which tables or objects.
     """
     started = time.monotonic()
-    restore(backup, bench.superuser_url, programs)
+    restore(backup, bench.superuser_url, programs, meter)
     seconds = time.monotonic() - started
-    with connect(bench.owner_url, purpose="restore test") as connection:
-        contents = read_all_contents(connection, read_tables(connection, backup.schemas))
-        catalog = read_catalog(connection)
-    tables = differing_tables(backup.contents, contents)
-    if tables:
-        raise _differs(backup, "rows differ in " + "; ".join(tables[:5]))
-    objects = backup.catalog.difference(catalog)
-    if objects:
-        name = next(iter(sorted(objects.names)))
-        text = backup.catalog.text_difference(catalog, name)
-        raise _differs(backup, "; ".join(objects.sentences(5)) + f"\n{text}")
-    return RestoreTested(seconds, len(contents), sum(found.rows for found in contents.values()))
+    with (
+        phase(meter, "comparing"),
+        connect(bench.owner_url, purpose="restore test") as connection,
+    ):
+        found = compare(backup, connection)
+    if found.rows_differ:
+        raise _differs(backup, "; ".join(found.rows_differ[:5]))
+    if found.objects:
+        name = min(found.objects.names)
+        text = backup.catalog.text_difference(found.catalog, name)
+        raise _differs(backup, "; ".join(found.objects.sentences(5)) + f"\n{text}")
+    keep_proof(backup.folder, Proof(datetime.now(UTC), seconds, backup.rows))
+    return RestoreTested(seconds, len(backup.contents), backup.rows)
+
+
+def prove_and_record(
+    folder: Path, bench: Bench, programs: Programs, target: Target, meter: Meter = UNWATCHED
+) -> tuple[RestoreTested, str]:
+    """Prove a backup that is named, and tell the ledger of the database that it was taken from.
+
+    Returns:
+        What was proven; and why the ledger wasn't told, or nothing.
+
+    Raises:
+        Problem: It was altered, or doesn't come back as it was.
+    """
+    backup = read_backup(folder)
+    tested = prove_restore(backup, bench, programs, meter)
+    if backup.taken_from != target.label:
+        return tested, f"it was taken from {backup.taken_from}, not from {target.label}"
+    event = Event(Kind.RESTORE_TEST, tested_facts(backup, tested))
+    return tested, record_if_adopted(target, event)
+
+
+def tested_facts(backup: Backup, tested: RestoreTested) -> dict[str, object]:
+    """What the ledger keeps of a restore test."""
+    return {"folder": backup.folder.name, **asdict(tested)}
 
 
 def _differs(backup: Backup, how: str) -> Problem:

@@ -38,6 +38,9 @@ class Policy(BaseModel):
             change together: the longer the change, the shorter we queue.
         long_transaction_seconds: A transaction open for longer than this is in the way.
         wait_for_other_deploy_seconds: Seconds to wait for another deploy to end.
+        keep_backups: How many of the newest backups are kept, however old.
+        keep_backups_days: Days for which every backup is kept. The newest one whose restore was
+            proven always is.
         ask: Whether a person must agree (a terminal, or `--yes`).
         clean_tree: Whether the project's SQL must be committed.
     """
@@ -58,6 +61,8 @@ class Policy(BaseModel):
     reader_wait_ms: int = Field(default=300, ge=50)
     long_transaction_seconds: float = Field(default=10, gt=0)
     wait_for_other_deploy_seconds: float = Field(default=60, ge=0)
+    keep_backups: int = Field(default=10, ge=1)
+    keep_backups_days: float = Field(default=30, ge=0)
     ask: bool = True
     clean_tree: bool = True
 

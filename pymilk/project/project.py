@@ -59,6 +59,22 @@ class Project:
         """Where the function files lie, from the project's folder."""
         return str(self.settings.get("functions", "sql/functions")).strip("/")
 
+    @property
+    def critical(self) -> tuple[str, ...]:
+        """The tables that `backup --critical` exports as CSV: names, in `public` unless qualified.
+
+        Raises:
+            UsageProblem: pyproject.toml says something that is no list of names.
+        """
+        named = self.settings.get("critical", [])
+        if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+            raise UsageProblem(
+                "pyproject.toml, [tool.pymilk], critical is no list of tables.",
+                state="No database was touched.",
+                todo='Write it as critical = ["payments", "customers"].',
+            )
+        return tuple(named)
+
     def policy(self, preset: Preset) -> Policy:
         """The policy of a kind of database: the preset, and what the project says over it.
 

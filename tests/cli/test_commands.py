@@ -19,6 +19,8 @@ COMMANDS = (
     ("rollback",),
     ("rehearse",),
     ("plan",),
+    ("backup",),
+    ("restore-test",),
     ("status",),
     ("drift",),
     ("history",),
