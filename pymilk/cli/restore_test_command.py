@@ -42,10 +42,10 @@ def restore_test(
     from pymilk.database.dump_file import recognise
     from pymilk.database.manifest import is_backup
     from pymilk.database.programs import find_programs
-    from pymilk.deploy.file_test import prove_file
-    from pymilk.deploy.restore_test import prove_and_record
     from pymilk.deploy.bench import open_bench
+    from pymilk.deploy.file_test import prove_file
     from pymilk.deploy.plan import CopyAt
+    from pymilk.deploy.restore_test import prove_and_record
     from pymilk.deploy.shelf import find_backup, shelf_of
 
     found, target = files_of(project, db_url, policy)
