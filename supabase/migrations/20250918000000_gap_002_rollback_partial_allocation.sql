@@ -684,7 +684,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/check_payments.sql sha256:238620b390594bc11c7ee39c779c5dd98e8c63818eb08f75d530ff33c0563852
+-- >>> sql/functions/payments/check_payments.sql sha256:ff85005566fb29108414134cb3263da921f33d8a813e94c90e0a9888d139dc78
 -- Every broken invariant of payments, one row each; a part of check_payment_invariants.
 --
 -- Locks: none. It reads one snapshot.
@@ -880,7 +880,8 @@ begin
   select
     'money_conserved', 'dairy', null,
     sum(payment.amount) || ' received',
-    sum(payment.allocated) || ' allocated, ' || sum(payment.amount_unapplied) || ' unapplied'
+    sum(payment.allocated) || ' allocated, '
+    || coalesce(sum(payment.amount_unapplied), 0) || ' unapplied'
   from payment_truth as payment
   where payment.amount < 'Infinity' -- which NaN is not either
     and payment.voided_at is null

@@ -199,6 +199,30 @@ def test_money_was_credit_until_the_day_of_what_it_pays(books: Books) -> None:
     assert after["balance"] == "0.00"
 
 
+def test_money_was_credit_until_the_day_of_the_sale_that_it_pays(books: Books) -> None:
+    customer, other = books.customer(), books.customer()
+    for buyer, day in ((customer, AUGUST), (other, date(2025, 8, 1))):
+        payment = books.payment(buyer, 300, paid_on=date(2025, 8, 1))
+        sale = books.value(
+            "insert into public.sales (customer_id, product_id, quantity, unit_price,"
+            " total_amount, sale_type, payment_status, sale_date)"
+            " select %s, id, 1, 120, 120, 'Credit', 'Pending', %s from public.products limit 1"
+            " returning id",
+            buyer,
+            day,
+        )
+        books.run(
+            "insert into public.sales_payments (sales_id, payment_id, amount_allocated)"
+            " values (%s, %s, 120)",
+            sale,
+            payment,
+        )
+    on_the_day_before, on_the_day = (
+        breakdown(books, customer, day)["credit"] for day in (date(2025, 8, 30), AUGUST)
+    )
+    assert (on_the_day_before, on_the_day) == (300, 180)
+
+
 def test_null_is_the_dairys_today(books: Books) -> None:
     customer = books.customer()
     today = books.value("select public.business_today()")

@@ -370,3 +370,12 @@ def test_an_amount_in_words_of_digits_has_an_end(
     else:
         with refused("amount_invalid", status=400):
             books.record(customer_id=customer, amount=amount)
+
+
+def test_what_is_not_paid_is_said_to_be_0_or_nothing(books: Settling, customer: UUID) -> None:
+    invoice, sale = books.invoice(customer, 300), books.sale(customer, 50)
+    common = {"customer_id": customer, "amount": 100}
+    of_invoice = books.record(**common, allocations=[line(invoice, 60)])["applied"]
+    of_sale = books.record(**common, sales=[{"saleId": str(sale)}])["applied"]
+    assert (of_invoice["opening_balance"], of_invoice["sales"]) == (0, [])
+    assert (of_sale["opening_balance"], of_sale["invoices"]) == (0, [])

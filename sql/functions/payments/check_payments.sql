@@ -193,7 +193,8 @@ begin
   select
     'money_conserved', 'dairy', null,
     sum(payment.amount) || ' received',
-    sum(payment.allocated) || ' allocated, ' || sum(payment.amount_unapplied) || ' unapplied'
+    sum(payment.allocated) || ' allocated, '
+    || coalesce(sum(payment.amount_unapplied), 0) || ' unapplied'
   from payment_truth as payment
   where payment.amount < 'Infinity' -- which NaN is not either
     and payment.voided_at is null
