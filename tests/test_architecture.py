@@ -73,6 +73,7 @@ def test_what_undoes_and_verifies_has_a_migration_of_its_stem() -> None:
 def test_a_migration_can_be_undone_and_verified_or_says_why_not(migration: object) -> None:
     found = next(m for m in load_migrations(ROOT / "supabase") if m == migration)
     assert found.irreversible or (found.down and found.verify)
+    assert found.use  # what people do with it, for the rehearsal
 
 
 def test_a_migration_has_its_page_and_a_page_its_migration() -> None:

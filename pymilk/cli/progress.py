@@ -128,6 +128,8 @@ def _used(used: Used) -> list[str]:
         f"  {one.kind} {'.'.join((one.table, *one.columns))}: {one.rows:,} row(s)"
         for one in used.lost
     ]
+    if used.rewritten:
+        lines.append(f"  written anew, so not compared: {', '.join(used.rewritten)}")
     return lines + [
         f"  left in the archive, for newer values stand there: {rows} row(s) of {table}"
         for table, rows in used.left.items()

@@ -49,9 +49,11 @@ def drill_text(drill: "Drill") -> list[str]:
     lines = [
         "",
         f"{len(drill.rehearsed)} migration(s) rehearsed on top of {drill.first}; {went}.",
-        f"  {night.rows_kept:,} row(s) went into the archive on the way back, and none is missing.",
+        f"  {night.rows_kept:,} row(s) went into the archive on the way back, and came back.",
         f"  It took {drill.seconds:.0f} s.",
     ]
+    if night.rewritten:
+        lines.append(f"  Written anew by the migrations themselves: {', '.join(night.rewritten)}")
     if unused:
         lines.append(f"  Not used, for there is no workload: {', '.join(unused)}")
     if one_way:

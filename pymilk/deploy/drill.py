@@ -20,7 +20,7 @@ from pymilk.deploy.bench import open_bench
 from pymilk.deploy.evidence import Rehearsed
 from pymilk.deploy.on_the_copy import UNCHANGED, RehearsalFailed, down_as_at_night, up_as_deploy
 from pymilk.deploy.plan import Bench, CopyAt, Plan
-from pymilk.deploy.rehearsal import rehearse
+from pymilk.deploy.rehearsal import rehearse, without
 from pymilk.deploy.script import run_script
 from pymilk.project.migrations import Migration, read_script
 from pymilk.project.policy import Preset
@@ -36,12 +36,15 @@ class Night:
 
     Attributes:
         rolled_back: Migration → seconds that its rollback took, in the order in which they went.
-        rows_kept: How many rows the archive took on the way, all of which came back.
+        rows_kept: How many rows the archive took on the way.
+        rewritten: Tables whose rows are others now, because a migration writes to them itself or
+            newer values stood in the archived ones' place. Every other table is as it was.
         stays: Why it went no further back; empty where it went all the way.
     """
 
     rolled_back: Mapping[str, float]
     rows_kept: int
+    rewritten: tuple[str, ...]
     stays: str
 
 
@@ -144,7 +147,8 @@ def _night(
             state=UNCHANGED,
             todo="Rehearse each migration by itself: its rollback depends on a later one.",
         )
-    differing = differing_tables(_without(rows, excused), _without(_contents(connection), excused))
+    there_again = _contents(connection)
+    differing = differing_tables(without(rows, excused), without(there_again, excused))
     if differing:
         raise RehearsalFailed(
             "Rolled back to the oldest and deployed again, the rows aren't what they were:"
@@ -152,7 +156,8 @@ def _night(
             state=UNCHANGED,
             todo="What one rollback keeps, another one's deploy has to leave room for.",
         )
-    return Night({plan.migration.stem: s for plan, s in undone}, kept, stays)
+    rewritten = tuple(sorted(name for name in excused if rows.get(name) != there_again.get(name)))
+    return Night({plan.migration.stem: s for plan, s in undone}, kept, rewritten, stays)
 
 
 def _plan(project: Project, bench: Bench, migration: Migration) -> Plan:
@@ -175,7 +180,3 @@ def _seed(connection: Connection, project: Project) -> None:
 
 def _contents(connection: Connection) -> Mapping[str, Contents]:
     return read_all_contents(connection, read_tables(connection, project_schemas(connection)))
-
-
-def _without(contents: Mapping[str, Contents], tables: set[str]) -> Mapping[str, Contents]:
-    return {name: found for name, found in contents.items() if name not in tables}

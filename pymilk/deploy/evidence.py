@@ -181,6 +181,8 @@ class Used:
         down_seconds: How long the rollback took with that in place; none where there is none.
         lost: What it took away. Every other row stayed as it was.
         left: Table → rows that the next deploy left in the archive: newer values stand there.
+        rewritten: Tables whose rows are others now, because the migration writes to them itself or
+            nobody gives such rows back. Every other table is as it was when it had been used.
     """
 
     scripts: tuple[str, ...] = ()
@@ -190,6 +192,7 @@ class Used:
     down_seconds: float | None = None
     lost: tuple[Lost, ...] = ()
     left: Mapping[str, int] = field(default_factory=dict)
+    rewritten: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

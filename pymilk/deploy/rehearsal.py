@@ -19,7 +19,7 @@ from pymilk.database.contents import (
 )
 from pymilk.database.history import prepare_history, read_history
 from pymilk.database.ledger import Event, Kind, prepare_ledger, record
-from pymilk.deploy.evidence import Evidence, Lost, Rehearsed
+from pymilk.deploy.evidence import Evidence, Lost, Rehearsed, Used
 from pymilk.deploy.on_the_copy import (
     UNCHANGED,
     RehearsalFailed,
@@ -139,8 +139,8 @@ def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
         _refuse_other_schema(after, read_catalog(connection))
     used = use(connection, plan, earlier, after)
     if down is not None and used.tables:
-        seconds, lost, left = _undo_used(connection, plan, bench, start, again)
-        used = replace(used, down_seconds=seconds, lost=lost, left=left)
+        undone = _undo_used(connection, plan, bench, start, again)
+        used = replace(undone, scripts=used.scripts, seconds=used.seconds, tables=used.tables)
         _refuse_other_schema(after, read_catalog(connection))
     return Rehearsed(
         label=plan.migration.label,
@@ -184,12 +184,8 @@ def _earlier(connection: Connection, plan: Plan) -> tuple[Migration, ...]:
 
 def _undo_used(
     connection: Connection, plan: Plan, bench: Bench, start: _Start, deployed: Up
-) -> tuple[float, tuple[Lost, ...], Mapping[str, int]]:
-    """Roll back with everything in place that people did, and deploy again.
-
-    Returns:
-        The rollback's seconds, what it took away, and what the next deploy left in the archive.
-    """
+) -> Used:
+    """Roll back with everything in place that people did, and deploy again; what became of it."""
     down = plan.migration.down
     if down is None:
         raise AssertionError("asked for only where there is a rollback")
@@ -199,12 +195,12 @@ def _undo_used(
     # The deploy's own rows go with it, and are nobody's loss.
     told = {one.table for one in lost if one.kind == "changed"} | set(deployed.made)
     now = _in_old_columns(connection, start)
-    _refuse_other_rows(down, differing_tables(_without(old, told), _without(now, told)))
+    _refuse_other_rows(down, differing_tables(without(old, told), without(now, told)))
     again = up_as_deploy(connection, plan)
     # What the migration itself writes to, it writes to again; the rest is as people left it.
     told = {one.table for one in lost if one.kind == "changed"} | again.wrote | set(again.left)
     back = _contents(connection)
-    differing = differing_tables(_without(everything, told), _without(back, told))
+    differing = differing_tables(without(everything, told), without(back, told))
     if differing:
         raise RehearsalFailed(
             "Used, rolled back and deployed again, the rows aren't what they were:"
@@ -213,7 +209,8 @@ def _undo_used(
             todo=f"Mend {down.path.name}, or write supabase/give_back/{down.path.name}: it sets"
             " right what has to follow from rows that come back.",
         )
-    return undone.seconds, lost, again.left
+    rewritten = tuple(sorted(name for name in told if everything.get(name) != back.get(name)))
+    return Used(down_seconds=undone.seconds, lost=lost, left=again.left, rewritten=rewritten)
 
 
 def _lost(undone: RolledBack) -> tuple[Lost, ...]:
@@ -228,7 +225,8 @@ def _lost(undone: RolledBack) -> tuple[Lost, ...]:
     )
 
 
-def _without(contents: Mapping[str, Contents], tables: set[str]) -> Mapping[str, Contents]:
+def without(contents: Mapping[str, Contents], tables: set[str]) -> Mapping[str, Contents]:
+    """The contents of the other tables."""
     return {name: found for name, found in contents.items() if name not in tables}
 
 

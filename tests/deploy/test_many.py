@@ -108,6 +108,7 @@ class TestDrill:
         assert list(drill.night.rolled_back) == [TIPS, GAP]
         assert drill.night.rows_kept > 0
         assert drill.night.stays == ""
+        assert drill.night.rewritten == ()
         assert all(one.used.tables for one in drill.rehearsed)
 
     def test_it_goes_back_as_far_as_there_are_rollbacks(self, two: Toy) -> None:

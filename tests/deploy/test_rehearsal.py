@@ -241,6 +241,7 @@ class TestUsed:
         }
         assert used.down_seconds is not None
         assert used.left == {}
+        assert used.rewritten == ()
 
     def test_without_a_workload_it_says_so(self, rehearsal: Rehearsal, toy: Toy) -> None:
         toy.write("supabase/use", GAP, None)
@@ -268,7 +269,9 @@ class TestUsed:
     def test_a_rollback_that_loses_rows_which_stay(self, rehearsal: Rehearsal, toy: Toy) -> None:
         """It keeps what it deletes; nobody gives such rows back, and so they are told."""
         toy.down("delete from public.notes where body = 'used';" + DOWN_SQL)
-        lost = rehearsal.run().used.lost
+        used = rehearsal.run().used
+        lost = used.lost
+        assert used.rewritten == ("public.notes",)
         assert ("changed", "public.notes", 1) in {(one.kind, one.table, one.rows) for one in lost}
 
     def test_rows_that_come_back_otherwise(self, rehearsal: Rehearsal, toy: Toy) -> None:
