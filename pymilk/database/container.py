@@ -20,6 +20,7 @@ from testcontainers.core.container import DockerContainer
 from pymilk.database import lockfile
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.lookalike import DefaultPrivileges, give_passwords, make_supabase_shaped
+from pymilk.database.services import stand_in_for_services
 from pymilk.problem import Problem
 
 _PORT = 5432
@@ -123,6 +124,7 @@ def scratch(
                 server = ContainerServer(host, int(running.get_exposed_port(_PORT)), password)
                 _wait_until_ready(server, running)
                 make_supabase_shaped(server.url(user=SUPERUSER), privileges=privileges)
+                stand_in_for_services(server.url(user=SUPERUSER))
                 give_passwords(server.url(user=SUPERUSER), password)
                 yield server
         finally:

@@ -12,6 +12,7 @@ from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.embedded import scratch
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from pymilk.database.programs import find_programs
+from pymilk.database.services import stand_in_for_services
 from pymilk.deploy.plan import Backend, Bench, CopyAt
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 from pymilk.project.policy import Preset
@@ -90,6 +91,7 @@ def _at(url: str, target_url: str | None, privileges: DefaultPrivileges) -> Iter
             _empty(connection)  # what a rehearsal that was killed has left
         _refuse_full(connection, label)
         make_supabase_shaped(url, privileges=privileges)
+        stand_in_for_services(url)
         connection.execute(
             sql.SQL("comment on database {} is {}").format(
                 sql.Identifier(connection.info.dbname), _MARK

@@ -148,20 +148,40 @@ def _files(look: Look) -> Check | str:
                 refuse_what_cannot_be_one_transaction(script)
             except UsageProblem as problem:
                 return _failed(problem.happened, problem.todo)
-    if migration.down is None and migration.irreversible is None:
-        return _failed(
-            f"there is no rollback: supabase/rollbacks/{migration.stem}.sql.",
-            "Write what undoes it; or say in the migration why nothing can: '-- irreversible: …'.",
-        )
-    if migration.verify is None:
-        return _failed(
-            f"there is no verification: supabase/verify/{migration.stem}.sql.",
-            "Write what shows that it is in effect: a script that raises unless it is.",
-        )
-    return (
-        "migration, rollback, verification"
-        if migration.down
-        else f"irreversible: {migration.irreversible}"
+    pairs = (migration.down, migration.verify, migration.give_back)
+    return f"one transaction each: {1 + sum(pair is not None for pair in pairs)}"
+
+
+def _rollback(look: Look) -> Check | str:
+    migration = look.migration
+    if migration.down is not None:
+        return f"rollbacks/{migration.stem}.sql"
+    if migration.irreversible is not None:
+        return f"irreversible: {migration.irreversible}"
+    found = (
+        f"there is no rollback, supabase/rollbacks/{migration.stem}.sql: only the backup would"
+        " bring back what was."
+    )
+    if not look.plan.policy.require_rollback:
+        return _noted(found)
+    return _failed(
+        found,
+        "Write what undoes it; or say in the migration why nothing can: '-- irreversible: …'.",
+    )
+
+
+def _verification(look: Look) -> Check | str:
+    migration = look.migration
+    if migration.verify is not None:
+        return f"verify/{migration.stem}.sql"
+    found = (
+        f"there is no verification, supabase/verify/{migration.stem}.sql: nothing shows that it is"
+        " in effect but that its statements ran."
+    )
+    if not look.plan.policy.require_verification:
+        return _noted(found)
+    return _failed(
+        found, "Write what shows that it is in effect: a script that raises unless it is."
     )
 
 
@@ -329,6 +349,8 @@ CHECKS: Checks = (
     ("session", _session),
     ("history", _history),
     ("files", _files),
+    ("rollback", _rollback),
+    ("verification", _verification),
     ("edited", _edited),
     ("others", _others),
     ("transactions", _transactions),

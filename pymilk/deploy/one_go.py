@@ -90,9 +90,7 @@ class OneGo:
             UsageProblem: It would end the transaction that it runs in.
         """
         refuse_what_cannot_be_one_transaction(script)
-        for statement in script.statements:
-            if statement.only_comment:
-                continue
+        for statement in script.inside:
             if locks is not None and statement.line >= locks.line:
                 self._take(locks)
                 locks = None

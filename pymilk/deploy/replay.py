@@ -12,6 +12,7 @@ from pymilk.database.cluster import SUPERUSER
 from pymilk.database.connection import Connection, connect
 from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
+from pymilk.database.services import stand_in_for_services
 from pymilk.deploy.script import failure, run_script
 from pymilk.problem import UsageProblem
 from pymilk.project.migrations import Script, refuse_what_cannot_be_one_transaction
@@ -35,6 +36,7 @@ def empty_project(server: EmbeddedServer, privileges: DefaultPrivileges) -> Iter
         )
         try:
             make_supabase_shaped(server.url(database, SUPERUSER), privileges=privileges)
+            stand_in_for_services(server.url(database, SUPERUSER))
             with connect(server.url(database), purpose="replay") as connection:
                 yield connection
         finally:

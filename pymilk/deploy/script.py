@@ -62,9 +62,7 @@ def run_script(
     """
     refuse_what_cannot_be_one_transaction(script)
     settings = read_settings(connection)
-    for statement in script.statements:
-        if statement.only_comment:
-            continue
+    for statement in script.inside:
         started = time.perf_counter()
         _guard(connection, script, statement)
         seconds = time.perf_counter() - started

@@ -16,6 +16,13 @@ _GAP_ASKED = re.compile(r"^(?:gap[-_ ]?)?0*([0-9]{1,4})$", re.IGNORECASE)
 _IRREVERSIBLE = re.compile(r"^-- irreversible: *(\S.*)$", re.MULTILINE)
 
 _TRANSACTION_CONTROL = frozenset({"begin", "commit", "rollback", "end", "abort", "savepoint"})
+# Plain ones: with an isolation level or `and chain` they ask for more than one transaction.
+_BEGIN = frozenset(
+    {("begin",), ("begin", "work"), ("begin", "transaction"), ("start", "transaction")}
+)
+_COMMIT = frozenset(
+    (word, *more) for word in ("commit", "end") for more in ((), ("work",), ("transaction",))
+)
 _OUTSIDE_TRANSACTIONS = (
     ("vacuum",),
     ("create", "database"),
@@ -49,6 +56,17 @@ class Script:
     def statements(self) -> tuple[Statement, ...]:
         """Its statements, in order."""
         return split(self.text)
+
+    @cached_property
+    def inside(self) -> tuple[Statement, ...]:
+        """The statements to run in a transaction of ours: without comments that stand alone.
+
+        Nor with a plain `begin; … commit;` around the whole file: that asks for one transaction,
+        which is what it gets.
+        """
+        run = tuple(each for each in self.statements if not each.only_comment)
+        around = len(run) > 1 and run[0].words in _BEGIN and run[-1].words in _COMMIT
+        return run[1:-1] if around else run
 
 
 @dataclass(frozen=True)
@@ -188,7 +206,7 @@ def refuse_what_cannot_be_one_transaction(script: Script) -> None:
     Raises:
         UsageProblem: It holds such a statement.
     """
-    for statement in script.statements:
+    for statement in script.inside:
         words = statement.words
         inside = next(
             (

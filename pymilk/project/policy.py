@@ -43,6 +43,8 @@ class Policy(BaseModel):
             proven always is.
         ask: Whether a person must agree (a terminal, or `--yes`).
         clean_tree: Whether the project's SQL must be committed.
+        require_rollback: Whether a migration needs a rollback, or a reason why it has none.
+        require_verification: Whether a migration needs a verification.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +67,8 @@ class Policy(BaseModel):
     keep_backups_days: float = Field(default=30, ge=0)
     ask: bool = True
     clean_tree: bool = True
+    require_rollback: bool = True
+    require_verification: bool = True
 
     @field_validator("window_days")
     @classmethod

@@ -56,7 +56,8 @@ def test_when_nothing_is_wrong_every_check_passes(shop: Database, toy: Toy, look
     assert {verdict for name, verdict in verdicts.items() if name not in noted} == {Verdict.PASSED}
     assert schema_and_rows(shop) == before
     assert list(checks) == [
-        *("server", "role", "session", "history", "files", "edited", "others", "transactions"),
+        *("server", "role", "session", "history", "files", "rollback", "verification", "edited"),
+        *("others", "transactions"),
         *("extensions", "drift", "tree", "window", "soak"),
     ]
 
@@ -128,8 +129,6 @@ def test_a_version_without_a_file(shop: Database, toy: Toy, look: Look) -> None:
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("no rollback", f"there is no rollback: supabase/rollbacks/{GAP}.sql"),
-        ("no verification", f"there is no verification: supabase/verify/{GAP}.sql"),
         ("a transaction of its own", f"migrations/{GAP}.sql, line 2: 'commit' controls the"),
         ("one in the rollback", f"rollbacks/{GAP}.sql, line 1: 'concurrently' can't run in a"),
         ("one in the verification", f"verify/{GAP}.sql, line 1: 'vacuum' can't run in a"),
@@ -137,8 +136,6 @@ def test_a_version_without_a_file(shop: Database, toy: Toy, look: Look) -> None:
 )
 def test_files_that_are_not_fit(shop: Database, toy: Toy, look: Look, what: str, said: str) -> None:
     {
-        "no rollback": lambda: toy.down(None),
-        "no verification": lambda: toy.verify(None),
         "a transaction of its own": lambda: toy.up("select 1;\ncommit;"),
         "one in the rollback": lambda: toy.down("drop index concurrently a;"),
         "one in the verification": lambda: toy.verify("vacuum;"),
@@ -152,7 +149,31 @@ def test_files_that_are_not_fit(shop: Database, toy: Toy, look: Look, what: str,
 def test_what_says_why_it_has_no_rollback_needs_none(shop: Database, toy: Toy, look: Look) -> None:
     toy.up(f"-- irreversible: two rows become one\n{UP_SQL}")
     toy.down(None)
-    assert "two rows become one" in look.found(toy.plan(shop))["files"].found
+    assert "two rows become one" in look.found(toy.plan(shop))["rollback"].found
+
+
+LOST = {
+    "rollback": "only the backup would bring back what was",
+    "verification": "nothing shows that it is in effect",
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_migration_without_its_pair_goes_on_with_a_reason_and_is_told_what_is_lost(
+    shop: Database, toy: Toy, look: Look, name: str
+) -> None:
+    toy.gap(UP_SQL, None, None)
+    both = dict.fromkeys(LOST, "not ours")
+    problem = look.refused(toy.plan(shop, overrides={**both, name: ""}))
+    assert f"[{name}]" in problem.happened
+    assert LOST[name] in problem.happened
+    assert f"--override {name}='your reason'" in problem.todo
+    check = look.found(toy.plan(shop, overrides=both))[name]
+    assert (check.verdict, check.reason) == (Verdict.OVERRIDDEN, "not ours")
+    # or, once and for all, in the project's policy: told all the same
+    plan = toy.plan(shop, overrides=both, policy={f"require_{name}": False})
+    noted = look.found(plan)[name]
+    assert (noted.verdict, noted.found) == (Verdict.NOTED, check.found)
 
 
 def test_an_applied_file_that_was_edited(shop_001: Database, toy: Toy, look: Look) -> None:
@@ -326,7 +347,7 @@ def test_all_that_fails_is_told_at_once(shop: Database, toy: Toy, look: Look) ->
     shop.connect(autocommit=True).execute("create table public.by_hand (a int)")
     toy.verify(None)
     problem = look.refused(toy.plan(shop, preset=Preset.LIVE, policy=closed_window()))
-    for name in ("files", "drift", "tree", "window"):
+    for name in ("verification", "drift", "tree", "window"):
         assert f"[{name}] " in problem.happened
         assert f"[{name}] " in problem.todo
     # Some of it won't pass by itself.

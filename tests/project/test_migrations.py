@@ -190,3 +190,31 @@ def test_the_checksum_covers_every_byte_but_the_ends_of_lines() -> None:
     one, other = Script(Path("a.sql"), "select 1;"), Script(Path("b.sql"), "select 1; ")
     assert one.checksum != other.checksum
     assert one.checksum == Script(Path("c.sql"), "select 1;").checksum
+
+
+@pytest.mark.parametrize("begin", ["begin", "BEGIN WORK", "start transaction"])
+@pytest.mark.parametrize("commit", ["commit", "END", "commit transaction"])
+def test_a_plain_transaction_around_the_whole_file_is_ours(begin: str, commit: str) -> None:
+    text = f"-- what it is for\n{begin};\nselect 1;\nselect 2;\n{commit};\n-- the end\n"
+    script = Script(Path("a.sql"), text)
+    refuse_what_cannot_be_one_transaction(script)
+    assert [statement.text for statement in script.inside] == ["select 1", "select 2"]
+    # the history gets all of it, as the Supabase CLI would write it
+    assert len(script.statements) == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "begin; select 1; commit; select 2;",
+        "select 1; begin; select 2; commit;",
+        "begin; select 1; commit; begin; select 2; commit;",
+        "begin isolation level serializable; select 1; commit;",
+        "begin; select 1; commit and chain;",
+        "begin; select 1; rollback;",
+        "begin; select 1;",
+    ],
+)
+def test_any_other_control_of_transactions_is_refused(text: str) -> None:
+    with pytest.raises(UsageProblem, match="controls the transaction itself"):
+        refuse_what_cannot_be_one_transaction(Script(Path("supabase/migrations/a.sql"), text))
