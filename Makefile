@@ -69,12 +69,13 @@ test-long: $(TOOLS) ## the long proofs: hundreds of rounds, kills
 mutate: $(TOOLS) ## how much the tests notice:             make mutate ARGS="--gap 001 --sample 100"
 	@PYTHONPATH=tests $(BIN)/python -m mutation $(ARGS)
 
-check: $(TOOLS) ## format, lint, types, quotations: Python and SQL
+check: $(TOOLS) ## format, lint, types, quotations, generated calls: Python and SQL
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --processes 2 supabase sql
 	@$(BIN)/pymilk snapshot --check
+	@$(BIN)/pymilk generate --check
 	@$(BIN)/squawk --config .squawk.toml supabase/migrations/*.sql
 
 fmt: $(TOOLS) ## format Python and SQL

@@ -1,28 +1,34 @@
 """Change a live Supabase database safely, and call its functions with types.
 
-`Client`, `errors` and `rpc` are the thin client; they are imported when first used, so that
-the command line starts without them.
+`Client`, `AsyncClient`, `errors` and `rpc` are the thin client; they are imported when first used,
+so that the command line starts without them.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pymilk import rpc
     from pymilk.rpc import errors
+    from pymilk.rpc.async_client import AsyncClient
     from pymilk.rpc.client import Client
 
-__all__ = ["Client", "errors", "rpc"]
+__all__ = ["AsyncClient", "Client", "errors", "rpc"]
+
+_MODULES: Final = {
+    "AsyncClient": "pymilk.rpc.async_client",
+    "Client": "pymilk.rpc.client",
+    "errors": "pymilk.rpc.errors",
+    "rpc": "pymilk.rpc",
+}
 
 
 def __getattr__(name: str) -> object:
-    match name:
-        case "Client":
-            return import_module("pymilk.rpc.client").Client
-        case "errors" | "rpc":
-            return import_module("pymilk.rpc.errors" if name == "errors" else "pymilk.rpc")
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+    if name not in _MODULES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    module = import_module(_MODULES[name])
+    return getattr(module, name) if name.endswith("Client") else module
 
 
 def __dir__() -> list[str]:

@@ -13,8 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pymilk"
 
 # Each part may import those after it; `problem` may be imported by all of them.
-FLOORS = ("cli", "demo", "deploy", "database", "project")
+FLOORS = ("cli", "demo", "deploy", "generate", "database", "project")
 LONGEST = 400
+# Written by `pymilk generate`, and read a function at a time.
+GENERATED = {PACKAGE / "rpc" / "functions.py", PACKAGE / "rpc" / "refusals.py"}
 
 
 def modules() -> list[Path]:
@@ -55,7 +57,11 @@ def test_every_part_is_on_a_floor() -> None:
     assert parts == {*FLOORS, "rpc"}
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "module",
+    [module for module in modules() if module not in GENERATED],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_a_module_can_be_read_in_a_sitting(module: Path) -> None:
     assert len(module.read_text(encoding="utf-8").splitlines()) <= LONGEST
 

