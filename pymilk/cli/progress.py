@@ -85,6 +85,7 @@ def _restore_test(evidence: Evidence) -> list[str]:
     return [
         f"{tested.rows:,} rows in {tested.tables} tables came back equal, and so did the schema",
         f"to be back after a loss takes {tested.seconds:.1f} s on this machine",
+        *([f"stood in for: {', '.join(tested.stood_in)}"] if tested.stood_in else []),
     ]
 
 

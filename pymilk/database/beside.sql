@@ -107,6 +107,46 @@ with
         from pg_event_trigger as v
         inner join pg_proc as p on v.evtfoid = p.oid
         where p.pronamespace in (select s.oid from spaces as s) and v.evtenabled <> 'O'
+
+        union all
+
+        -- What the project has put on the platform's tables: triggers that run its functions, policies.
+        select 7, r.oid::text, pg_get_triggerdef(r.oid)
+        from pg_trigger as r
+        inner join pg_class as c on r.tgrelid = c.oid
+        inner join pg_proc as p on r.tgfoid = p.oid
+        where
+            not r.tgisinternal
+            and p.pronamespace in (select s.oid from spaces as s)
+            and c.relnamespace not in (select s.oid from spaces as s)
+
+        union all
+
+        select 7, l.oid::text, format(
+            'create policy %%I on %%s as %%s for %%s to %%s%%s%%s',
+            l.polname,
+            l.polrelid::regclass,
+            case when l.polpermissive then 'permissive' else 'restrictive' end,
+            case l.polcmd
+                when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update'
+                when 'd' then 'delete' else 'all'
+            end,
+            (
+                select string_agg(case when u = 0 then 'public' else u::regrole::text end, ', ')
+                from unnest(l.polroles) as u
+            ),
+            ' using (' || pg_get_expr(l.polqual, l.polrelid) || ')',
+            ' with check (' || pg_get_expr(l.polwithcheck, l.polrelid) || ')'
+        )
+        from pg_policy as l
+        inner join pg_class as c on l.polrelid = c.oid
+        inner join pg_namespace as n on c.relnamespace = n.oid
+        where
+            n.nspname = any(%(hidden)s)
+            and not exists (
+                select from pg_depend as d
+                where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+            )
     )
 
 select s.text from statements as s

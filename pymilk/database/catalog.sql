@@ -280,8 +280,12 @@ with
             )
         from pg_policy as l
         inner join pg_class as c on l.polrelid = c.oid
-        inner join spaces as n on c.relnamespace = n.oid
         left join comments as k on k.classoid = 'pg_policy'::regclass and k.objoid = l.oid
+        -- Those on the platform's tables are the project's too: storage.objects has none of its own.
+        where not exists (
+            select from extension_members as e
+            where e.classid = 'pg_class'::regclass and e.objid = c.oid
+        )
 
         union all
 

@@ -19,6 +19,7 @@ from pymilk.database.critical import chosen, export_critical
 from pymilk.database.left_out import read_left_out
 from pymilk.database.manifest import CRITICAL, DUMP, Backup, seal
 from pymilk.database.meter import UNWATCHED, Meter, phase
+from pymilk.database.platform import read_platform
 from pymilk.database.programs import Programs
 from pymilk.database.progress_of_copies import copies_out, looking
 from pymilk.database.run_program import Told, run_program, running
@@ -160,6 +161,7 @@ def _describe_and_dump(connection: Connection, job: _Job, partial: Path) -> Back
             left_out=read_left_out(connection),
             files={},
             bytes=0,
+            platform=read_platform(connection),
         )
     with phase(job.meter, "checksums"):
         return seal(described)

@@ -7,13 +7,15 @@ for, and `SHA256SUMS` over all of it, which `sha256sum --check SHA256SUMS` under
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pymilk.database.catalog import Catalog
 from pymilk.database.contents import Contents
+from pymilk.database.extensions import Extension
+from pymilk.database.platform import Platform, Reference
 from pymilk.problem import Problem
 
 DUMP = "dump"
@@ -42,6 +44,7 @@ class Backup:
         left_out: What is not in it, one sentence each.
         files: SHA-256 of each file, by its path in the folder.
         bytes: Size of all files.
+        platform: What its schemas need beside themselves.
     """
 
     folder: Path
@@ -58,6 +61,7 @@ class Backup:
     left_out: tuple[str, ...]
     files: Mapping[str, str]
     bytes: int
+    platform: Platform = field(default_factory=Platform)
 
     @property
     def dump(self) -> Path:
@@ -119,6 +123,7 @@ def seal(described: Backup) -> Backup:
         "beside": described.beside,
         "critical": dict(described.critical),
         "not_included": described.left_out,
+        "platform": asdict(described.platform),
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
     (described.folder / _MANIFEST).write_text(text, encoding="utf-8")
@@ -160,7 +165,22 @@ def _described(folder: Path, manifest: dict[str, Any], files: dict[str, str]) ->
         left_out=tuple(manifest["not_included"]),
         files=files,
         bytes=_size(folder, files),
+        platform=_platform(manifest.get("platform", {})),
     )
+
+
+def _platform(described: dict[str, Any]) -> Platform:
+    return Platform(
+        tuple(Extension(**one) for one in described.get("extensions", ())),
+        tuple(
+            Reference(**{name: _as_tuple(value) for name, value in one.items()})
+            for one in described.get("references", ())
+        ),
+    )
+
+
+def _as_tuple(value: Any) -> Any:  # noqa: ANN401 - JSON knows lists alone
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _no_backup(folder: Path, why: Exception) -> Problem:

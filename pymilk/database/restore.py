@@ -17,19 +17,22 @@ from pymilk.database.contents import (
     turned_back,
 )
 from pymilk.database.dump import JOBS
+from pymilk.database.extensions import Supply, make_extensions
 from pymilk.database.manifest import Backup
 from pymilk.database.meter import UNWATCHED, Meter, phase
+from pymilk.database.platform import give_keys
 from pymilk.database.programs import Programs
 from pymilk.database.progress_of_copies import copies_in, looking
 from pymilk.database.run_program import Told, run_program
 from pymilk.database.stamps import without_stamps
+from pymilk.problem import Problem
 
 _TOLD = Told(
     "The backup could not be restored", "Nothing was changed in the database it was taken from."
 )
 
 
-def restore(backup: Backup, url: str, programs: Programs, meter: Meter = UNWATCHED) -> None:
+def restore(backup: Backup, url: str, programs: Programs, meter: Meter = UNWATCHED) -> Supply:
     """Restore a backup into a throw-away, Supabase-shaped database, in place of what is there.
 
     Args:
@@ -38,8 +41,11 @@ def restore(backup: Backup, url: str, programs: Programs, meter: Meter = UNWATCH
         programs: pg_restore's place.
         meter: Who is told how far it is.
 
+    Returns:
+        How the extensions that the backup needs are supplied.
+
     Raises:
-        Problem: pg_restore failed; the database may hold a part.
+        Problem: An extension can't be had, or pg_restore failed; the database may hold a part.
     """
     with connect(url, purpose="restore") as connection:
         for schema in backup.schemas:
@@ -51,10 +57,24 @@ def restore(backup: Backup, url: str, programs: Programs, meter: Meter = UNWATCH
         connection.execute("create schema public authorization pg_database_owner")
         connection.execute("grant usage on schema public to public")
         make_missing_roles(connection, backup.roles)
+        supply = make_extensions(connection, backup.platform.extensions)
+        _refuse_lacking(supply)
     load(backup, url, programs, meter)
     with connect(url, purpose="restore") as connection:
         for statement in backup.beside:
             connection.execute(statement.encode())
+    return supply
+
+
+def _refuse_lacking(supply: Supply) -> None:
+    if supply.lacking:
+        raise Problem(
+            f"This copy can't have what the database has: {', '.join(supply.lacking)}"
+            " (no stand-in in plain SQL would be honest).",
+            state="Nothing was changed in the database it was taken from.",
+            todo="Make the copy where the real extensions are: in a container, or in an empty"
+            " database of your own.",
+        )
 
 
 def load(
@@ -81,13 +101,20 @@ def load(
             [pg_restore, "--section=pre-data", "--file=-", *listed, dump], told
         )
         parallel = [pg_restore, f"--jobs={JOBS}", "--exit-on-error", *listed]
-        if without_stamps(definitions) == definitions:
+        points_out = backup.platform.references
+        if without_stamps(definitions) == definitions and not points_out:
             # All at once: rows for a table that the same program made go past the log.
             run_program([*parallel, dump], told, url=url)
             return
         psql = [str(programs.path("psql")), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
         run_program(psql, told, url=url, given=without_stamps(definitions))
-        run_program([*parallel, "--section=data", "--section=post-data", dump], told, url=url)
+        if not points_out:
+            run_program([*parallel, "--section=data", "--section=post-data", dump], told, url=url)
+            return
+        run_program([*parallel, "--section=data", dump], told, url=url)
+        with connect(url, purpose="restore") as connection:
+            give_keys(connection, backup.platform)
+        run_program([*parallel, "--section=post-data", dump], told, url=url)
 
 
 @contextmanager

@@ -123,15 +123,14 @@ def run_program(
     done = subprocess.run(
         [*command, *connected],
         env=environment,
-        input=given,
+        # As bytes: read as text, the line ends of a function's body would become others.
+        input=None if given is None else given.encode(errors="surrogateescape"),
         capture_output=True,
-        text=True,
-        errors="replace",
         check=False,
     )
     if done.returncode != 0:
-        raise told.problem(done.stderr)
-    return done.stdout
+        raise told.problem(done.stderr.decode(errors="replace"))
+    return done.stdout.decode(errors="surrogateescape")
 
 
 def _connected(url: str | None) -> tuple[list[str], dict[str, str]]:

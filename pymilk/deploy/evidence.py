@@ -68,11 +68,13 @@ class RestoreTested:
         seconds: How long the restore took: the recovery time to reckon with.
         tables: How many tables were compared.
         rows: How many rows.
+        stood_in: Extension that the copy has no real one of → what its stand-in is, and is not.
     """
 
     seconds: float
     tables: int
     rows: int
+    stood_in: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

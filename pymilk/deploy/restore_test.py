@@ -53,7 +53,7 @@ def prove_restore(
         Problem: It didn't; says which tables or objects.
     """
     started = time.monotonic()
-    restore(backup, bench.superuser_url, programs, meter)
+    supply = restore(backup, bench.superuser_url, programs, meter)
     seconds = time.monotonic() - started
     with (
         phase(meter, "comparing"),
@@ -67,7 +67,7 @@ def prove_restore(
         text = backup.catalog.text_difference(found.catalog, name)
         raise _differs(backup, "; ".join(found.objects.sentences(5)) + f"\n{text}")
     keep_proof(backup.folder, Proof(datetime.now(UTC), seconds, backup.rows))
-    return RestoreTested(seconds, len(backup.contents), backup.rows)
+    return RestoreTested(seconds, len(backup.contents), backup.rows, supply.stood_in)
 
 
 def prove_and_record(

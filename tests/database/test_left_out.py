@@ -13,7 +13,7 @@ def told(database: Database) -> str:
 def test_what_is_never_in_it_is_named_on_a_bare_project(empty_database: Database) -> None:
     text = told(empty_database)
     assert "Files in Storage: " in text
-    assert "The platform's schemas: auth, extensions." in text
+    assert "The platform's schemas: auth, extensions, graphql_public." in text
     assert "Large objects" not in text
 
 

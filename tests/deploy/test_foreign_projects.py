@@ -1,0 +1,132 @@
+"""A supabase/ folder that is not ours: no rollbacks, and much that only Supabase has."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pymilk.database.connection import connect
+from pymilk.database.history import prepare_history, record_applied
+from pymilk.database.ledger import prepare_ledger
+from pymilk.database.services import stand_in_for_services
+from pymilk.deploy import backup, restore_test
+from pymilk.deploy.evidence import Evidence
+from pymilk.deploy.plan import Bench
+from pymilk.project.project import load_project
+from support.databases import Database
+from support.projects import Toy, bench
+
+__all__ = ["bench"]
+
+FIRST = "20240101000000_profiles"
+SECOND = "0002_files_and_teams"
+THIRD = "20240301000000_slugs"
+
+FIRST_SQL = """\ufeffbegin;
+create extension if not exists "pgcrypto" with schema extensions;
+create extension if not exists "uuid-ossp";
+
+create type public.plan as enum ('free', 'pro');
+create table public.profiles (
+  id uuid references auth.users on delete cascade primary key,
+  plan public.plan not null default 'free',
+  token uuid default extensions.gen_random_uuid(),
+  public_id uuid default uuid_generate_v4()
+);
+alter table public.profiles enable row level security;
+create policy "Own profile." on public.profiles for select using ((select auth.uid()) = id);
+
+create function public.handle_new_user() returns trigger
+language plpgsql security definer set search_path = ''
+as $$
+begin
+  insert into public.profiles (id) values (new.id);
+  return new;
+end;
+$$;
+create trigger on_auth_user_created after insert on auth.users
+  for each row execute procedure public.handle_new_user();
+commit;
+"""
+
+SECOND_SQL = """\
+insert into storage.buckets (id, name, public) values ('avatars', 'avatars', true)
+on conflict do nothing;
+create policy "Avatars are everybody's" on storage.objects for select
+  using (bucket_id = 'avatars');
+create policy "Own avatar" on storage.objects for insert to authenticated
+  with check (bucket_id = 'avatars' and (storage.foldername(name))[1] = auth.uid()::text);
+
+do $$
+begin
+  if not exists (select from pg_class where relname = 'teams') then
+    create table public.teams (
+      id uuid primary key default gen_random_uuid(),
+      owner uuid not null references auth.users (id),
+      name text not null
+    );
+  end if;
+end
+$$;
+create view public.team_names with (security_invoker = on) as select t.name from public.teams as t;
+alter publication supabase_realtime add table public.teams;
+"""
+
+THIRD_SQL = """\
+alter table public.teams add column slug text;
+update public.teams set slug = lower(name);
+create policy "Slugs" on storage.objects for delete using (owner = auth.uid());
+drop trigger on_auth_user_created on auth.users;
+"""
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Toy:
+    """Their project: three migrations and nothing else."""
+    toy = Toy(tmp_path / "theirs")
+    toy.up(FIRST_SQL.replace("\n", "\r\n"), stem=FIRST)
+    toy.up(SECOND_SQL, stem=SECOND)
+    toy.up(THIRD_SQL, stem=THIRD)
+    return toy
+
+
+@pytest.fixture
+def their_database(empty_database: Database, theirs: Toy) -> Database:
+    """Their live database: two migrations applied by the Supabase CLI, people, teams."""
+    stand_in_for_services(empty_database.superuser_url)
+    with connect(empty_database.url, purpose="test") as connection:
+        prepare_history(connection)
+        by_age = sorted(
+            load_project(theirs.root).migrations, key=lambda each: each.name != "profiles"
+        )
+        for migration in by_age[:2]:
+            for statement in migration.up.statements:
+                connection.execute(statement.text.encode())
+            record_applied(connection, migration)
+    empty_database.connect(user="supabase_admin", autocommit=True).execute(
+        "insert into auth.users (id, email) select gen_random_uuid(), n || '@example.com'"
+        " from generate_series(1, 5) as n;"
+        " insert into public.teams (owner, name)"
+        " select u.id, 'Team ' || u.email from auth.users as u"
+    )
+    return empty_database
+
+
+def test_the_copy_knows_that_people_exist_and_nothing_more(
+    their_database: Database, theirs: Toy, bench: Bench
+) -> None:
+    plan = theirs.plan(their_database, "slugs")
+    with connect(their_database.url, purpose="test") as connection:
+        prepare_ledger(connection)
+    evidence = Evidence()
+    for step in (backup, restore_test):
+        evidence = step.run(plan, bench, evidence)
+    assert evidence.restore_test is not None
+    assert set(evidence.restore_test.stood_in) >= {"pgcrypto", "uuid-ossp"}
+    with psycopg.connect(bench.superuser_url) as copy:
+        people = copy.execute("select count(*), count(email) from auth.users").fetchone()
+        policies = "select count(*) from pg_policies where tablename = 'objects'"
+        triggers = "select count(*) from pg_trigger where tgname = 'on_auth_user_created'"
+        assert people == (5, 0)
+        assert copy.execute(policies).fetchone() == (2,)
+        assert copy.execute(triggers).fetchone() == (1,)
