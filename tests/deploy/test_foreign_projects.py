@@ -9,12 +9,13 @@ from pymilk.database.connection import connect
 from pymilk.database.history import prepare_history, record_applied
 from pymilk.database.ledger import prepare_ledger
 from pymilk.database.services import stand_in_for_services
-from pymilk.deploy import backup, restore_test
+from pymilk.deploy import backup, preflight, restore_test
 from pymilk.deploy.evidence import Evidence
 from pymilk.deploy.plan import Bench
+from pymilk.problem import Problem
 from pymilk.project.project import load_project
 from support.databases import Database
-from support.projects import Toy, bench
+from support.projects import Toy, bench, deploy_toy
 
 __all__ = ["bench"]
 
@@ -73,11 +74,15 @@ alter publication supabase_realtime add table public.teams;
 """
 
 THIRD_SQL = """\
+BEGIN TRANSACTION;
 alter table public.teams add column slug text;
 update public.teams set slug = lower(name);
 create policy "Slugs" on storage.objects for delete using (owner = auth.uid());
 drop trigger on_auth_user_created on auth.users;
+END;
 """
+
+WHY = {"rollback": "they never had one", "verification": "nor one of those"}
 
 
 @pytest.fixture
@@ -112,6 +117,35 @@ def their_database(empty_database: Database, theirs: Toy) -> Database:
     return empty_database
 
 
+def test_it_is_rehearsed_and_deployed_as_it_is(their_database: Database, theirs: Toy) -> None:
+    evidence = deploy_toy(theirs.plan(their_database, "slugs", overrides=WHY))
+
+    assert evidence.restore_test is not None
+    assert set(evidence.restore_test.stood_in) >= {"pgcrypto", "uuid-ossp"}
+    assert evidence.rehearsal is not None
+    assert evidence.rehearsal.down is None
+    after = their_database.connect()
+    assert after.execute(
+        "select count(*) from public.teams where slug like 'team %'"
+    ).fetchone() == (5,)
+    policies = "select policyname from pg_policies where schemaname = 'storage' order by 1"
+    assert [name for (name,) in after.execute(policies)] == [
+        *("Avatars are everybody's", "Own avatar", "Slugs"),
+    ]
+    triggers = "select count(*) from pg_trigger where tgname = 'on_auth_user_created'"
+    assert after.execute(triggers).fetchone() == (0,)
+
+
+def test_without_reasons_it_is_told_what_is_missing(
+    their_database: Database, theirs: Toy, bench: Bench
+) -> None:
+    with pytest.raises(Problem) as refused:
+        preflight.run(theirs.plan(their_database, "slugs"), bench, Evidence())
+    assert "[rollback]" in refused.value.happened
+    assert "[verification]" in refused.value.happened
+    assert "--override rollback=" in refused.value.todo
+
+
 def test_the_copy_knows_that_people_exist_and_nothing_more(
     their_database: Database, theirs: Toy, bench: Bench
 ) -> None:
@@ -121,12 +155,17 @@ def test_the_copy_knows_that_people_exist_and_nothing_more(
     evidence = Evidence()
     for step in (backup, restore_test):
         evidence = step.run(plan, bench, evidence)
-    assert evidence.restore_test is not None
-    assert set(evidence.restore_test.stood_in) >= {"pgcrypto", "uuid-ossp"}
     with psycopg.connect(bench.superuser_url) as copy:
-        people = copy.execute("select count(*), count(email) from auth.users").fetchone()
         policies = "select count(*) from pg_policies where tablename = 'objects'"
+        people = copy.execute("select count(*), count(email) from auth.users").fetchone()
         triggers = "select count(*) from pg_trigger where tgname = 'on_auth_user_created'"
         assert people == (5, 0)
         assert copy.execute(policies).fetchone() == (2,)
         assert copy.execute(triggers).fetchone() == (1,)
+
+
+def test_an_extension_without_a_stand_in_is_named(their_database: Database, theirs: Toy) -> None:
+    theirs.up('create extension "postgis";', stem=THIRD)
+    with pytest.raises(Problem) as refused:
+        deploy_toy(theirs.plan(their_database, "slugs", overrides=WHY))
+    assert 'extension "postgis" is not available' in refused.value.happened
