@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from dairy.billing import Billing
-from dairy.books import refused
+from dairy.books import refused, ruled_out
 from dairy.settling import silently
 from dairy.undoing import update
 from support.databases import Database
@@ -56,6 +56,8 @@ def test_an_invoice_takes_nothing(dairy_hardened: Database, books: Billing, stra
     assert facts["available"] == 0
     with refused("allocation_exceeds_invoice"):
         update(books, payment, None, {invoice: 1})
+    with ruled_out("invoice_metadata_paid_within_total"):
+        books.allocate_directly(payment, invoice, 1)
     assert books.allocate(payment, {invoice: 1}, validate=False).allocated_amount == 0
     assert books.auto(payment)["allocated_amount"] == 0
     assert untouched(books, payment)
@@ -74,6 +76,8 @@ def test_a_payment_gives_nothing(dairy_hardened: Database, books: Billing, stran
         books.pay_opening(payment, customer, 1)
     with refused("allocation_exceeds_payment"):
         update(books, payment, None, {invoice: 1})
+    with ruled_out("payments_applied_within_amount"):
+        books.allocate_directly(payment, invoice, 1)
     assert books.allocate(payment, {invoice: 1}, validate=False).allocated_amount == 0
     assert books.auto(payment)["allocated_amount"] == 0
     assert untouched(books, payment)
@@ -93,5 +97,20 @@ def test_an_opening_balance_takes_nothing(
     with refused("allocation_exceeds_opening_balance") as facts:
         books.pay_opening(payment, customer, 1)
     assert facts["available"] == 0
+    with ruled_out("customers_paid_within_opening_balance"):
+        books.pay_opening_directly(payment, customer, 1)
     assert books.auto(payment)["allocated_amount"] == 0
+    assert untouched(books, payment)
+
+
+def test_a_sale_takes_nothing(dairy_hardened: Database, books: Billing, strange: str) -> None:
+    customer = books.customer()
+    payment, sale = books.payment(customer, 500), books.sale(customer, 100)
+    silently(
+        dairy_hardened, "update public.sales set total_amount = %s where id = %s", strange, sale
+    )
+    with refused("sale_not_payable"):
+        books.pay_sales(payment, sale)
+    with ruled_out("sales_payments_whole"):
+        books.pay_sale_directly(payment, sale, 1)
     assert untouched(books, payment)
