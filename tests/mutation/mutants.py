@@ -83,7 +83,8 @@ def _of_function(
     for edit in (*edits_of_code(block.text), *edits_of_privileges(block.text)):
         texts: dict[str, str] = {}
         stages: list[str] = []
-        start, end = _around(block.text, edit)
+        # What `create or replace` keeps has to go everywhere, whatever stands around it.
+        start, end = _around(block.text, edit, 0 if edit.what == "privilege" else _CONTEXT)
         same = block.text[start:end]
         for (migration, found), superseded in zip_longest(quoted, ends):
             if found.text.count(same) == 1:
