@@ -84,7 +84,7 @@ def deploy(
         done(as_json, nothing_pending(opened), {"deployed": None})
         return
     chosen = migrations if every else migrations[:1]
-    if _already(opened, chosen[0], as_json=as_json):
+    if already_deployed(opened, chosen[0], as_json=as_json):
         return
     plans = [plan_for(opened, migration, overrides, place) for migration in chosen]
     if as_json:
@@ -97,7 +97,7 @@ def deploy(
         for plan, evidence in deploy_all(plans, progress, _under_way, approval):
             told.append({"deployed": plan.migration.stem, "evidence": evidence})
             if evidence is None:
-                _already(opened, plan.migration, as_json=as_json)
+                already_deployed(opened, plan.migration, as_json=as_json)
             elif not as_json:
                 say(*deployed_text(plan, evidence))
     finally:
@@ -126,7 +126,7 @@ def _under_way(plan: "Plan") -> "AbstractContextManager[None]":
     return under_way(plan.target, plan.migration)
 
 
-def _already(opened: "Opened", migration: "Migration", *, as_json: bool) -> bool:
+def already_deployed(opened: "Opened", migration: "Migration", *, as_json: bool) -> bool:
     """Whether it is applied already, as the file says it; then there is nothing to do."""
     from pymilk.deploy.status import Standing, read_status
 

@@ -3,6 +3,7 @@
 import typer
 
 from pymilk.cli.answers import done
+from pymilk.cli.deploy_command import already_deployed
 from pymilk.cli.options import (
     HERE,
     AsJson,
@@ -52,6 +53,8 @@ def plan(
         done(as_json, nothing_pending(opened), {"pending": []})
         return
     first, *later = pending
+    if already_deployed(opened, first, as_json=as_json):
+        return
     asked = plan_for(opened, first, overrides, place)
     found = preview(asked, tuple(one.label for one in later))
     if as_json:

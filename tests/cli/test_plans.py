@@ -42,6 +42,9 @@ def test_looked_at_rehearsed_and_applied_as_approved(
     assert evidence["plan_hash"] == json.loads(file.read_text())["hash"]
     nothing = run("plan", "--json", *on, cwd=toy.root)
     assert (nothing.returncode, json.loads(nothing.stdout)) == (0, {"pending": []})
+    named = run("plan", "001", *on, cwd=toy.root)
+    assert named.returncode == 0
+    assert "deployed already" in named.stdout
 
 
 @pytest.mark.parametrize(
