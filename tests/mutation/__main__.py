@@ -40,8 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         if (not asked.gap or any(f"_gap_{asked.gap}_" in stem for stem in mutant.texts))
         and (asked.only in str(mutant))
     ]
-    if asked.sample:
-        chosen = _sample(chosen, asked.sample, asked.seed)
+    chosen = _by_lot(chosen, asked.seed)[: asked.sample]
     counted = [mutant for mutant in chosen if mutant.key not in explained]
     _say(f"{len(every)} mutants; {len(chosen)} chosen, {len(chosen) - len(counted)} explained")
     if asked.list:
@@ -73,14 +72,16 @@ def _asked(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _sample(mutants: Sequence[Mutant], many: int, seed: str) -> list[Mutant]:
-    """As many, drawn by lot; where the SQL changes elsewhere, the lots stay as they are."""
+def _by_lot(mutants: Sequence[Mutant], seed: str) -> list[Mutant]:
+    """In an order that chance decides: what was tried when a run is interrupted is a sample too.
+
+    Where the SQL changes elsewhere, the lots stay as they are.
+    """
 
     def lot(mutant: Mutant) -> str:
         return sha256(f"{seed}\0{mutant.identity}".encode()).hexdigest()
 
-    drawn = set(sorted(map(lot, mutants))[:many])
-    return [mutant for mutant in mutants if lot(mutant) in drawn]
+    return sorted(mutants, key=lot)
 
 
 def _explained(every: Sequence[Mutant]) -> tuple[set[Key], list[Key]]:
