@@ -12,7 +12,9 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
 
 from mutation.mutants import Mutant, mutants_of
@@ -53,7 +55,11 @@ def main(arguments: Sequence[str]) -> int:
     todo = [mutant for mutant in counted if mutant.identity not in fates]
     if todo:
         fates |= _tried(todo, asked)
-    score = _report([(mutant.what, fates[mutant.identity]) for mutant in counted])
+    # Interrupted, it tells of those whose turn it was: what is remembered of later ones is no sample.
+    tried = list(takewhile(lambda mutant: mutant.identity in fates, counted))
+    if len(tried) < len(counted):
+        _say(f"interrupted: the first {len(tried)} of {len(counted)}")
+    score = _report([(mutant.what, fates[mutant.identity]) for mutant in tried])
     _say(*(f"explained.toml, not there any more: {' | '.join(key)}" for key in stale))
     return int(score < asked.at_least or bool(stale))
 
@@ -100,12 +106,13 @@ def _tried(mutants: Sequence[Mutant], asked: argparse.Namespace) -> dict[str, Fa
         for mutant in mutants
     ]
     fates: dict[str, Fate] = {}
-    for trial, outcome in try_all(trials, workers=asked.workers):
-        remember(OUTCOMES, outcome)
-        fates[outcome.mutant] = outcome.fate
-        if outcome.fate in {Fate.SURVIVED, Fate.UNTRIED}:
-            said = f"{outcome.fate}, {outcome.tests} tests: {trial.mutant}"
-            _say(f"{len(fates)}/{len(trials)} {said}")
+    with suppress(KeyboardInterrupt):
+        for trial, outcome in try_all(trials, workers=asked.workers):
+            remember(OUTCOMES, outcome)
+            fates[outcome.mutant] = outcome.fate
+            if outcome.fate in {Fate.SURVIVED, Fate.UNTRIED}:
+                said = f"{outcome.fate}, {outcome.tests} tests: {trial.mutant}"
+                _say(f"{len(fates)}/{len(trials)} {said}")
     return fates
 
 
