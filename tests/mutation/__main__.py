@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     todo = [mutant for mutant in counted if mutant.identity not in fates]
     if todo:
         fates |= _tried(todo, asked)
-    # Interrupted, it tells of those whose turn it was: what is remembered of later ones is no sample.
+    # Interrupted, it tells of those whose turn it was: what is known of later ones is no sample.
     tried = list(takewhile(lambda mutant: mutant.identity in fates, counted))
     if len(tried) < len(counted):
         _say(f"interrupted: the first {len(tried)} of {len(counted)}")

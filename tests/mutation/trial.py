@@ -63,6 +63,7 @@ def try_all(chosen: Sequence[Trial], *, workers: int) -> Iterator[tuple[Trial, O
         for _ in chosen:
             yield done.get()
     finally:
+        todo.cancel_join_thread()  # what nobody takes any more would keep this process waiting
         for process in running:
             if sys.exc_info()[0] is not None:
                 process.terminate()
