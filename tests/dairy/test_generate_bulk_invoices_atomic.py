@@ -143,6 +143,23 @@ def test_an_invoice_of_nothing_billed_nothing(books: Invoicing) -> None:
     assert books.bulk(OCTOBER, [customer])["total_amount"] == 279
 
 
+@pytest.mark.parametrize(("kind", "total"), [("adjustment", 279), ("subscription", 93)])
+def test_a_line_that_names_no_delivery_may_have_billed_any_unless_it_is_an_adjustment(
+    books: Invoicing, kind: str, total: int
+) -> None:
+    customer = books.household(deliveries=2)
+    invoice = books.app_invoice(customer, FIRST, LAST, status="draft")
+    books.run(
+        "insert into public.invoice_line_items (invoice_id, line_item_type, line_total)"
+        " values (%s, %s, 100)",
+        invoice,
+        kind,
+    )
+    books.run("update public.invoice_metadata set invoice_status = 'sent' where id = %s", invoice)
+    books.delivery(customer, OCTOBER[0])
+    assert books.bulk(OCTOBER, [customer])["total_amount"] == total
+
+
 @pytest.mark.parametrize("ending", ["cancelled", "deleted"])
 def test_what_a_cancelled_or_deleted_invoice_billed_is_free_again(
     books: Invoicing, ending: str
