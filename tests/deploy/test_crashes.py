@@ -7,9 +7,11 @@ has none), so that a test knows where the process is when it strikes.
 import os
 import signal
 import subprocess
-from collections.abc import Callable
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from random import Random
 
 import psycopg
 import pytest
@@ -30,6 +32,7 @@ from support.projects import (
     Toy,
     mark_baseline,
     schema_and_rows,
+    schema_and_rows_at,
 )
 from support.proxy import Cut, proxy
 
@@ -220,22 +223,65 @@ def test_ctrl_c_at_any_step_leaves_nothing(shop: Database, toy: Toy, step: str) 
         assert schema_and_rows(shop) == before
 
 
+def ends_well(url: str, toy: Toy, states: dict[Standing, Mapping[str, object]]) -> Standing:
+    """Whole or not at all: which of the two it is, by everything that there is to compare."""
+    found = standing(url, toy)
+    assert schema_and_rows_at(url) == states[found]
+    return found
+
+
+def deployed_and_not(url: str, toy: Toy) -> dict[Standing, Mapping[str, object]]:
+    """What the database looks like before, deployed, and rolled back, when nothing goes wrong."""
+    before = schema_and_rows_at(url)
+    states = {Standing.PENDING: before, Standing.HELD: before}
+    for command in ("deploy", "rollback"):
+        assert run(*arguments(command, url), cwd=toy.root).returncode == 0
+        states[standing(url, toy)] = schema_and_rows_at(url)
+    assert states[Standing.HELD] == before
+    return states
+
+
 @pytest.mark.long
 def test_killed_at_a_hundred_moments(shop: Database, toy: Toy) -> None:
-    """Deploy and roll back in turn, killed at ever later moments, until each gets through."""
-    before = schema_and_rows(shop)
-    deployed: dict[str, object] | None = None
+    """After each, one rerun ends where the killed one was going."""
+    moments = Random(100)  # noqa: S311 - the same moments each time
+    states = deployed_and_not(shop.url, toy)
+    longest = {"deploy": 5.0, "rollback": 1.5}
     for number in range(100):
-        command = "rollback" if standing(shop.url, toy) is Standing.APPLIED else "deploy"
+        command = ("deploy", "rollback")[number % 2]
+        started = time.monotonic()
         with start(*arguments(command, shop.url), cwd=toy.root) as process:
             try:
-                process.wait(timeout=0.2 + 0.03 * (number % 80))
+                process.communicate(timeout=moments.uniform(0, longest[command]))
+                longest[command] = time.monotonic() - started
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-        found = schema_and_rows(shop)
-        if standing(shop.url, toy) is Standing.APPLIED:
-            deployed = deployed or dict(found)
-            assert found == deployed
-        else:
-            assert found == before
-    assert deployed is not None
+        ends_well(shop.url, toy, states)
+        done = run(*arguments(command, shop.url), cwd=toy.root)
+        assert done.returncode == 0, done.stderr
+        finished = {"deploy": Standing.APPLIED, "rollback": Standing.HELD}[command]
+        assert ends_well(shop.url, toy, states) is finished
+
+
+@pytest.mark.long
+def test_postgres_killed_at_thirty_moments(toy: Toy) -> None:
+    """The same for the server: it recovers, and one rerun ends well."""
+    moments = Random(30)  # noqa: S311 - the same moments each time
+    with scratch() as server:
+        url = server.url()
+        mark_baseline(url, toy)
+        states = deployed_and_not(url, toy)
+        for number in range(30):
+            command = ("deploy", "rollback")[number % 2]
+            longest = {"deploy": 6.0, "rollback": 2.0}[command]
+            with start(*arguments(command, url), cwd=toy.root) as process:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=moments.uniform(0.3, longest))
+                kill_postgres(server)
+                server.start()
+                process.communicate(timeout=120)
+            ends_well(url, toy, states)
+            done = run(*arguments(command, url), cwd=toy.root)
+            assert done.returncode == 0, done.stderr
+            finished = {"deploy": Standing.APPLIED, "rollback": Standing.HELD}[command]
+            assert ends_well(url, toy, states) is finished

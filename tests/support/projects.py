@@ -285,18 +285,25 @@ def deploy_toy(plan: Plan) -> Evidence:
 
 def schema_and_rows(database: Database) -> Mapping[str, object]:
     """All there is to compare quickly: definitions and rows of the project's own tables."""
-    connection = database.connect(autocommit=True)
+    return schema_and_rows_at(database.url)
+
+
+def schema_and_rows_at(url: str) -> Mapping[str, object]:
+    """The same, by its URL."""
     tables = ("customers", "bills", "notes", "marks")
-    rows = {
-        table: connection.execute(f"select t::text from public.{table} as t order by 1").fetchall()
-        for table in tables
-    }
     history = "select version from supabase_migrations.schema_migrations order by 1"
-    return {
-        "objects": dict(read_catalog(connection).objects),
-        "history": connection.execute(history).fetchall(),
-        **rows,
-    }
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = {
+            table: connection.execute(
+                f"select t::text from public.{table} as t order by 1"
+            ).fetchall()
+            for table in tables
+        }
+        return {
+            "objects": dict(read_catalog(connection).objects),
+            "history": connection.execute(history).fetchall(),
+            **rows,
+        }
 
 
 @pytest.fixture
