@@ -155,7 +155,7 @@ def status_text(label: str, status: "Status") -> list[str]:
     lines = [label]
     for row in status.rows:
         when = f"  {row.at:%Y-%m-%d %H:%M} UTC by {row.person}" if row.at else ""
-        lines.append(f"  {row.version} {row.name:<38} {row.standing}{when}")
+        lines.append(f"  {row.version} {row.name:<38} {row.half or row.standing}{when}")
     if status.running:
         lines.append(f"  running now: {status.running}")
     if status.unfinished:

@@ -4,21 +4,17 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Contents, read_tables
-from pymilk.database.history import lock_history, prepare_history, read_history, record_applied
+from pymilk.database.history import lock_history, prepare_history, record_applied
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.database.recorded_catalog import read_catalog_beside, record_catalog
-from pymilk.deploy.backup import backup_facts
-from pymilk.deploy.checks import budget_check, window_check
+from pymilk.deploy.apply_steps import run_steps
 from pymilk.deploy.evidence import (
     Applied,
-    Check,
     Evidence,
-    Preflight,
     Rehearsed,
     State,
     Violations,
@@ -35,14 +31,19 @@ from pymilk.deploy.lock import lock_this_transaction
 from pymilk.deploy.made import read_made
 from pymilk.deploy.one_go import LOCKED_SECONDS, Cursor, in_one_go
 from pymilk.deploy.plan import Plan
-from pymilk.deploy.preflight import refuse_failed
-from pymilk.deploy.rehearsal import rehearsal_facts
+from pymilk.deploy.proof import (
+    proof_facts,
+    refuse_moved_history,
+    refuse_moved_schema,
+    refuse_stale_proof,
+)
+from pymilk.deploy.recorded import Refused
 from pymilk.deploy.row_proof import read_marks, tables_written
 from pymilk.deploy.script import ScriptFailed, read_settings
 from pymilk.deploy.strong_locks import needed_by, taking
 from pymilk.deploy.transaction import Done, all_or_nothing, standing
-from pymilk.problem import Problem, TryAgainLater
-from pymilk.project.policy import Policy, hours_since
+from pymilk.problem import Problem
+from pymilk.project.policy import Policy
 
 # How often figures or violations may move under us before it can't be chance.
 _QUIET_ATTEMPTS = 5
@@ -52,18 +53,13 @@ _SHORTEST_QUEUE_MS = 20
 
 _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
 
-# What comes on top of the rehearsed time: the reads of the proof and the commit.
-_ALLOWANCE_SECONDS = 30.0
-
-
-class Refused(Problem):
-    """The proof inside the transaction failed; it was rolled back."""
-
 
 class _NotQuiet(Exception):  # noqa: N818 - a signal between attempts
     """Something moved that a customer may have moved at that very moment; it is rolled back.
 
-    Then it holds still at another attempt; if not, it is refused as `refusal` says.
+    The next attempt looks at it under the locks, where customers can't move it. What they move in
+    tables that aren't locked holds still at another attempt; if not, it is refused as `refusal`
+    says.
     """
 
     def __init__(self, refusal: Refused) -> None:
@@ -99,21 +95,21 @@ def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
         ScriptFailed: A statement failed.
         TryAgainLater: The locks were not to be had, or the window is closing.
     """
-    rehearsed, preflight = evidence.rehearsal, evidence.preflight
-    if rehearsed is None or preflight is None or evidence.backup is None:
-        raise AssertionError("nothing is applied before it was backed up and rehearsed")
-    _refuse_closing_window(plan, rehearsed)
-    _refuse_over_budget(plan, rehearsed)
-    _refuse_old_proof(plan, evidence.backup.backup.taken_at)
+    rehearsed = refuse_stale_proof(plan, evidence)
+    if plan.migration.up.in_steps:
+        return run_steps(plan, guard, evidence, rehearsed)
+    # Whether figures and violations are read under the locks, so that nobody else can move them.
+    exact = bool(rehearsed.changed_tables)
 
     def work(connection: Connection, token: uuid.UUID) -> _Outcome:
-        return _apply(connection, plan, evidence, rehearsed, token)
+        return _apply(connection, plan, evidence, token, exact=exact)
 
     for attempts_left in reversed(range(_QUIET_ATTEMPTS)):
         try:
             done = all_or_nothing(guard, plan.target, plan.policy, work)
             break
         except _NotQuiet as signal:
+            exact = True
             if not attempts_left:
                 raise _with_state(signal.refusal, plan) from signal
         except (ScriptFailed, Refused) as problem:
@@ -126,45 +122,19 @@ def _with_state(problem: ScriptFailed | Refused, plan: Plan) -> Problem:
     return problem
 
 
-def _refuse_closing_window(plan: Plan, rehearsed: Rehearsed) -> None:
-    needed = rehearsed.up_seconds + _ALLOWANCE_SECONDS
-    found = window_check(plan.policy, datetime.now(UTC), seconds_needed=needed)
-    if isinstance(found, Check) and "window" not in plan.overrides:
-        refuse_failed((found,))
-
-
-def _refuse_over_budget(plan: Plan, rehearsed: Rehearsed) -> None:
-    found = budget_check(plan.policy, rehearsed)
-    if isinstance(found, Check) and "budget" not in plan.overrides:
-        refuse_failed((found,))
-
-
-def _refuse_old_proof(plan: Plan, taken_at: datetime) -> None:
-    """A laptop may have slept since; what was proven then says less and less about now."""
-    age = hours_since(taken_at, datetime.now(UTC))
-    if age > plan.policy.proof_max_age_hours:
-        raise TryAgainLater(
-            f"The backup and its rehearsal are {age:.1f} hours old by now; the policy allows"
-            f" {plan.policy.proof_max_age_hours:g}.",
-            state="Nothing was changed.",
-            todo="Run it again: it takes a new backup and rehearses on it.",
-        )
-
-
 def _apply(
-    connection: Connection,
-    plan: Plan,
-    evidence: Evidence,
-    rehearsed: Rehearsed,
-    token: uuid.UUID,
+    connection: Connection, plan: Plan, evidence: Evidence, token: uuid.UUID, *, exact: bool
 ) -> _Outcome:
+    rehearsed = evidence.rehearsal
+    if rehearsed is None:
+        raise AssertionError("nothing is applied before it was rehearsed")
     project, migration = plan.project, plan.migration
     lock_this_transaction(connection)
     prepare_history(connection)
     lock_history(connection)
-    _refuse_moved_history(connection, plan)
+    refuse_moved_history(connection, plan)
     before = read_catalog(connection)
-    _refuse_moved_schema(rehearsed.before, before)
+    refuse_moved_schema(rehearsed.before, before)
     # Everything that reads whole tables, and everything that is long to send, comes before the
     # first strong lock.
     tables = read_tables(connection, project_schemas(connection))
@@ -179,6 +149,13 @@ def _apply(
     queue = _queue_ms(plan.policy, rehearsed)
     locks = taking(connection, needed_by(rehearsed.up), tables, queue)
 
+    if exact:
+        if locks is not None:
+            with in_one_go(connection, settings) as go:
+                go.take(locks)
+            locks = None
+        violations = read_violations(connection, project.invariants)
+        state = read_state(connection, project.state)
     with in_one_go(connection, settings) as go:
         go.script(migration.up, locks)
         held = go.query(LOCKED_SECONDS)
@@ -206,7 +183,7 @@ def _apply(
     )
     event = Event(
         Kind.DEPLOY,
-        {**_facts(plan, evidence, rehearsed), **_outcome_facts(outcome)},
+        {**proof_facts(plan, evidence, rehearsed), **_outcome_facts(outcome)},
         version=migration.version,
         name=migration.name,
         revision=plan.revision.commit,
@@ -269,45 +246,6 @@ def _refuse_other_schema(rehearsed: Catalog, live: Catalog) -> None:
             "The schema isn't what the rehearsal made of it: " + "; ".join(difference.sentences()),
             todo="Rehearse again: pymilk rehearse, then compare.",
         )
-
-
-def _refuse_moved_history(connection: Connection, plan: Plan) -> None:
-    applied = {row.version for row in read_history(connection)}
-    expected = {
-        migration.version
-        for migration in plan.project.migrations
-        if int(migration.version) < int(plan.migration.version)
-    }
-    if applied != expected:
-        moved = ", ".join(sorted(applied ^ expected))
-        raise TryAgainLater(
-            f"Somebody else applied or removed a migration meanwhile: {moved}.",
-            state=_ROLLED_BACK,
-            todo="Look with 'pymilk status', then run it again.",
-        )
-
-
-def _refuse_moved_schema(rehearsed: Catalog, live: Catalog) -> None:
-    difference = rehearsed.difference(live)
-    if difference:
-        raise Refused(
-            "The schema has changed since the backup: " + "; ".join(difference.sentences()),
-            todo="Run it again: it then rehearses on the schema as it is now.",
-        )
-
-
-def _facts(plan: Plan, evidence: Evidence, rehearsed: Rehearsed) -> dict[str, object]:
-    """What the ledger keeps beside the outcome: who approved what, on what proof."""
-    preflight = evidence.preflight or Preflight((), Catalog({}))
-    return {
-        "overrides": dict(plan.overrides),
-        "checks": {check.name: f"{check.verdict}: {check.found}" for check in preflight.checks},
-        "backup": backup_facts(evidence.backup.backup) if evidence.backup else {},
-        "rehearsal": rehearsal_facts(rehearsed),
-        # The text that was rehearsed with this deploy is the one that undoes it.
-        "rollback_script": plan.migration.down.text if plan.migration.down else None,
-        "uncommitted": plan.revision.uncommitted,
-    }
 
 
 def _outcome_facts(outcome: _Outcome) -> dict[str, object]:

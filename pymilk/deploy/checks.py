@@ -20,7 +20,11 @@ from pymilk.deploy.plan import Plan
 from pymilk.deploy.soak import soaking
 from pymilk.deploy.status import was_edited
 from pymilk.problem import UsageProblem
-from pymilk.project.migrations import Migration, refuse_what_cannot_be_one_transaction
+from pymilk.project.migrations import (
+    Migration,
+    refuse_transaction_control,
+    refuse_what_cannot_be_one_transaction,
+)
 from pymilk.project.policy import Policy
 
 _OLDEST_MAJOR, _NEWEST_MAJOR = 15, 18
@@ -144,8 +148,12 @@ def _files(look: Look) -> Check | str:
     migration = look.migration
     for script in (migration.up, migration.down, migration.verify, migration.give_back):
         if script is not None:
+            stepwise = script is migration.up and script.in_steps
+            refuse = (
+                refuse_transaction_control if stepwise else refuse_what_cannot_be_one_transaction
+            )
             try:
-                refuse_what_cannot_be_one_transaction(script)
+                refuse(script)
             except UsageProblem as problem:
                 return _failed(problem.happened, problem.todo)
     pairs = (migration.down, migration.verify, migration.give_back)
@@ -267,7 +275,8 @@ def _tree(look: Look) -> Check | str:
 
 
 def _drift(look: Look) -> Check | str:
-    entry = latest(look.entries, Kind.DEPLOY, Kind.ROLLBACK, Kind.ADOPT)
+    made = tuple(entry for entry in look.entries if entry.after is not None)
+    entry = latest(made, Kind.DEPLOY, Kind.ROLLBACK, Kind.ADOPT, Kind.STEP)
     if entry is None or entry.after is None:
         return _noted("no recorded schema yet; this deploy records one")
     recorded = read_recorded_catalog(look.connection, entry.after)

@@ -92,7 +92,7 @@ class OneGo:
         refuse_what_cannot_be_one_transaction(script)
         for statement in script.inside:
             if locks is not None and statement.line >= locks.line:
-                self._take(locks)
+                self.take(locks)
                 locks = None
             self._send(script, statement)
             if statement.words[:1] and statement.words[0] in MAY_SET:
@@ -103,7 +103,8 @@ class OneGo:
         self.query("reset role")
         self.query(_RESTORE, (Jsonb(dict(self.settings)),))
 
-    def _take(self, locks: Taking) -> None:
+    def take(self, locks: Taking) -> None:
+        """Send what takes the strong locks, all of them within their time."""
         # Whatever role and search path the script has set by now, the tables are ours and named
         # in full. The limit ends with the statement that it is for.
         self.query("select set_config('statement_timeout', %s, true)", (str(locks.milliseconds),))

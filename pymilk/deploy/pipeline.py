@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Protocol
 
 from pymilk.database.connection import Connection, Target, connect
-from pymilk.database.ledger import prepare_ledger
+from pymilk.database.ledger import prepare_ledger, read_entries
 from pymilk.database.manifest import read_backup
 from pymilk.deploy import after, apply, backup, preflight, rehearsal, restore_test
 from pymilk.deploy.approval import Approval, approval_of, refuse_moved, refuse_other_proof
 from pymilk.deploy.bench import open_bench
 from pymilk.deploy.evidence import BackupTaken, Evidence
+from pymilk.deploy.half import half_of
 from pymilk.deploy.lock import only_deploy
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.status import Standing, status_of
+from pymilk.deploy.steps import settle
 from pymilk.problem import Problem
 
 
@@ -83,6 +85,7 @@ def deploy(plan: Plan, progress: Progress, approval: Approval | None = None) -> 
             return None
         if approval is not None:
             refuse_moved(approval, plan, datetime.now(UTC))
+        _settle(guard, plan)
         bench = stack.enter_context(open_bench(plan.copy, plan.target.url, _major(guard)))
         evidence = _run((PREFLIGHT,), plan, bench, Evidence(), progress)
         prepare_ledger(guard)
@@ -171,6 +174,13 @@ def _bench_for(plan: Plan) -> Iterator[Bench]:
 
 def _major(connection: Connection) -> int:
     return connection.info.server_version // 10000
+
+
+def _settle(guard: Connection, plan: Plan) -> None:
+    """Find out what became of a step that a run before this one was cut off in."""
+    half = half_of(read_entries(guard), plan.migration.version)
+    if half is not None:
+        settle(guard, plan, half)
 
 
 def _is_deployed(connection: Connection, plan: Plan) -> bool:

@@ -9,13 +9,14 @@ from pymilk.database.contents import Contents
 from pymilk.database.history import read_history
 from pymilk.database.ledger import Kind, latest, read_entries, read_recorded_catalog
 from pymilk.deploy.archive import Vanishing, find_vanishing
+from pymilk.deploy.half import half_of
 from pymilk.deploy.strong_locks import Needed
 from pymilk.problem import Problem
 from pymilk.project.migrations import Migration
 
 
 class Refused(Problem):
-    """The rollback would not have been a clean one; it was not done."""
+    """The change would not have been a clean one; it was not made, or taken back whole."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,21 @@ def read_recorded(connection: Connection, migration: Migration) -> Recorded:
         Refused: It isn't applied, or there is nothing to go by.
     """
     label, version = migration.label, migration.version
+    entries = read_entries(connection)
     if version not in {row.version for row in read_history(connection)}:
+        half = half_of(entries, version)
+        if half is not None:
+            raise Refused(
+                f"{label} is {half}; only what is whole can be rolled back.",
+                state="Nothing was changed.",
+                todo=f"Bring it to its end: pymilk deploy {migration.argument}",
+            )
         raise Refused(
             f"{label} is not applied.",
             state="Nothing was changed.",
             todo="'pymilk status' shows what is.",
         )
-    entry = latest(read_entries(connection), Kind.DEPLOY, version=version)
+    entry = latest(entries, Kind.DEPLOY, version=version)
     if entry is None or entry.before is None or entry.after is None:
         raise Refused(
             f"{label} was not deployed by pymilk, so the schema before it was never recorded.",

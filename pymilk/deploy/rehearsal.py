@@ -32,6 +32,7 @@ from pymilk.deploy.on_the_copy import (
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.rollback import RolledBack
 from pymilk.deploy.script import NOT_NOW, ScriptFailed
+from pymilk.deploy.steps_on_the_copy import rehearse_steps
 from pymilk.deploy.strong_locks import needed_by
 from pymilk.deploy.use import BadWorkload, use
 from pymilk.project.migrations import Migration, Script
@@ -79,6 +80,8 @@ def rehearse(plan: Plan, bench: Bench) -> Rehearsed:
     """
     with connect(bench.owner_url, purpose="rehearsal") as connection:
         try:
+            if plan.migration.up.in_steps:
+                return rehearse_steps(connection, plan, bench)
             return _rehearse(connection, plan, bench)
         except (ScriptFailed, BadWorkload) as problem:
             problem.state = UNCHANGED

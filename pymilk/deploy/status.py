@@ -7,6 +7,7 @@ from enum import StrEnum
 from pymilk.database.connection import Connection, connect
 from pymilk.database.history import Applied, read_history
 from pymilk.database.ledger import Entry, Kind, is_held, latest, read_entries
+from pymilk.deploy.half import half_of
 from pymilk.deploy.lock import other_deploy
 from pymilk.deploy.notes import open_notes, said
 from pymilk.project.migrations import Migration
@@ -19,6 +20,7 @@ class Standing(StrEnum):
     APPLIED = "applied"
     EDITED = "applied, but the file was edited since"
     PENDING = "pending"
+    HALF = "half applied; deploying it again goes on"
     HELD = "held: rolled back; naming it deploys it again"
     UNKNOWN = "applied, but no file here"
 
@@ -33,6 +35,7 @@ class Row:
         standing: Where it stands.
         at: When it got there, where the ledger knows.
         person: Who brought it there.
+        half: How far it has come, where it is no single transaction and not at its end.
     """
 
     version: str
@@ -40,6 +43,7 @@ class Row:
     standing: Standing
     at: datetime | None
     person: str | None
+    half: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,9 @@ def _row(
     entry = latest(entries, Kind.DEPLOY, Kind.ROLLBACK, Kind.ADOPT, version=version)
     name = file.name if file else applied.name if applied else ""
     at, person = (entry.happened_at, entry.person) if entry else (None, None)
-    return Row(version, name, _standing(version, file, applied, entries), at, person)
+    half = None if applied else half_of(entries, version)
+    standing = Standing.HALF if half else _standing(version, file, applied, entries)
+    return Row(version, name, standing, at, person, str(half) if half else None)
 
 
 def _standing(

@@ -16,8 +16,9 @@ import psycopg
 
 from pymilk.database.connection import Connection, Target, connect, first_line
 from pymilk.database.history import read_history
-from pymilk.database.ledger import happened
+from pymilk.database.ledger import happened, read_entries
 from pymilk.deploy.blockers import watching
+from pymilk.deploy.half import half_of
 from pymilk.deploy.lock import holds_deploy_lock, session_of
 from pymilk.deploy.script import NOT_NOW
 from pymilk.problem import Problem, TryAgainLater
@@ -83,7 +84,7 @@ def all_or_nothing(
                 return _done(result[0], attempt, started)
             except NOT_NOW as error:
                 refused = error
-                time.sleep(_pause(policy, attempt))
+                time.sleep(pause(policy, attempt))
             except psycopg.OperationalError as error:
                 if not guard.closed:
                     raise _server_refused(error) from error
@@ -108,7 +109,7 @@ def _patient(policy: Policy, began: float) -> bool:
     return time.monotonic() - began < policy.lock_patience_seconds
 
 
-def _pause(policy: Policy, attempt: int) -> float:
+def pause(policy: Policy, attempt: int) -> float:
     """Apart by more than we queued, growing, and never in step with another one that retries."""
     least = policy.lock_timeout_ms / 1000 * 1.2 ** (attempt - 1)
     return min(least * random.uniform(1.0, 3.0), _LONGEST_PAUSE_SECONDS)  # noqa: S311
@@ -156,8 +157,11 @@ def standing(target: Target, version: str) -> str:
     try:
         with connect(target.url, purpose="status") as connection:
             applied = any(row.version == version for row in read_history(connection))
+            half = half_of(read_entries(connection), version)
     except Problem as problem:
         return f"Unknown: {problem.happened} Run 'pymilk status' when it is back."
     if applied:
         return f"{version} is applied, with all of its proof (read again just now)."
+    if half is not None:
+        return f"{version} is {half} (read again just now)."
     return f"{version} is not applied and nothing of it is there (read again just now)."

@@ -15,6 +15,8 @@ _GAP = re.compile(r"^gap_?0*([0-9]+)(?:_|$)")
 _GAP_ASKED = re.compile(r"^(?:gap[-_ ]?)?0*([0-9]{1,4})$", re.IGNORECASE)
 _IRREVERSIBLE = re.compile(r"^-- irreversible: *(\S.*)$", re.MULTILINE)
 
+# The Supabase CLI's own mark, on the first line: each statement by itself, outside a transaction.
+_IN_STEPS = "-- pg-delta: transaction=false"
 _TRANSACTION_CONTROL = frozenset({"begin", "commit", "rollback", "end", "abort", "savepoint"})
 # Plain ones: with an isolation level or `and chain` they ask for more than one transaction.
 _BEGIN = frozenset(
@@ -67,6 +69,11 @@ class Script:
         run = tuple(each for each in self.statements if not each.only_comment)
         around = len(run) > 1 and run[0].words in _BEGIN and run[-1].words in _COMMIT
         return run[1:-1] if around else run
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether it says that it can't be one transaction: each statement is a step by itself."""
+        return self.text.partition("\n")[0].strip() == _IN_STEPS
 
 
 @dataclass(frozen=True)
@@ -206,31 +213,51 @@ def refuse_what_cannot_be_one_transaction(script: Script) -> None:
     Raises:
         UsageProblem: It holds such a statement.
     """
+    refuse_transaction_control(script)
     for statement in script.inside:
+        outside = runs_outside_transactions(statement)
+        if outside:
+            raise UsageProblem(
+                f"{_at(script, statement)}: '{outside}' can't run in a transaction.",
+                state="No database was touched.",
+                todo="Each script runs in one transaction, with its proof: take that statement out,"
+                f" into a migration of its own whose first line is '{_IN_STEPS}'.",
+            )
+
+
+def refuse_transaction_control(script: Script) -> None:
+    """Refuse a script that begins or ends transactions itself.
+
+    Raises:
+        UsageProblem: It does.
+    """
+    for statement in script.statements if script.in_steps else script.inside:
         words = statement.words
-        inside = next(
-            (
-                " ".join(words[: len(start)])
-                for start in _OUTSIDE_TRANSACTIONS
-                if words[: len(start)] == start
-            ),
-            None,
-        )
         if words[:1] and words[0] in _TRANSACTION_CONTROL:
-            what = f"'{words[0]}' controls the transaction itself"
+            what = words[0]
         elif words[:2] in {("start", "transaction"), ("prepare", "transaction")}:
-            what = f"'{' '.join(words[:2])}' controls the transaction itself"
-        elif "concurrently" in words and words[:3] != _CONCURRENTLY_IN_A_TRANSACTION:
-            what = "'concurrently' can't run in a transaction"
-        elif inside:
-            what = f"'{inside}' can't run in a transaction"
+            what = " ".join(words[:2])
         else:
             continue
         raise UsageProblem(
-            f"{script.path.parent.name}/{script.path.name}, line {statement.line}: {what}.",
+            f"{_at(script, statement)}: '{what}' controls the transaction itself.",
             state="No database was touched.",
             todo="Each script runs in one transaction, with its proof: take that statement out.",
         )
+
+
+def runs_outside_transactions(statement: Statement) -> str | None:
+    """The words that Postgres refuses inside a transaction; none where it can be in one."""
+    words = statement.words
+    if "concurrently" in words and words[:3] != _CONCURRENTLY_IN_A_TRANSACTION:
+        return "concurrently"
+    return next(
+        (" ".join(start) for start in _OUTSIDE_TRANSACTIONS if words[: len(start)] == start), None
+    )
+
+
+def _at(script: Script, statement: Statement) -> str:
+    return f"{script.path.parent.name}/{script.path.name}, line {statement.line}"
 
 
 def read_script(path: Path) -> Script:

@@ -73,54 +73,55 @@ def _client(url: str, number: int, stop: Event, told: Told) -> None:
         while not stop.is_set():
             day += timedelta(days=1)
             payment = invoice = None
-            for statement, values in _series(customer, day):
-                needed = {"payment": payment, "invoice": invoice, **values}
+            for statement in _SERIES:
+                needed = {"customer": customer, "day": day, "payment": payment, "invoice": invoice}
                 started = time.monotonic()
                 try:
                     row = session.execute(statement.encode(), needed).fetchone()
                 except psycopg.Error as error:
-                    told.failed.append(f"{statement[:60]}: {error}")
+                    told.failed.append(f"{_short(statement)}: {error}")
                     break
                 took = time.monotonic() - started
                 told.transactions += 1
-                told.longest = max(told.longest, (took, statement[:60]))
-                if statement.startswith("insert into public.payments"):
+                told.longest = max(told.longest, (took, _short(statement)))
+                if "into public.payments" in statement:
                     (payment,) = row or (None,)
-                elif statement.startswith("insert into public.invoice_metadata"):
+                elif "into public.invoice_metadata" in statement:
                     (invoice,) = row or (None,)
                 time.sleep(_PAUSE_SECONDS)
 
 
-def _series(customer: object, day: date) -> list[tuple[str, dict[str, object]]]:
-    """A payment comes in, is put on an invoice, looked at, corrected, and taken off again."""
-    known: dict[str, object] = {"customer": customer, "day": day}
-    statements = [
-        (
-            "insert into public.payments (customer_id, amount, payment_date, allocation_status,"
-            " amount_unapplied) values (%(customer)s, 500, %(day)s, 'unapplied', 500) returning id"
-        ),
-        (
-            "insert into public.invoice_metadata (customer_id, invoice_date, period_start, period_end,"
-            " total_amount, invoice_status, due_date) values (%(customer)s, %(day)s, %(day)s, %(day)s,"
-            " 300, 'sent', '2999-01-01') returning id"
-        ),
-        (
-            "insert into public.invoice_payments (invoice_id, payment_id, amount_allocated)"
-            " values (%(invoice)s, %(payment)s, 200) returning id"
-        ),
-        "select public.calculate_customer_outstanding(%(customer)s)",
-        (
-            "select count(*) from public.daily_orders as o inner join public.customers as c"
-            " on o.customer_id = c.id where c.id = %(customer)s"
-        ),
-        "update public.payments set notes = 'seen' where id = %(payment)s returning id",
-        "delete from public.invoice_payments where payment_id = %(payment)s returning id",
-        (
-            "select p.id, p.amount from public.payments as p where p.customer_id = %(customer)s"
-            " order by p.payment_date desc limit 5"
-        ),
-    ]
-    return [(statement, known) for statement in statements]
+# A payment comes in, is put on an invoice, looked at and corrected, call by call as the app does.
+_SERIES = (
+    """insert into public.payments
+    (customer_id, amount, payment_date, allocation_status, amount_unapplied)
+    values (%(customer)s, 500, %(day)s, 'unapplied', 500) returning id""",
+    """insert into public.unapplied_payments (customer_id, payment_id, amount_unapplied)
+    values (%(customer)s, %(payment)s, 500) returning id""",
+    """insert into public.invoice_metadata
+    (customer_id, invoice_date, period_start, period_end, total_amount, amount_outstanding,
+    invoice_status, due_date)
+    values (%(customer)s, %(day)s, %(day)s, %(day)s, 300, 300, 'sent', '2999-01-01')
+    returning id""",
+    """insert into public.invoice_payments (invoice_id, payment_id, amount_allocated)
+    values (%(invoice)s, %(payment)s, 200) returning id""",
+    """update public.invoice_metadata set amount_paid = 200, amount_outstanding = 100,
+    invoice_status = 'partially_paid' where id = %(invoice)s returning id""",
+    """update public.payments set amount_applied = 200, amount_unapplied = 300,
+    allocation_status = 'partially_applied' where id = %(payment)s returning id""",
+    """update public.unapplied_payments set amount_unapplied = 300
+    where payment_id = %(payment)s returning id""",
+    "select public.calculate_customer_outstanding(%(customer)s)",
+    """select count(*) from public.daily_orders as o
+    inner join public.customers as c on o.customer_id = c.id where c.id = %(customer)s""",
+    "update public.payments set notes = 'seen' where id = %(payment)s returning id",
+    """select p.id, p.amount from public.payments as p where p.customer_id = %(customer)s
+    order by p.payment_date desc limit 5""",
+)
+
+
+def _short(statement: str) -> str:
+    return " ".join(statement.split())[:50]
 
 
 def _said(cursor: psycopg.Cursor[TupleRow]) -> TupleRow:
