@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -20,7 +21,7 @@ from pymilk.project.project import load_project
 from support.commands import run, start
 from support.databases import Database
 from support.projects import GAP, Silent, Toy, deploy_toy, schema_and_rows
-from support.sessions import wait_until_blocked
+from support.sessions import wait_until_blocked, wait_until_gone
 
 VERSION = GAP.partition("_")[0]
 MARK = "-- pg-delta: transaction=false\n"
@@ -127,8 +128,10 @@ def _building(watcher: psycopg.Connection[tuple[object, ...]], index: str) -> in
         "select pid from pg_stat_activity where datname = current_database() and state = 'active'"
         " and query like %s and pid <> pg_backend_pid()"
     )
+    deadline = time.monotonic() + 120
     while (row := watcher.execute(query, (f"%concurrently {index}%",)).fetchone()) is None:
-        pass
+        assert time.monotonic() < deadline, f"{index} was not seen being made"
+        time.sleep(0.01)
     return int(str(row[0]))
 
 
@@ -145,8 +148,7 @@ def test_killed_while_an_index_is_made(shop: Database, stepwise: Toy) -> None:
         process.wait(timeout=20)
     watcher.execute("select pg_terminate_backend(%s)", (pid,))
     reader.rollback()
-    while watcher.execute("select from pg_stat_activity where pid = %s", (pid,)).fetchone():
-        pass
+    wait_until_gone(watcher, pid)
     assert invalid_indexes(shop) == 1
     told = run("status", "--db-url", shop.url, cwd=stepwise.root).stdout
     assert "half applied: step 1 of 3 done, step 2 was begun" in told
