@@ -16,6 +16,7 @@ import typer
 
 from pymilk.cli.adopt_command import adopt
 from pymilk.cli.backup_command import backup
+from pymilk.cli.call_command import call
 from pymilk.cli.deploy_command import deploy
 from pymilk.cli.drift_command import drift
 from pymilk.cli.embedded_commands import db
@@ -59,6 +60,7 @@ for command in (
     adopt,
     snapshot,
     generate,
+    call,
 ):
     app.command()(command)
 app.add_typer(db, name="db")

@@ -51,11 +51,12 @@ def generate(
     """
     from pymilk.database.connection import connect
     from pymilk.generate import module as making
+    from pymilk.generate.from_files import replayed
     from pymilk.project.project import load_project
 
     found = load_project(project)
     wanted = _wanted(found, module, schema)
-    with connect(db_url, purpose="generate") if db_url else making.replayed(found) as connection:
+    with connect(db_url, purpose="generate") if db_url else replayed(found) as connection:
         generated = making.generate(connection, wanted, found.root)
     stale = [file.path for file in generated.files if not file.is_current]
     if not check:

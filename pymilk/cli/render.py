@@ -198,3 +198,23 @@ def findings_text(findings: "Sequence[Finding]") -> list[str]:
         )
         lines.append("  put right in its file, or taken back.")
     return lines or ["Every function file is quoted as it is, and every rollback undoes it."]
+
+
+def answer_text(answer: object) -> list[str]:
+    """What a function answered: a line a column, or a line a row."""
+    found = plain(answer)
+    if isinstance(found, dict):
+        return [f"{name}: {_cell(each)}" for name, each in found.items()]
+    if isinstance(found, list):
+        rows = [
+            ", ".join(f"{name}: {_cell(each)}" for name, each in row.items())
+            if isinstance(row, dict)
+            else _cell(row)
+            for row in found
+        ]
+        return [*rows, f"{len(rows)} row{'' if len(rows) == 1 else 's'}."]
+    return ["Done." if found is None else _cell(found)]
+
+
+def _cell(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,20 +1,13 @@
-"""Reading a database, or a project's files, and writing what that makes of its functions."""
+"""Reading a database, and writing what that makes of its functions."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
-from pymilk.database import embedded
-from pymilk.database.connection import Connection, connect, first_line
+from pymilk.database.connection import Connection
 from pymilk.generate.catalog import read_catalog
 from pymilk.generate.render import render_calls, render_refusals
 from pymilk.generate.routines import LeftOut, outline
-from pymilk.problem import Problem, UsageProblem
-from pymilk.project.function_files import read_function_files
-from pymilk.project.project import Project
+from pymilk.problem import UsageProblem
 
 
 @dataclass(frozen=True)
@@ -93,37 +86,6 @@ def write(generated: Generated) -> tuple[Path, ...]:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         file.path.write_text(file.text, encoding="utf-8")
     return tuple(file.path for file in stale)
-
-
-@contextmanager
-def replayed(project: Project) -> Iterator[Connection]:
-    """A throw-away database that the project's files have made: migrations, then function files.
-
-    So a function whose file no migration quotes yet is there as well.
-
-    Raises:
-        Problem: A file fails there.
-    """
-    with embedded.scratch() as server, connect(server.url(), purpose="generate") as connection:
-        for migration in project.migrations:
-            _run(connection, migration.up.text, f"supabase/migrations/{migration.stem}.sql")
-        if (project.root / project.functions).is_dir():
-            for file in read_function_files(project).values():
-                connection.execute("set check_function_bodies = off")  # whatever their order is
-                _run(connection, file.text, file.path)
-        yield connection
-
-
-def _run(connection: Connection, text: str, where: str) -> None:
-    try:
-        connection.execute(text.encode())
-        connection.execute("reset all")
-    except psycopg.Error as error:
-        raise Problem(
-            f"{where} fails on a new database: {first_line(error)}",
-            state="No file was written.",
-            todo="Mend it; or read the functions from a database that has them: --db-url.",
-        ) from error
 
 
 def _importable(path: Path, root: Path) -> str:

@@ -73,7 +73,7 @@ class AsyncClient:
         return await arun(steps, self._act)
 
     async def calls(self, calls: Calls[T]) -> T:
-        """Make several calls that come to one result, such as `bulk.logged(…)`."""
+        """Make several calls that come to one result, such as `logged(…)`."""
         return await arun(calls, self.call)
 
     async def outcome(self, key: str) -> Outcome:

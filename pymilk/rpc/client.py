@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Calls: TypeAlias = Generator[Call[Any], Any, T]
-"""Several calls, one after the other, that come to one result: see `pymilk.rpc.bulk`."""
+"""Several calls, one after the other, that come to one result: see `logged`."""
 
 RETRY: Final = Retry()
 
@@ -145,7 +145,7 @@ class Client:
         return run(steps, self._act)
 
     def calls(self, calls: Calls[T]) -> T:
-        """Make several calls that come to one result, such as `bulk.logged(…)`."""
+        """Make several calls that come to one result, such as `logged(…)`."""
         return run(calls, self.call)
 
     def outcome(self, key: str) -> Outcome:

@@ -10,6 +10,7 @@ import pytest
 
 from pymilk import errors, rpc
 from pymilk.rpc import reading
+from pymilk.rpc.bulk import logged
 from pymilk.rpc.call import Call, Key, argument, given
 from rpc.ways import Caller, Office, opened
 from support.till import Till
@@ -294,3 +295,40 @@ def test_what_python_can_not_say_exactly_is_refused_at_once(own_till: Till) -> N
             payment_id=own_till.payment,
             allocations=[{"invoice_id": own_till.invoices[0], "amount": 0.3}],  # type: ignore[typeddict-item]
         )
+
+
+def test_a_bulk_run_has_its_log_around_it(caller: Caller, office: Office) -> None:
+    owner = office.database.connect(autocommit=True)
+    first, last = dt.date(2025, 8, 1), dt.date(2025, 8, 31)
+    (customer,) = owner.execute(
+        "select id from public.customers order by id desc limit 1"
+    ).fetchone() or (None,)
+    assert customer is not None
+    logs = "select status, succeeded, failed, error, parameters from public.bulk_operation_logs"
+    owner.execute("truncate public.bulk_operation_logs")
+
+    done = caller.calls(
+        logged(
+            rpc.generate_bulk_invoices_atomic(
+                period_start=first, period_end=last, customer_ids=[customer]
+            )
+        )
+    )
+    assert done.invoices_created + done.skipped == 1
+    ((status, succeeded, failed, error, parameters),) = owner.execute(logs).fetchall()
+    assert (status, error) == ("completed", None)
+    assert (succeeded, failed) == (done.invoices_created, done.skipped)
+    assert parameters["p_customer_ids"] == [str(customer)]
+
+    owner.execute("truncate public.bulk_operation_logs")
+    with pytest.raises(errors.CustomerNotFound):
+        caller.calls(
+            logged(
+                rpc.generate_bulk_invoices_atomic(
+                    period_start=first, period_end=last, customer_ids=[uuid4()]
+                )
+            )
+        )
+    ((status, succeeded, failed, error, _),) = owner.execute(logs).fetchall()
+    assert status == "failed"
+    assert "Customer not found" in error
