@@ -40,11 +40,11 @@ def call(
 
     Example: pymilk call normalize_payment_method --arg method=gpay
     """
-    from pymilk import Client
     from pymilk.cli.opening import open_project
     from pymilk.database.connection import connect
     from pymilk.generate.by_name import call_by_name
     from pymilk.generate.catalog import read_catalog
+    from pymilk.rpc.client import Client
     from pymilk.rpc.failures import PymilkError
 
     target = open_project(project, db_url, None).target

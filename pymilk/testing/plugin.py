@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from pymilk import Client
+    from pymilk.rpc.client import Client
     from pymilk.testing.databases import Template
 
 
@@ -49,7 +49,7 @@ def pymilk_url(pymilk_template: "Template") -> Iterator[str]:
 @pytest.fixture
 def pymilk_client(pymilk_url: str) -> "Iterator[Client]":
     """A client on the test's own database."""
-    from pymilk import Client  # noqa: PLC0415
+    from pymilk.rpc.client import Client  # noqa: PLC0415
 
     with Client.postgres(pymilk_url) as client:
         yield client
