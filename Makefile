@@ -73,10 +73,8 @@ check: $(TOOLS) ## format, lint, types, quotations, generated calls: Python and 
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint --processes 2 supabase sql
-	@$(BIN)/pymilk snapshot --check
 	@$(BIN)/pymilk generate --check
-	@$(BIN)/squawk --config .squawk.toml supabase/migrations/*.sql
+	@$(BIN)/pymilk lint
 
 fmt: $(TOOLS) ## format Python and SQL
 	@$(BIN)/ruff format .

@@ -22,6 +22,8 @@ from pymilk.cli.drift_command import drift
 from pymilk.cli.embedded_commands import db
 from pymilk.cli.generate_command import generate
 from pymilk.cli.history_command import history
+from pymilk.cli.lint_command import lint
+from pymilk.cli.new_command import new
 from pymilk.cli.note_command import note
 from pymilk.cli.plan_command import plan
 from pymilk.cli.rehearse_command import rehearse
@@ -61,6 +63,8 @@ for command in (
     snapshot,
     generate,
     call,
+    new,
+    lint,
 ):
     app.command()(command)
 app.add_typer(db, name="db")

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pymilk.problem import UsageProblem
@@ -11,6 +11,7 @@ from pymilk.project.project import Project
 
 # What `supabase migration new` takes as well; a bare number is a gap or a version.
 _NEW_NAME = re.compile(r"[a-z][a-z0-9_]*[a-z][a-z0-9_]*")
+_TIME = "%Y%m%d%H%M%S"
 _GAP_ALONE = re.compile(r"gap_?\d+")
 
 
@@ -35,8 +36,7 @@ def new_migration(project: Project, name: str, now: datetime) -> Migration:
     """A migration with the next version, its rollback, and a verification that fails until it is
     written.
     """  # noqa: D205 - one sentence
-    newest = max((migration.version for migration in project.migrations), key=int, default="0")
-    version = max(now.strftime("%Y%m%d%H%M%S"), str(int(newest) + 1).zfill(len(newest)), key=int)
+    version = _next_version(project, now)
     stem = f"{version}_{name}"
     supabase = project.root / "supabase"
     empty = Migration(
@@ -52,6 +52,52 @@ def new_migration(project: Project, name: str, now: datetime) -> Migration:
     )
 
 
+def scaffold(project: Project, name: str, now: datetime) -> tuple[str, ...]:
+    """Write the files of a new migration, under one stem; gives their paths.
+
+    Args:
+        project: Where.
+        name: What it is called, `gap_012_pay_bill_atomic`.
+        now: This moment, in UTC.
+
+    Raises:
+        UsageProblem: It can't be called that, or there is one already.
+    """
+    there = migration_named(project, name)
+    if there is not None:
+        raise _taken(f"There is a migration '{name}' already: {there.stem}.")
+    migration = new_migration(project, name, now)
+    twin = next(
+        (each for each in project.migrations if each.gap and each.gap == migration.gap), None
+    )
+    if twin is not None:
+        raise _taken(f"{twin.label} is {twin.stem} already.")
+    scripts = (migration.up, migration.down, migration.verify)
+    texts = {script.path: script.text for script in scripts if script is not None}
+    texts |= page_of(project, migration)
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    return tuple(path.relative_to(project.root).as_posix() for path in texts)
+
+
+def _taken(happened: str) -> UsageProblem:
+    return UsageProblem(happened, state="No file was written.", todo="Choose another name.")
+
+
+def _next_version(project: Project, now: datetime) -> str:
+    """Fourteen digits of UTC time, later than every one there is."""
+    newest = max((migration.version for migration in project.migrations), key=int, default="0")
+    version = now.strftime(_TIME)
+    if int(newest) < int(version):
+        return version
+    try:
+        return (datetime.strptime(newest, _TIME) + timedelta(seconds=1)).strftime(_TIME)  # noqa: DTZ007
+    except ValueError:  # digits that are no time
+        return str(int(newest) + 1).zfill(len(newest))
+
+
 def new_rollback(project: Project, migration: Migration) -> Script:
     """The rollback of a migration that has none yet."""
     path = project.root / "supabase" / "rollbacks" / f"{migration.stem}.sql"
@@ -61,10 +107,16 @@ def new_rollback(project: Project, migration: Migration) -> Script:
 def page_of(project: Project, migration: Migration) -> dict[Path, str]:
     """The page of a gap, where a project has such pages; path → text."""
     folder = project.root / "docs" / "gaps"
-    path = folder / f"gap_{migration.gap}.md"
-    if migration.gap is None or not folder.is_dir() or path.exists():
+    path = folder / f"{f'gap_{migration.gap}' if migration.gap else migration.name}.md"
+    if not folder.is_dir() or path.exists():
         return {}
-    return {path: _PAGE.format(label=migration.label, gap=migration.gap, stem=migration.stem)}
+    how = {
+        way: f"make {way}-gap GAP={migration.gap}"
+        if migration.gap
+        else f"pymilk {way} {migration.name}"
+        for way in ("deploy", "rollback")
+    }
+    return {path: _PAGE.format(label=migration.label, stem=migration.stem, **how)}
 
 
 _CANARY = """\
@@ -90,11 +142,11 @@ Migration: `{stem}`.
 
 ## Deploy
 
-`make deploy-gap GAP={gap}`
+`{deploy}`
 
 ## Watch
 
 ## Roll back
 
-`make rollback-gap GAP={gap}`
+`{rollback}`
 """

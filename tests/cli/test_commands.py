@@ -23,6 +23,8 @@ COMMANDS = (
     ("restore-test",),
     ("status",),
     ("drift",),
+    ("new",),
+    ("lint",),
     ("history",),
     ("note",),
     ("verify",),

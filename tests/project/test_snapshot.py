@@ -529,7 +529,7 @@ def test_line_ends_are_the_checkouts_business(shop: Shop) -> None:
 
 def test_the_next_version_is_later_than_all(shop: Shop) -> None:
     shop.write("supabase/migrations/20991231235959_far.sql", "select 1;\n")
-    assert shop.snapshot("pay").migration == "20991231235960_pay"
+    assert shop.snapshot("pay").migration == "21000101000000_pay"
 
 
 def test_a_comment_of_the_old_statement_comes_back(shop: Shop) -> None:

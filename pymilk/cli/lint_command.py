@@ -1,0 +1,29 @@
+"""`pymilk lint`: every rule for a project's files. Works on files and a scratch server."""
+
+import typer
+
+from pymilk.cli.options import HERE, AsJson, ProjectFolder
+from pymilk.cli.render import say, say_json
+
+
+def lint(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
+    """Check the project's SQL: names, pairs, order, transactions, functions; exit 1 on findings.
+
+    Functions are compiled by Postgres itself, on a scratch server. squawk and sqlfluff are run
+    where they are installed and the project has set them up. What only pymilk asks for is asked
+    for where pyproject.toml says [tool.pymilk] functions = "…".
+
+    Example: pymilk lint --json
+    """
+    from pymilk.deploy.lint import lint as run_lint
+    from pymilk.project.project import load_project
+
+    looked = run_lint(load_project(project))
+    if as_json:
+        say_json(looked)
+    else:
+        say(*(str(finding) for finding in looked.found))
+        say(*(f"note: {note}" for note in looked.notes))
+        say(f"{len(looked.found)} finding(s)." if looked.found else "Nothing found.")
+    if looked.found:
+        raise typer.Exit(1)
