@@ -51,8 +51,7 @@ WRONGS: dict[str, Iterable[str]] = {
         "total_amount = 'NaN'",
         "total_amount = 1",
         "period_end = '2099-01-01'",
-        "invoice_number = '20252600001'",
-        "invoice_number = '20252699999'",
+        "invoice_number = '20252699999' where invoice_number is not null",
     ),
     "customers": (
         "opening_balance = null",
@@ -91,7 +90,7 @@ WRONGS: dict[str, Iterable[str]] = {
     "invoice_sales_mapping": ("released_at = now()", "released_at = null"),
     "invoice_counters": ("last_number = 0",),
 }
-"""Table → what somebody may make of its rows, of all of them and of one."""
+"""Table → what somebody may make of its rows."""
 
 
 @pytest.fixture
@@ -149,14 +148,13 @@ def test_both_say_the_same(dairy_hardened: Database, books: Billing, table: str)
     unseen.connection.commit()
     told = 0
     for wrong in WRONGS[table]:
-        for which in ("", f" where ctid = (select max(ctid) from public.{table})"):
-            try:
-                unseen.run(f"update public.{table} set {wrong}{which}")
-            except psycopg.IntegrityError:  # which the live schema rules out already
-                unseen.connection.rollback()
-                continue
-            found = inside(unseen)
-            assert found == outside(unseen), wrong + which
-            told += len(found)
+        try:
+            unseen.run(f"update public.{table} set {wrong}")
+        except psycopg.IntegrityError:  # which the live schema rules out already
             unseen.connection.rollback()
+            continue
+        found = inside(unseen)
+        assert found == outside(unseen), wrong
+        told += len(found)
+        unseen.connection.rollback()
     assert told > 0
