@@ -61,10 +61,11 @@ values ('{PAYMENT}', '{BY_HAND}', 50);
 
 
 class Call(NamedTuple):
-    """A call, by the role that may make it."""
+    """A call, by the role that may make it; of the function that it is named by, if no other."""
 
     statement: str
     role: str = "authenticated"
+    function: str = ""
 
 
 CALLS: Mapping[str, Call] = {
@@ -93,6 +94,45 @@ CALLS: Mapping[str, Call] = {
     "fix_unapplied_payments_inconsistencies": Call("false", "service_role"),
 }
 """Each function that moves money or invoices, with arguments about the same few things."""
+
+
+def _lines(*named: tuple[str, int]) -> str:
+    """Allocations in the order given."""
+    return ", ".join(
+        f'{{"invoiceId": "{invoice}", "amount": {amount}}}' for invoice, amount in named
+    )
+
+
+UP = _lines((OPEN, 10), (HELD, 20), (BY_HAND, 30))
+DOWN = _lines((BY_HAND, 30), (HELD, 20), (OPEN, 10))
+
+OPPOSING: Mapping[str, Call] = {
+    "allocate one payment, invoices up": Call(
+        f"'{PAYMENT}', '[{UP}]'", function="allocate_payment_atomic"
+    ),
+    "allocate another, invoices down": Call(
+        f"'{OTHER}', '[{DOWN}]'", function="allocate_payment_atomic"
+    ),
+    "record a payment, invoices down": Call(
+        f"""'{{"customer_id": "{CUSTOMER}", "amount": 500, "opening_balance": 100,
+        "allocations": [{DOWN}], "sales": [{{"saleId": "{SALE}"}}]}}'""",
+        function="record_payment_atomic",
+    ),
+    "replace what one paid, invoices up": Call(
+        f"'{PAYMENT}', 700, '[{UP}]', 'a reason'", function="update_payment_atomic"
+    ),
+    "take one off, invoices down": Call(
+        f"'{PAYMENT}', '{{{BY_HAND},{HELD}}}', 'a reason'", function="unallocate_payment"
+    ),
+    "allocate another, oldest first": Call(f"'{OTHER}'", function="auto_allocate_payment"),
+    "void one": Call(f"'{PAYMENT}', 'a reason'", function="void_payment"),
+    "delete invoices, down": Call(
+        f"'{{{BY_HAND},{HELD},{OPEN}}}', false", "service_role", "delete_bulk_invoices_safe"
+    ),
+}
+"""Calls about several payments and invoices at once, named in opposite orders."""
+
+KNOWN = {**CALLS, **OPPOSING}
 
 UNDONE = "undone"
 REPAIR = "fix_unapplied_payments_inconsistencies"
@@ -134,9 +174,12 @@ class Meeting:
 
     def call(self, sessions: Mapping[str, Connection], name: str) -> str:
         """Call it; ok, or why not."""
-        call = CALLS[name]
+        call = KNOWN[name]
+        function = call.function or name
         try:
-            sessions[call.role].execute(f"select * from public.{name}({call.statement})".encode())
+            sessions[call.role].execute(
+                f"select * from public.{function}({call.statement})".encode()
+            )
         except psycopg.DatabaseError as error:
             state = error.diag.sqlstate or "lost"
             return f"{state.removeprefix('PT')} {error.diag.message_primary}"
@@ -167,11 +210,11 @@ class Meeting:
         """The second call while the first one's transaction is open, which then ends so."""
         first, second = pair
         self.prepare(pair)
-        opened = self.firsts[CALLS[first].role]
+        opened = self.firsts[KNOWN[first].role]
         opened.execute("begin")
         said = self.call(self.firsts, first)
         waiting = self.pool.submit(self.call, self.seconds, second)
-        meanwhile = self.meanwhile(waiting, self.seconds[CALLS[second].role])
+        meanwhile = self.meanwhile(waiting, self.seconds[KNOWN[second].role])
         opened.execute(ending)
         answer = waiting.result(timeout=20)
         return Met(meanwhile, UNDONE if ending == "rollback" else said, answer, self.books())

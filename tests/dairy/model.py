@@ -138,6 +138,7 @@ class Dairy:
         acting: The call that is being made; None is a direct write.
         lines: Sale or delivery → the invoices that have a line of it, and what it says it costs.
         kept: Idempotency keys by caller, function and key.
+        taken: Invoice numbers that somebody took from the counter for an invoice of his own.
     """
 
     functions: frozenset[str]
@@ -154,6 +155,7 @@ class Dairy:
     calls: int = 0
     lines: dict[UUID, dict[UUID, Decimal]] = field(default_factory=dict)
     kept: dict[tuple[str, str, str], Kept] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
     adopted: dict[str, tuple[UUID, ...]] = field(default_factory=dict)
     newcomers: list[tuple[str, UUID]] = field(default_factory=list)
 
@@ -340,6 +342,10 @@ class Dairy:
     def has_lines(self, invoice: UUID) -> bool:
         """Whether it has any."""
         return any(invoice in invoices for invoices in self.lines.values())
+
+    def numbers(self) -> set[str]:
+        """Invoice numbers that are in use or taken."""
+        return self.taken | {each.number for each in self.invoices.values() if each.number}
 
     def not_adding_up(self) -> set[UUID]:
         """Issued invoices whose lines, where they have any, don't come to their totals."""

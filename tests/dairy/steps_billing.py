@@ -72,6 +72,7 @@ def issue(dairy: Dairy, made: Row, customer: UUID, month: Month) -> list[UUID]:
     assert start is not None
     assert end is not None
     identity, things = UUID(str(made["invoice_id"])), billable(dairy, customer, month)
+    assert str(made["invoice_number"]) not in dairy.numbers(), "a number that somebody has"
     dairy.invoices[identity] = Invoice(
         customer,
         total(dairy, things),
