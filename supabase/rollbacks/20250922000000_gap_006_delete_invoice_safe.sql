@@ -32,6 +32,11 @@ drop trigger audit_delete on public.invoice_line_items;
 drop trigger audit_edit on public.customers;
 drop trigger replace_mapping on public.invoice_sales_mapping;
 
+create or replace trigger bill_on_update
+after update on public.invoice_line_items
+referencing old table as old_rows new table as new_rows
+for each statement execute function private.bill_listed_sales();
+
 drop index public.payments_primary_invoice;
 
 -- functions, as they were before ----------------------------------------------------------------

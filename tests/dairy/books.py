@@ -27,6 +27,18 @@ HELD_SINCE = {
 }
 """Invariants that the app's own statements break until a gap holds them: a function of that gap."""
 
+FROM_A_TRIGGER_OF_ONES_OWN = """
+create temporary table mine (x int);
+create function pg_temp.attack() returns trigger language plpgsql as $$
+begin
+  {attack};
+  return new;
+end $$;
+create trigger attack before insert on mine for each row execute function pg_temp.attack();
+insert into mine values (1)
+"""
+"""Inside a trigger of the role's own, so deeper than its statement stands."""
+
 Money = Decimal | int | str
 """Rupees: anything that Postgres reads as one exact number."""
 

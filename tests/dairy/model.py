@@ -68,6 +68,7 @@ class Invoice:
         word: draft, sent or cancelled: what people decide; the rest follows from the money.
         period: Its first and last day.
         deleted: Soft-deleted; `word_before` is what it then was.
+        was_issued: Whether it ever was, and then became a draft or cancelled.
     """
 
     customer: UUID
@@ -79,6 +80,7 @@ class Invoice:
     word_before: str = "sent"
     dated: date = date(2025, 9, 1)
     number: str | None = None
+    was_issued: bool = False
 
     @property
     def order(self) -> tuple[object, ...]:
@@ -349,11 +351,11 @@ class Dairy:
 
     def not_adding_up(self) -> set[UUID]:
         """Issued invoices whose lines, where they have any, don't come to their totals."""
-        return {
-            key
-            for key, invoice in self.invoices.items()
-            if invoice.issued and self.has_lines(key) and not self.itemised(key)
-        }
+        return {key for key, each in self.invoices.items() if each.issued and self.off(key)}
+
+    def off(self, invoice: UUID) -> bool:
+        """Whether it has lines, and they don't come to its total."""
+        return self.has_lines(invoice) and not self.itemised(invoice)
 
     def free(self, invoice: UUID) -> None:
         """An invoice stops billing: the sales on it wait to be billed again."""
@@ -371,6 +373,7 @@ class Dairy:
             for invoices in self.lines.values():
                 invoices.pop(invoice, None)
         else:
+            found.was_issued |= found.issued
             found.deleted, found.word_before, found.word = True, found.word, "cancelled"
 
     # the whole --------------------------------------------------------------------------------

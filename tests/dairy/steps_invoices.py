@@ -78,6 +78,13 @@ class SayInvoiceStatus(OnOneInvoice):
                 (self.word(invoice) == "cancelled" and dairy.paid(identity) > 0, "23514"),
                 (back and invoice.deleted, "23514"),
                 (
+                    invoice.was_issued
+                    and not invoice.issued
+                    and self.word(invoice) == "sent"
+                    and dairy.off(identity),
+                    "23514",
+                ),
+                (
                     back and overlapping(dairy, invoice.customer, invoice.period, identity),
                     "23514",
                 ),
@@ -95,6 +102,7 @@ class SayInvoiceStatus(OnOneInvoice):
         if invoice is not None and identity is not None:
             if invoice.live and self.word(invoice) == "cancelled":
                 dairy.free(identity)
+            invoice.was_issued |= invoice.issued
             invoice.word = self.word(invoice)
         return {}
 

@@ -109,16 +109,18 @@ class Became(Step):
             if (role, key) == (self.role, f"key {self.key}")
         }
         calls = {function: found for function, found in kept.items() if function != ROLLBACK}
-        expected = {f"{function} {state(found)}" for function, found in (calls or kept).items()}
+        expected = {
+            f"{function} {state(function, found)}" for function, found in (calls or kept).items()
+        }
         said = f"{outcome.row.get('function_name')} {outcome.row.get('outcome')}"
         if said in (expected or {"None unknown"}):
             return None
         return f"expected one of {expected or 'unknown'}, got {outcome}"
 
 
-def state(kept: Kept) -> str:
-    """What is said of a call that was made under a key."""
-    return "undone" if kept.undone else "done"
+def state(function: str, kept: Kept) -> str:
+    """What is said of a call that was made under a key; a rollback is what undid it."""
+    return "undone" if kept.undone or function == ROLLBACK else "done"
 
 
 @kind(year=mostly(st.sampled_from(["202526", "202627"]), st.sampled_from([None, "2025", "202527"])))

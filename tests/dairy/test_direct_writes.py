@@ -12,7 +12,14 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from dairy.books import INVARIANTS, Books, Rupees, ruled_out, table_rows
+from dairy.books import (
+    FROM_A_TRIGGER_OF_ONES_OWN,
+    INVARIANTS,
+    Books,
+    Rupees,
+    ruled_out,
+    table_rows,
+)
 from support.databases import Database
 
 
@@ -399,18 +406,6 @@ def test_an_invariant_says_what_it_means_and_what_to_do(path: Path) -> None:
     assert meaning.startswith("-- ")
     assert all(line.startswith("-- ") for line in meaning.splitlines())
     assert remedy.splitlines()[0].endswith(".")
-
-
-FROM_A_TRIGGER_OF_ONES_OWN = """
-create temporary table mine (x int);
-create function pg_temp.attack() returns trigger language plpgsql as $$
-begin
-  {attack};
-  return new;
-end $$;
-create trigger attack before insert on mine for each row execute function pg_temp.attack();
-insert into mine values (1)
-"""
 
 
 @pytest.mark.parametrize(

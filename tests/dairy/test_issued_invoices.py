@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dairy.billing import Billing
-from dairy.books import refused, ruled_out
+from dairy.books import FROM_A_TRIGGER_OF_ONES_OWN, refused, ruled_out
 from dairy.racing import Race, racing
 from dairy.stages import alone_and_with_all
 from support.databases import Database
@@ -283,6 +283,41 @@ class TestLines:
             waiting.result(timeout=10)
         assert those.watcher.broken() == []
 
+    @pytest.mark.parametrize(
+        ("attack", "rule"),
+        [
+            ("line_total = 0 where sale_id is not null", WHOLE),
+            ("sale_id = '{stranger}' where sale_id is null", "invoice_line_items_sale_of_customer"),
+            (
+                "delivery_id = '{delivery}' where sale_id is null",
+                "invoice_line_items_delivery_of_customer",
+            ),
+        ],
+    )
+    def test_in_a_trigger_of_its_own_a_role_may_no_more(
+        self, dairy_hardened: Database, attack: str, rule: str
+    ) -> None:
+        books = Billing(dairy_hardened.connect(autocommit=True))
+        customer, other = books.customer(), books.customer()
+        books.line(books.billed(customer, books.sale(customer, 70), total=120))
+        named = attack.format(stranger=books.sale(other, 50), delivery=books.delivery(other))
+        somebody = dairy_hardened.connect(role="authenticated", autocommit=True)
+        with ruled_out(rule):
+            somebody.execute(
+                FROM_A_TRIGGER_OF_ONES_OWN.format(
+                    attack=f"update public.invoice_line_items set {named}"
+                ).encode()
+            )
+        assert books.broken() == []
+
+    def test_a_line_with_another_id_is_the_same_line(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice = billing.billed(customer, sale)
+        billing.run("update public.invoice_line_items set id = gen_random_uuid()")
+        assert (billing.says(sale), billing.mapped(sale)) == ("Billed", {invoice: True})
+        assert billing.broken() == []
+
 
 class TestTotals:
     """The total of an issued invoice is what its lines add up to."""
@@ -297,6 +332,33 @@ class TestTotals:
         total(billing, invoice, 120)
         assert billing.broken() == []
 
+    def test_a_draft_is_no_way_around_it(self, billing: Billing) -> None:
+        customer = billing.customer()
+        invoice = billing.billed(customer, billing.sale(customer, 70))
+        for word in ("draft", "cancelled"):
+            billing.set_status(invoice, word)
+            total(billing, invoice, 700)
+            with ruled_out("invoice_metadata_issued_whole"):
+                billing.set_status(invoice, "sent")
+            total(billing, invoice, 70)
+            billing.set_status(invoice, "sent")
+        assert billing.broken() == []
+
+    def test_nor_is_a_price_that_changed_while_it_was_cancelled(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale, delivery = billing.sale(customer, 70), billing.delivery(customer)
+        invoice = billing.billed(customer, sale, total=120)
+        billing.line(invoice, delivery=delivery)
+        billing.cancel(invoice)
+        for table, row, was in (("sales", sale, 70), ("deliveries", delivery, 50)):
+            edit = f"update public.{table} set total_amount = %s where id = %s"
+            billing.run(edit, 99, row)
+            with ruled_out("invoice_line_items_reinstated_as_billed"):
+                billing.set_status(invoice, "sent")
+            billing.run(edit, was, row)
+        billing.set_status(invoice, "sent")
+        assert billing.broken() == []
+
     def test_an_invoice_without_lines_may_say_any(self, billing: Billing) -> None:
         invoice = billing.invoice(billing.customer(), 100)
         total(billing, invoice, 90)
@@ -309,8 +371,8 @@ class TestTotals:
     ) -> None:
         """The app may be in the middle of writing it: what is written is listed, not refused."""
         customer = billing.customer()
-        invoice = billing.billed(customer, billing.sale(customer, 70), total=100)
-        billing.set_status(invoice, "draft")
+        invoice = billing.invoice(customer, 100, status="draft")
+        billing.line(invoice, sale=billing.sale(customer, 70))
         billing.set_status(invoice, "sent")
         assert billing.broken() == [
             ("issued_invoices_add_up", "invoice", str(invoice), "lines of 100", "lines of 70")

@@ -18,6 +18,7 @@ declare
   v_sale_ids uuid[];
   v_delivering_by uuid[];
   v_delivery_ids uuid[];
+  v_changed record;
 begin
   select
     array_agg(became.id) filter (where became.invoice_status = 'cancelled'),
@@ -69,6 +70,31 @@ begin
 
     if v_sale_ids is not null then
       perform private.take_sales(v_invoice_ids, v_sale_ids);
+    end if;
+
+    select line.id, line.invoice_id, line.line_total into v_changed
+    from public.invoice_line_items as line
+    left join public.deliveries as delivery on line.delivery_id = delivery.id
+    left join public.sales as sale on line.sale_id = sale.id
+    where line.invoice_id = any(v_reinstated)
+      and line.line_total <> coalesce(delivery.total_amount, sale.total_amount)
+      and coalesce(current_setting('pymilk.call_id', true), '') = ''
+    limit 1;
+
+    if found then
+      raise exception using
+        errcode = 'check_violation',
+        schema = 'public',
+        table = 'invoice_line_items',
+        constraint = 'invoice_line_items_reinstated_as_billed',
+        column = 'line_total',
+        message = 'an invoice comes back only while its lines cost what they did',
+        detail = jsonb_build_object(
+          'id', v_changed.id,
+          'invoice_id', v_changed.invoice_id,
+          'line_total', v_changed.line_total
+        )::text,
+        hint = 'What the invoice bills has another price by now; make a new invoice.';
     end if;
   end if;
 

@@ -1,9 +1,10 @@
 -- Refuses (23514) a total that the lines of an issued invoice don't add up to; the trigger's WHEN
 -- clause says when the total or the issuing changes, by a direct write.
 --
--- An invoice that never had a line may say any total: the app may have written a sum alone. One whose
--- lines were taken off must explain its total by those that it has when it is issued (again),
--- since what they billed is free. That it had lines tells the audit trail.
+-- An invoice that never had a line may say any total: the app may have written a sum alone. When an
+-- invoice is issued for the first time the app may be in the middle of writing it. When it is issued
+-- again, or when lines were taken off and what they billed is free, its lines must explain its total.
+-- Both the audit trail tells.
 --
 -- Locks: none; the invoice is held by the update itself, and whoever changes its lines takes it.
 
@@ -17,6 +18,7 @@ declare
   v_number bigint;
   v_total numeric;
   v_lost_lines boolean;
+  v_issued_before boolean;
 begin
   -- check
   if old.deleted_at is not null and new.total_amount is distinct from old.total_amount then
@@ -37,18 +39,15 @@ begin
   from public.invoice_line_items as line
   where line.invoice_id = old.id;
 
-  v_lost_lines := exists (
-    select
-    from public.audit_trail as entry
-    where entry.entity_id = old.id and entry.action = 'lines_removed'
-  );
+  select
+    coalesce(bool_or(entry.action = 'lines_removed'), false),
+    coalesce(bool_or(entry.was ->> 'invoice_status' not in ('draft', 'cancelled')), false)
+    or coalesce(old.invoice_status, 'draft') not in ('draft', 'cancelled')
+  into v_lost_lines, v_issued_before
+  from public.audit_trail as entry
+  where entry.entity_id = old.id;
 
-  if new.total_amount <> v_total
-    and (
-      v_lost_lines
-      or (v_number > 0 and new.total_amount is distinct from old.total_amount)
-    )
-  then
+  if new.total_amount <> v_total and (v_lost_lines or (v_number > 0 and v_issued_before)) then
     raise exception using
       errcode = 'check_violation',
       schema = 'public',

@@ -4,7 +4,7 @@
 -- `bills` follows from the line's invoice, whatever the caller says. A unique index holds that
 -- nobody else bills the same; everything is done for the statement as a whole, since a month of
 -- all customers is one statement. What the database itself writes into lines is settled where it
--- writes.
+-- writes: the trigger of updates leaves that out.
 --
 -- A direct write is asked more (take_deliveries, keep_lines_whole); the calls see to it themselves.
 --
@@ -50,7 +50,7 @@ begin
     into v_freed_by, v_freed_sale_ids, v_freed_delivery_ids
     from old_rows as gone
     where gone.bills and (gone.sale_id is not null or gone.delivery_id is not null);
-  elsif pg_trigger_depth() = 1 then
+  else
     select array_agg(was.invoice_id), array_agg(was.sale_id), array_agg(was.delivery_id)
     into v_freed_by, v_freed_sale_ids, v_freed_delivery_ids
     from (
