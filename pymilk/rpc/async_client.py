@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pymilk.rpc.call import Call, Rows
-from pymilk.rpc.client import RETRY, AsyncTransport, Calls
+from pymilk.rpc.client import RETRY, AsyncTransport
 from pymilk.rpc.outcome import Outcome, outcome_of
-from pymilk.rpc.protocol import Pause, Retry, Step, arun, making
+from pymilk.rpc.protocol import Calls, Keyed, Pause, Retry, Step, arun, making
 
 if TYPE_CHECKING:
     import psycopg
@@ -74,7 +74,7 @@ class AsyncClient:
 
     async def calls(self, calls: Calls[T]) -> T:
         """Make several calls that come to one result, such as `logged(…)`."""
-        return await arun(calls, self.call)
+        return await arun(calls, self._make)
 
     async def outcome(self, key: str) -> Outcome:
         """What became of the call under this key; one that is still in flight is waited for."""
@@ -94,6 +94,9 @@ class AsyncClient:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    async def _make(self, asked: Keyed) -> object:
+        return await self.call(asked.call, idempotency_key=asked.key)
 
     async def _act(self, step: Step) -> Rows:
         if isinstance(step, Pause):

@@ -4,12 +4,12 @@ A run that is refused rolls back everything of its own, so whoever makes it writ
 it, in transactions of their own.
 """
 
-from collections.abc import Generator
 from typing import Any, Protocol, TypeVar
 
 from pymilk.rpc.call import Call, plain
 from pymilk.rpc.failures import OutcomeUnknown, PymilkError
 from pymilk.rpc.functions import log_bulk_operation, update_bulk_operation_status
+from pymilk.rpc.protocol import Calls, Keyed
 
 
 class Outcomes(Protocol):
@@ -23,7 +23,7 @@ class Outcomes(Protocol):
 R = TypeVar("R", bound=Outcomes)
 
 
-def logged(run: Call[R]) -> Generator[Call[Any], Any, R]:
+def logged(run: Call[R], *, idempotency_key: str | None = None) -> Calls[R]:
     """A bulk run with its log around it, for `client.calls`.
 
     The log is there before the run. It is completed with the run's outcomes, or failed with what
@@ -38,19 +38,20 @@ def logged(run: Call[R]) -> Generator[Call[Any], Any, R]:
 
     Args:
         run: `rpc.generate_bulk_invoices_atomic(…)` or `rpc.delete_bulk_invoices_safe(…)`.
+        idempotency_key: The run's.
 
     Raises:
         PymilkError: The run's own failure; the log has it by then.
     """
     parameters = {each.name: each.value for each in run.arguments}
-    log = yield log_bulk_operation(operation=run.function, parameters=parameters)
+    log = yield Keyed(log_bulk_operation(operation=run.function, parameters=parameters))
     try:
-        result: R = yield run
+        result: R = yield Keyed(run, idempotency_key)
     except OutcomeUnknown:
         raise
     except PymilkError as failure:
-        yield update_bulk_operation_status(id=log.id, status="failed", error=str(failure))
+        yield Keyed(update_bulk_operation_status(id=log.id, status="failed", error=str(failure)))
         raise
     outcomes = [plain(each) for each in result.outcomes]
-    yield update_bulk_operation_status(id=log.id, status="completed", outcomes=outcomes)
+    yield Keyed(update_bulk_operation_status(id=log.id, status="completed", outcomes=outcomes))
     return result

@@ -1,13 +1,13 @@
 """The client: a call goes in, its result comes out or one of `errors` is raised."""
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from pymilk.rpc.call import Call, Rows
 from pymilk.rpc.outcome import Outcome, outcome_of
-from pymilk.rpc.protocol import Exchange, Pause, Retry, Step, making, run
+from pymilk.rpc.protocol import Calls, Exchange, Keyed, Pause, Retry, Step, making, run
 
 if TYPE_CHECKING:
     import psycopg
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     import supabase
 
 T = TypeVar("T")
-Calls: TypeAlias = Generator[Call[Any], Any, T]
-"""Several calls, one after the other, that come to one result: see `logged`."""
-
 RETRY: Final = Retry()
 
 
@@ -146,7 +143,7 @@ class Client:
 
     def calls(self, calls: Calls[T]) -> T:
         """Make several calls that come to one result, such as `logged(…)`."""
-        return run(calls, self.call)
+        return run(calls, self._make)
 
     def outcome(self, key: str) -> Outcome:
         """What became of the call under this key; one that is still in flight is waited for."""
@@ -166,6 +163,9 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _make(self, asked: Keyed) -> object:
+        return self.call(asked.call, idempotency_key=asked.key)
 
     def _act(self, step: Step) -> Rows:
         if isinstance(step, Pause):

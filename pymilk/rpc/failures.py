@@ -203,8 +203,9 @@ class ConnectionLost(PymilkError):
 class OutcomeUnknown(ConnectionLost):
     """The connection was lost before the answer came: the call may have been written, or not.
 
-    `client.outcome(error.idempotency_key)` tells, and the same call under the same key is safe to
-    make. Without a key, look at the payment before anything else.
+    The same call under the same key is safe to make, and settles it;
+    `client.outcome(error.idempotency_key)` tells what is known. Without a key, look at what it would
+    have written before anything else.
     """
 
     again = True

@@ -52,6 +52,23 @@ Step: TypeAlias = Exchange | Pause
 
 
 @dataclass(frozen=True, slots=True)
+class Keyed:
+    """A call and the key that it is to be made under.
+
+    Attributes:
+        call: The call.
+        key: Its idempotency key, or none.
+    """
+
+    call: Call[Any]
+    key: str | None = None
+
+
+Calls: TypeAlias = Generator[Keyed, Any, T]
+"""Several calls, one after the other, that come to one result: see `pymilk.rpc.bulk`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """How often a call is attempted, and how long it waits in between.
 

@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 Reader: TypeAlias = Callable[[Json], T]
 
+_EXACTLY = json.JSONDecoder(parse_float=Decimal)
 _NO_NUMBERS = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
@@ -40,7 +41,7 @@ def parse(text: str | bytes) -> Json:
     Raises:
         ValueError: It isn't JSON.
     """
-    return cast("Json", json.loads(text, parse_float=Decimal))
+    return cast("Json", _EXACTLY.decode(text if isinstance(text, str) else text.decode()))
 
 
 def text(value: Json) -> str:

@@ -8,9 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 from pymilk import AsyncClient, Client
 from pymilk.rpc.call import Call
-from pymilk.rpc.client import Calls
 from pymilk.rpc.outcome import Outcome
-from pymilk.rpc.protocol import Retry
+from pymilk.rpc.protocol import Calls, Retry
 from support.databases import Database
 from support.gateway import Gateway
 from support.postgrest import PostgREST

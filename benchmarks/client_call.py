@@ -1,0 +1,89 @@
+"""What `Client.call` costs over a bare psycopg execute.
+
+Run it: python benchmarks/client_call.py. One function of three arguments and four columns, on an
+embedded server, in one session each. The figures are microseconds a call: of the fastest tenth, which
+other work disturbs least, and the median. The bare call sends the same statement, unprepared, and
+fetches its row.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from uuid import uuid4
+
+import psycopg
+
+from pymilk import Client
+from pymilk.database.embedded import scratch
+from pymilk.rpc import reading
+from pymilk.rpc.call import Call, Key, argument, given
+from pymilk.rpc.outcome import Outcome
+from pymilk.rpc.postgres import statement
+
+FUNCTION = """
+create function public.probe(
+  p_id uuid, p_amount numeric, p_day date,
+  out outcome text, out function_name text, out answer jsonb, out recorded_at timestamptz
+) language plpgsql as $$
+begin
+  outcome := 'done';
+  function_name := 'probe';
+  answer := '{"amount": 300.10}';
+  recorded_at := now();
+end $$
+"""
+ROUNDS = 3000
+
+
+def main() -> None:
+    """Measure, and print."""
+    with scratch() as server:
+        bare = psycopg.connect(server.url(), autocommit=True, prepare_threshold=None)
+        bare.execute(FUNCTION)
+        client = Client.postgres(server.url())
+
+        def call() -> Call[Outcome]:
+            return Call(
+                "probe",
+                given(
+                    argument("p_id", "uuid", uuid4()),
+                    argument("p_amount", "numeric", Decimal("300.10")),
+                    argument("p_day", "date", None),
+                ),
+                reading.row(Outcome),
+                key=Key.OF_THIS_CALL,
+            )
+
+        same = statement(call()).encode()
+        measure(
+            {
+                "bare execute of the same statement": lambda: bare.execute(same).fetchone(),
+                "Client.call": lambda: client.call(call()),
+            }
+        )
+        client.close()
+        bare.close()
+
+
+def measure(what: dict[str, Callable[[], object]]) -> None:
+    """Run each in turns, so that what else the machine does meets all alike."""
+    taken: dict[str, list[int]] = {name: [] for name in what}
+    for round_number in range(ROUNDS):
+        for name, act in what.items():
+            began = time.perf_counter_ns()
+            act()
+            if round_number > ROUNDS // 10:
+                taken[name].append(time.perf_counter_ns() - began)
+    figures = [
+        (statistics.quantiles(each, n=20)[0] / 1000, statistics.median(each) / 1000)
+        for each in taken.values()
+    ]
+    bare, ours = figures
+    more = (ours[0] - bare[0], ours[1] - bare[1])
+    for name, (fast, median) in zip([*taken, "more"], [*figures, more], strict=True):
+        print(f"{fast:8.1f} µs, median {median:8.1f} µs  {name}")
+
+
+if __name__ == "__main__":
+    main()
