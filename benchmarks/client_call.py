@@ -1,9 +1,8 @@
-"""What `Client.call` costs over a bare psycopg execute.
+"""What `Client.call` costs over a bare psycopg execute: python benchmarks/client_call.py.
 
-Run it: python benchmarks/client_call.py. One function of three arguments and four columns, on an
-embedded server, in one session each. The figures are microseconds a call: of the fastest tenth, which
-other work disturbs least, and the median. The bare call sends the same statement, unprepared, and
-fetches its row.
+One function of three arguments and four columns, on an embedded server, in one session each. The
+figures are microseconds a call: of the fastest, which other work disturbs least, and the median.
+The bare call sends the same statement, unprepared, and fetches its row.
 """
 
 import statistics

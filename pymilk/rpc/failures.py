@@ -204,8 +204,8 @@ class OutcomeUnknown(ConnectionLost):
     """The connection was lost before the answer came: the call may have been written, or not.
 
     The same call under the same key is safe to make, and settles it;
-    `client.outcome(error.idempotency_key)` tells what is known. Without a key, look at what it would
-    have written before anything else.
+    `client.outcome(error.idempotency_key)` tells what is known. Without a key, look at what it
+    would have written before anything else.
     """
 
     again = True

@@ -15,8 +15,8 @@ class Outcome:
 
     Attributes:
         outcome: done; undone, by `rpc.rollback_partial_allocation`; or unknown: nothing is written
-            under it, and a call at work in the database was waited for. One that is still on its way
-            there can arrive later: making it again under the same key settles that.
+            under it, and a call at work in the database was waited for. One that is still on its
+            way there can arrive later: making it again under the same key settles that.
         function_name: What was called; None when unknown, like the rest.
         answer: What it answered: `call.returns.read([answer])` reads it.
         recorded_at: When.
