@@ -28,6 +28,7 @@ from pymilk.cli.note_command import note
 from pymilk.cli.plan_command import plan
 from pymilk.cli.rehearse_command import rehearse
 from pymilk.cli.render import problem_text
+from pymilk.cli.restore_command import restore
 from pymilk.cli.restore_test_command import restore_test
 from pymilk.cli.rollback_command import rollback
 from pymilk.cli.snapshot_command import snapshot
@@ -54,6 +55,7 @@ for command in (
     plan,
     backup,
     restore_test,
+    restore,
     status,
     drift,
     history,

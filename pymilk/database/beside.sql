@@ -3,7 +3,7 @@
 with
     spaces as (
         select n.oid from pg_namespace as n
-        where n.nspname <> all(%(hidden)s) and n.nspname !~ '^pg_'
+        where n.nspname <> all(%(hidden)s) and n.nspname !~ '^pg_|^restored_[0-9]{8}_[0-9]{6}$'
     ),
 
     everywhere as (

@@ -176,7 +176,8 @@ def project_schemas(connection: Connection) -> tuple[str, ...]:
     """The schemas that belong to the project: all but the platform's and ours."""
     rows = connection.execute(
         "select n.nspname from pg_catalog.pg_namespace as n"
-        " where n.nspname <> all(%s) and n.nspname !~ '^pg_' order by 1",
+        " where n.nspname <> all(%s)"
+        " and n.nspname !~ '^pg_|^restored_[0-9]{8}_[0-9]{6}$' order by 1",
         ([*PLATFORM_SCHEMAS, *OWN_SCHEMAS],),
     ).fetchall()
     return tuple(row[0] for row in rows)

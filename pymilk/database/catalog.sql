@@ -11,7 +11,7 @@ with
         from pg_namespace as n
         where
             n.nspname <> all(%(hidden)s)
-            and n.nspname !~ '^pg_'
+            and n.nspname !~ '^pg_|^restored_[0-9]{8}_[0-9]{6}$'
             and not exists (
                 select from pg_depend as d
                 where d.classid = 'pg_namespace'::regclass and d.objid = n.oid and d.deptype = 'e'

@@ -119,6 +119,16 @@ def without_password(url: str) -> tuple[str, dict[str, str]]:
     )
 
 
+def server_major(url: str) -> int:
+    """The major version of the server that the URL names.
+
+    Raises:
+        Problem: It can't be reached.
+    """
+    with connect(url, purpose="version") as connection:
+        return connection.info.server_version // 10000
+
+
 def on_database(url: str, name: str) -> str:
     """The same URL with another database in it."""
     return conninfo.make_conninfo(url, dbname=name)

@@ -1,15 +1,16 @@
 """Restore a backup with pg_restore, and prove that what is there is what was backed up."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from psycopg import sql
 
 from pymilk.database.catalog import Catalog, Difference, read_catalog
-from pymilk.database.connection import Connection, connect
+from pymilk.database.connection import Connection, connect, server_major
 from pymilk.database.contents import (
+    Table,
     differing_tables,
     read_all_contents,
     read_positions,
@@ -23,13 +24,48 @@ from pymilk.database.meter import UNWATCHED, Meter, phase
 from pymilk.database.platform import give_keys
 from pymilk.database.programs import Programs
 from pymilk.database.progress_of_copies import copies_in, looking
-from pymilk.database.run_program import Told, run_program
+from pymilk.database.run_program import Told, run_program, running
 from pymilk.database.stamps import without_stamps
 from pymilk.problem import Problem
 
+# The first major version that takes all that pg_restore sets for itself.
+_KNOWS_ALL = 17
+_UNKNOWN_TO_OLDER = (b"SET transaction_timeout = 0;\n",)
 _TOLD = Told(
     "The backup could not be restored", "Nothing was changed in the database it was taken from."
 )
+
+
+def _but_public(line: str) -> bool:
+    """All of an archive but the making of `public`, which is there."""
+    return " SCHEMA - public " not in line
+
+
+def _keys_alone(connection: Connection, backup: Backup) -> tuple[str, ...]:
+    """For a throw-away copy: the platform's rows are their keys, and every rule holds."""
+    give_keys(connection, backup.platform)
+    return ()
+
+
+@dataclass(frozen=True)
+class How:
+    """What of an archive is restored, and how.
+
+    Attributes:
+        told: How a failure is told.
+        options: Further options of pg_restore.
+        wanted: Which lines of the archive's list to restore.
+        keys: Sees to the platform's rows that the restored ones point at, before the rules on them
+            are made; gives marks of lines that are left out, then.
+    """
+
+    told: Told
+    options: tuple[str, ...] = ()
+    wanted: Callable[[str], bool] = _but_public
+    keys: Callable[[Connection, Backup], tuple[str, ...]] = _keys_alone
+
+
+_AS_SUPERUSER = How(_TOLD)
 
 
 def restore(backup: Backup, url: str, programs: Programs, meter: Meter = UNWATCHED) -> Supply:
@@ -47,6 +83,45 @@ def restore(backup: Backup, url: str, programs: Programs, meter: Meter = UNWATCH
     Raises:
         Problem: An extension can't be had, or pg_restore failed; the database may hold a part.
     """
+    supply = _make_way(backup, url)
+    load(backup, url, programs, meter)
+    with connect(url, purpose="restore") as connection:
+        for statement in backup.beside:
+            connection.execute(statement.encode())
+    return supply
+
+
+def restore_tables(
+    backup: Backup, url: str, programs: Programs, tables: Iterable[Table], meter: Meter = UNWATCHED
+) -> None:
+    """Restore the definitions of a backup and the rows of some tables, without what stands on them.
+
+    Args:
+        backup: What to restore from.
+        url: A throw-away, Supabase-shaped database, connected to as a superuser.
+        programs: pg_restore's place.
+        tables: Whose rows.
+        meter: Who is told how far it is.
+
+    Raises:
+        Problem: pg_restore failed; the database may hold a part.
+    """
+    _make_way(backup, url)
+    pg_restore, dump = str(programs.path("pg_restore")), str(backup.dump)
+    marks = [f" TABLE DATA {table.schema} {table.name} " for table in tables]
+    with (
+        phase(meter, "rows"),
+        _chosen(pg_restore, dump, _TOLD, _but_public) as listed,
+    ):
+        _define([pg_restore, "--section=pre-data", "--file=-", *listed, dump], programs, url, _TOLD)
+    with _chosen(pg_restore, dump, _TOLD, lambda line: any(m in line for m in marks)) as listed:
+        run_program(
+            [pg_restore, "--exit-on-error", "--section=data", *listed, dump], _TOLD, url=url
+        )
+
+
+def _make_way(backup: Backup, url: str) -> Supply:
+    """Drop what is in the way of a backup in a throw-away database, and make what it needs."""
     with connect(url, purpose="restore") as connection:
         for schema in backup.schemas:
             # A dump of chosen schemas creates each of them.
@@ -58,11 +133,7 @@ def restore(backup: Backup, url: str, programs: Programs, meter: Meter = UNWATCH
         connection.execute("grant usage on schema public to public")
         make_missing_roles(connection, backup.roles)
         supply = make_extensions(connection, backup.platform.extensions)
-        _refuse_lacking(supply)
-    load(backup, url, programs, meter)
-    with connect(url, purpose="restore") as connection:
-        for statement in backup.beside:
-            connection.execute(statement.encode())
+    _refuse_lacking(supply)
     return supply
 
 
@@ -82,10 +153,16 @@ def load(
     url: str,
     programs: Programs,
     meter: Meter = UNWATCHED,
-    *,
-    told: Told = _TOLD,
+    how: How = _AS_SUPERUSER,
 ) -> None:
     """Run pg_restore: definitions, rows, then what stands on the rows.
+
+    Args:
+        backup: What to restore.
+        url: Where to.
+        programs: pg_restore's place.
+        meter: Who is told how far it is.
+        how: What of it, and how a failure is told.
 
     Raises:
         Problem: It failed; the database may hold a part.
@@ -93,38 +170,77 @@ def load(
     pg_restore, dump = str(programs.path("pg_restore")), str(backup.dump)
     copies = copies_in(backup.contents)
     with (
-        _chosen(pg_restore, dump, told) as listed,
+        _chosen(pg_restore, dump, how.told, how.wanted) as listed,
         phase(meter, "rows, indexes and constraints", copies.total),
         looking(copies, meter, url),
     ):
+        command = [pg_restore, *how.options]
+        older = server_major(url) < _KNOWS_ALL
         definitions = run_program(
-            [pg_restore, "--section=pre-data", "--file=-", *listed, dump], told
+            [*command, *listed, "--file=-", "--section=pre-data", dump], how.told
         )
-        parallel = [pg_restore, f"--jobs={JOBS}", "--exit-on-error", *listed]
-        points_out = backup.platform.references
-        if without_stamps(definitions) == definitions and not points_out:
+        if without_stamps(definitions) == definitions and not backup.platform.references:
             # All at once: rows for a table that the same program made go past the log.
-            run_program([*parallel, dump], told, url=url)
+            _run(older, [*command, *listed, dump], programs, url, how.told)
             return
-        psql = [str(programs.path("psql")), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
-        run_program(psql, told, url=url, given=without_stamps(definitions))
-        if not points_out:
-            run_program([*parallel, "--section=data", "--section=post-data", dump], told, url=url)
-            return
-        run_program([*parallel, "--section=data", dump], told, url=url)
+        _psql(without_stamps(definitions), programs, url, how.told)
+        _run(older, [*command, *listed, "--section=data", dump], programs, url, how.told)
         with connect(url, purpose="restore") as connection:
-            give_keys(connection, backup.platform)
-        run_program([*parallel, "--section=post-data", dump], told, url=url)
+            without = how.keys(connection, backup) if backup.platform.references else ()
+        with _chosen(
+            pg_restore,
+            dump,
+            how.told,
+            lambda line: how.wanted(line) and not any(mark in line for mark in without),
+        ) as rest:
+            _run(older, [*command, *rest, "--section=post-data", dump], programs, url, how.told)
+
+
+def _run(older: bool, command: list[str], programs: Programs, url: str, told: Told) -> None:
+    if older:
+        _pour([*command, "--file=-"], programs, url, told)
+    else:
+        run_program([*command, f"--jobs={JOBS}", "--exit-on-error"], told, url=url)
+
+
+def _define(printed: list[str], programs: Programs, url: str, told: Told) -> None:
+    """Make what a dump defines, without the stamps of the server that it came from."""
+    _psql(without_stamps(run_program(printed, told)), programs, url, told)
+
+
+def _psql(text: str, programs: Programs, url: str, told: Told) -> None:
+    run_program(_psql_command(programs), told, url=url, given=text)
+
+
+def _psql_command(programs: Programs) -> list[str]:
+    return [str(programs.path("psql")), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+
+
+def _pour(printed: list[str], programs: Programs, url: str, told: Told) -> None:
+    """Restore through psql, in one session, without the settings that an older server lacks."""
+    with (
+        running(printed, told, piped=True) as source,
+        running(_psql_command(programs), told, url=url, fed=True) as psql,
+    ):
+        with suppress(BrokenPipeError):  # it ended before: then it says why
+            for line in source.output:
+                if line not in _UNKNOWN_TO_OLDER:
+                    psql.input.write(line)
+            psql.input.close()
+        psql.finish()
+        source.finish()
 
 
 @contextmanager
-def _chosen(pg_restore: str, dump: str, told: Told) -> Iterator[list[str]]:
-    """The option that leaves out the making of `public`, which is there."""
+def _chosen(
+    pg_restore: str, dump: str, told: Told, wanted: Callable[[str], bool]
+) -> Iterator[list[str]]:
+    """The option that restores only what is wanted, of the lines of an archive's list."""
     with tempfile.NamedTemporaryFile("w", suffix=".list", encoding="utf-8") as file:
         file.writelines(
             line
             for line in run_program([pg_restore, "--list", dump], told).splitlines(keepends=True)
-            if " SCHEMA - public " not in line
+            if wanted(line)
         )
         file.flush()
         yield [f"--use-list={file.name}"]

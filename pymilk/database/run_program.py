@@ -54,6 +54,13 @@ class Running:
     told: Told
 
     @property
+    def input(self) -> IO[bytes]:
+        """What it reads, where that was asked for."""
+        if self.process.stdin is None:
+            raise AssertionError("the program was started without an input")
+        return self.process.stdin
+
+    @property
     def output(self) -> IO[bytes]:
         """What it prints, where that was asked for."""
         if self.process.stdout is None:
@@ -77,7 +84,12 @@ class Running:
 
 @contextmanager
 def running(
-    command: Sequence[str], told: Told, *, url: str | None = None, piped: bool = False
+    command: Sequence[str],
+    told: Told,
+    *,
+    url: str | None = None,
+    piped: bool = False,
+    fed: bool = False,
 ) -> Iterator[Running]:
     """Start a program, on a database or on files; when the block ends before it, it is ended.
 
@@ -86,6 +98,7 @@ def running(
         told: How its failure is told.
         url: The database, if it works on one.
         piped: Whether the block reads what it prints.
+        fed: Whether the block writes what it reads.
     """
     connected, environment = _connected(url)
     with (
@@ -93,7 +106,7 @@ def running(
         subprocess.Popen(
             [*command, *connected],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
             stdout=subprocess.PIPE if piped else words,
             stderr=words,
         ) as process,

@@ -21,6 +21,7 @@ COMMANDS = (
     ("plan",),
     ("backup",),
     ("restore-test",),
+    ("restore",),
     ("status",),
     ("drift",),
     ("new",),

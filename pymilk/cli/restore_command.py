@@ -1,0 +1,212 @@
+"""`pymilk restore`: a backup becomes a database again, or a table stands beside the live one."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pymilk.cli.answers import agree, done
+from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder, Yes
+from pymilk.cli.render import say, say_json
+from pymilk.cli.restore_test_command import BackupName
+from pymilk.problem import UsageProblem
+
+if TYPE_CHECKING:
+    from pymilk.deploy.restore_over import Comparison
+    from pymilk.deploy.restore_tables import BroughtBeside
+    from pymilk.deploy.restoring import Reborn
+
+_TO_DO = 3
+
+Into = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="URL",
+        help="An empty database to restore into; without it, a new one on the embedded server.",
+    ),
+]
+
+
+Tables = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--table",
+        metavar="NAME",
+        help="Only this table (may be repeated), in a schema beside the live ones.",
+    ),
+]
+
+
+def restore(
+    backup: BackupName = None,
+    to: Into = None,
+    table: Tables = None,
+    over: bool = typer.Option(
+        False,
+        "--over",
+        help="With --table: put the rows back into the live table, after a list, a question and a"
+        " fresh backup. Rows made since stay.",
+    ),
+    db_url: DbUrl = None,
+    project: ProjectFolder = HERE,
+    policy: PolicyName = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Restore a backup into a new database, and compare all of it; or bring single tables back.
+
+    Nothing is restored over what is there, unless --over says so. --db-url names the database whose
+    backups are meant; for a whole restore it need not exist any more.
+
+    Example: pymilk restore --to postgresql://postgres:…@db.….supabase.co:5432/postgres
+
+    Example: pymilk restore --table routes
+    """
+    if table:
+        _tables(backup, tuple(table), to, over, db_url, project, policy, yes, as_json=as_json)
+        return
+    if over:
+        raise UsageProblem(
+            "--over is for single tables.",
+            state="No database was touched.",
+            todo="Name them: --table routes --over. A whole database comes back as a new one.",
+        )
+    from pymilk.cli.meter import meter_on
+    from pymilk.cli.opening import files_of, start_embedded
+    from pymilk.database.connection import target_at
+    from pymilk.database.programs import find_programs
+    from pymilk.deploy.restoring import restore_at, restore_on_embedded
+    from pymilk.deploy.shelf import find_backup, shelf_of
+    from pymilk.project.policy import Preset
+
+    found, target = files_of(project, db_url, policy)
+    folder = find_backup(shelf_of(found, target), backup)
+    meter = meter_on(sys.stderr if as_json else sys.stdout)
+    if to is None:
+        reborn = restore_on_embedded(folder, start_embedded(found), find_programs(), meter)
+    else:
+        reborn = restore_at(folder, target_at(to, Preset.LIVE), find_programs(), meter)
+    if as_json:
+        say_json(_facts(reborn))
+    else:
+        say(*_text(reborn))
+    if reborn.differences or reborn.left:
+        raise typer.Exit(_TO_DO)
+
+
+def _tables(
+    backup: str | None,
+    names: tuple[str, ...],
+    to: str | None,
+    over: bool,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
+    yes: bool,
+    *,
+    as_json: bool,
+) -> None:
+    from pymilk.cli.meter import meter_on
+    from pymilk.cli.opening import open_project
+    from pymilk.database.programs import find_programs
+    from pymilk.deploy.backup import back_up
+    from pymilk.deploy.bench import open_bench
+    from pymilk.deploy.plan import CopyAt
+    from pymilk.deploy.restore_over import bring_over, compared_with_live
+    from pymilk.deploy.restore_tables import bring_beside, wanted_tables
+    from pymilk.deploy.shelf import find_backup, shelf_of
+
+    if to is not None:
+        raise UsageProblem(
+            "--table brings tables back into the database that --db-url names; --to is for all.",
+            state="No database was touched.",
+            todo="Leave one of the two out.",
+        )
+    opened = open_project(project, db_url, policy)
+    rules = opened.project.policy(opened.target.preset)
+    folder = find_backup(shelf_of(opened.project, opened.target), backup)
+    programs, meter = find_programs(), meter_on(sys.stderr if as_json else sys.stdout)
+    with (
+        open_bench(CopyAt(), None, programs.major) as bench,
+        wanted_tables(folder, names, bench, programs, meter) as wanted,
+    ):
+        if not over:
+            question = f"Put {', '.join(names)} into a schema beside, on {opened.target.label}?"
+            agree(rules.ask, yes, question)
+            brought = bring_beside(wanted, opened.target, meter)
+            say_json(brought) if as_json else say(*beside_text(brought))
+            return
+        with compared_with_live(wanted, opened.target) as comparison:
+            if not any(each.gone or each.changed for each in comparison.differences):
+                done(as_json, "Every row of the backup is there as it was.", {"over": None})
+                return
+            (sys.stderr if as_json else sys.stdout).write(over_text(comparison))
+            agree(True, yes, f"Put these rows back, on {opened.target.label}?")
+            taken = back_up(opened.project, opened.target, programs, meter=meter)
+            result = bring_over(comparison, opened.project, rules)
+    fresh = taken.backup.folder
+    done(
+        as_json,
+        f"Done: every row of the backup is there as it was. The state before: {fresh}",
+        {"over": result, "backup_before": fresh},
+    )
+
+
+def beside_text(brought: "BroughtBeside") -> list[str]:
+    """What stands beside the live tables now."""
+    lines = [f"They are as at {brought.taken_at:%Y-%m-%d %H:%M:%S} UTC, in a schema of their own:"]
+    for name, rows in brought.tables.items():
+        lines.append(f"  {brought.schema}.{name.partition('.')[2]}: {rows:,} rows, all equal")
+    lines += [
+        "The live tables were not touched, and the API doesn't see that schema. When you are done:",
+        f"  drop schema {brought.schema} cascade",
+    ]
+    return lines
+
+
+def over_text(comparison: "Comparison") -> str:
+    """What putting the rows back would do."""
+    lines = [f"Back to {comparison.taken_at:%Y-%m-%d %H:%M:%S} UTC:"]
+    for each in comparison.differences:
+        lines.append(
+            f"{each.table}: {each.gone:,} rows come back, {each.changed:,} get the backup's values,"
+            f" {each.since:,} that were made since stay"
+        )
+        lines += [f"  {line}" for line in each.shown]
+        rest = each.gone + each.changed - len(each.shown)
+        lines += [f"  … and {rest:,} more"] if rest > 0 else []
+    return "\n".join(lines) + "\n"
+
+
+def _facts(reborn: "Reborn") -> dict[str, object]:
+    return {
+        "backup": reborn.backup.folder,
+        "taken_at": reborn.backup.taken_at,
+        "into": reborn.label,
+        "url": reborn.url or None,
+        "tables": len(reborn.backup.contents),
+        "rows": reborn.backup.rows,
+        "seconds": reborn.seconds,
+        "differences": reborn.differences,
+        "left": reborn.left,
+        "not_included": reborn.backup.left_out,
+    }
+
+
+def _text(reborn: "Reborn") -> list[str]:
+    backup = reborn.backup
+    equal = f"{backup.rows:,} rows in {len(backup.contents)} tables, all equal"
+    lines = [
+        f"Restored into {reborn.label} in {reborn.seconds:.1f} s: {equal}.",
+        f"  It is {backup.taken_from} as it was at {backup.taken_at:%Y-%m-%d %H:%M:%S} UTC;",
+        "  what was written since is not in it.",
+    ]
+    if reborn.url:
+        lines.append(f"  psql '{reborn.url}'")
+    lines += [f"  differs: {sentence}" for sentence in reborn.differences]
+    lines += [f"  not allowed to this role: {statement}" for statement in reborn.left]
+    lines.append("Not in it, so still to do:")
+    lines += [f"  {sentence}" for sentence in backup.left_out]
+    return lines

@@ -1,0 +1,236 @@
+"""Single tables of a backup: beside the live ones, or over them when that is asked for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pymilk.database.catalog import project_schemas, read_catalog
+from pymilk.database.connection import Target, connect
+from pymilk.database.dump import take_backup
+from pymilk.database.ledger import read_entries
+from pymilk.database.manifest import Backup
+from pymilk.database.programs import find_programs
+from pymilk.deploy.plan import Bench
+from pymilk.deploy.restore_over import BroughtOver, Comparison, bring_over, compared_with_live
+from pymilk.deploy.restore_tables import BroughtBeside, Wanted, bring_beside, wanted_tables
+from pymilk.problem import Problem, TryAgainLater, UsageProblem
+from pymilk.project.policy import Policy, Preset
+from pymilk.project.project import load_project
+from support.databases import Database
+from support.projects import Toy
+
+PROGRAMS = find_programs()
+QUICK = Policy(lock_timeout_ms=50)
+
+
+@pytest.fixture
+def backup(shop: Database, tmp_path: Path) -> Backup:
+    shop.connect(autocommit=True).execute(
+        "create type public.mood as enum ('good', 'bad');"
+        "create table public.days (id integer primary key, mood public.mood, at timestamptz,"
+        " price numeric(12, 2), doubled numeric generated always as (price * 2) stored);"
+        "insert into public.days (id, mood, at, price)"
+        " values (1, 'good', '2025-09-16 06:10+05:30', 1.5), (2, null, null, null);"
+    )
+    return take_backup(shop.url, PROGRAMS, tmp_path / "one")
+
+
+@contextmanager
+def wanted(backup: Backup, bench: Bench, *names: str) -> Iterator[Wanted]:
+    with wanted_tables(backup.folder, names, bench, PROGRAMS) as found:
+        yield found
+
+
+def beside(backup: Backup, bench: Bench, shop: Database, *names: str) -> BroughtBeside:
+    with wanted(backup, bench, *names) as found:
+        return bring_beside(found, Target(shop.url, Preset.LIVE))
+
+
+class TestBeside:
+    """In a schema of their own; nothing that is there is touched."""
+
+    def test_they_stand_there_equal_and_unseen(
+        self, backup: Backup, bench: Bench, shop: Database
+    ) -> None:
+        connection = shop.connect(autocommit=True)
+        with connect(shop.url, purpose="test") as reading:
+            before = read_catalog(reading)
+        brought = beside(backup, bench, shop, "days", "public.marks")
+        assert brought.tables == {"public.days": 2, "public.marks": 2}
+        assert brought.schema == f"restored_{backup.taken_at:%Y%m%d_%H%M%S}"
+        rows = f"select * from {brought.schema}.days order by id"
+        live = "select * from public.days order by id"
+        assert connection.execute(rows).fetchall() == connection.execute(live).fetchall()
+        with connect(shop.url, purpose="test") as reading:
+            assert not before.difference(read_catalog(reading))  # no deploy stumbles over it
+            assert brought.schema not in project_schemas(reading)
+            assert read_entries(reading)[-1].evidence["tables"] == brought.tables
+        grant = f"select has_schema_privilege('anon', '{brought.schema}', 'usage')"
+        assert connection.execute(grant).fetchone() == (False,)
+
+    def test_a_type_that_is_gone_comes_as_text(
+        self, backup: Backup, bench: Bench, shop: Database
+    ) -> None:
+        connection = shop.connect(autocommit=True)
+        connection.execute("drop table public.days; drop type public.mood")
+        brought = beside(backup, bench, shop, "days")
+        found = connection.execute(f"select mood, price from {brought.schema}.days order by id")
+        assert str(found.fetchone()) == "('good', Decimal('1.50'))"
+
+    def test_twice_is_refused_and_other_tables_join_them(
+        self, backup: Backup, bench: Bench, shop: Database
+    ) -> None:
+        beside(backup, bench, shop, "days")
+        with pytest.raises(UsageProblem, match="is there already"):
+            beside(backup, bench, shop, "bills", "days")
+        assert beside(backup, bench, shop, "bills").tables == {"public.bills": 4}
+
+    def test_a_table_that_the_backup_lacks(self, backup: Backup, bench: Bench) -> None:
+        with (
+            pytest.raises(UsageProblem, match=r"no table public\.nope"),
+            wanted(backup, bench, "nope"),
+        ):
+            pass
+
+
+@contextmanager
+def comparison(backup: Backup, bench: Bench, shop: Database, *names: str) -> Iterator[Comparison]:
+    with (
+        wanted(backup, bench, *names) as found,
+        compared_with_live(found, Target(shop.url, Preset.LIVE)) as compared,
+    ):
+        yield compared
+
+
+class TestOver:
+    """Gone rows come back, changed ones are put right, new ones stay; all of it or nothing."""
+
+    def over(
+        self, backup: Backup, bench: Bench, shop: Database, toy: Toy, *names: str
+    ) -> BroughtOver:
+        with comparison(backup, bench, shop, *names) as compared:
+            return bring_over(compared, load_project(toy.root), QUICK)
+
+    def test_what_is_listed_is_what_is_done(
+        self, backup: Backup, bench: Bench, shop: Database, toy: Toy
+    ) -> None:
+        connection = shop.connect(autocommit=True)
+        before = connection.execute("select * from public.customers order by id").fetchall()
+        connection.execute(
+            "update public.customers set name = 'oops' where id = 2;"
+            "delete from public.bills; delete from public.customers where id = 3;"
+            "insert into public.customers values (4, 'Dev', 0);"
+        )
+        with comparison(backup, bench, shop, "bills", "customers") as compared:
+            customers, bills = compared.differences  # what others refer to comes first
+            assert (customers.table, customers.gone, customers.changed, customers.since) == (
+                "public.customers",
+                1,
+                1,
+                1,
+            )
+            assert any("name: oops → Bela" in line for line in customers.shown)
+            assert (bills.gone, bills.changed, bills.since) == (4, 0, 0)
+            bring_over(compared, load_project(toy.root), QUICK)
+        rows = connection.execute("select * from public.customers order by id").fetchall()
+        assert rows == [*before, (4, "Dev", 0)]
+        with comparison(backup, bench, shop, "bills", "customers") as compared:
+            assert [(each.gone, each.changed) for each in compared.differences] == [(0, 0), (0, 0)]
+        with connect(shop.url, purpose="test") as reading:
+            assert read_entries(reading)[-1].kind == "restore"
+
+    def test_numbers_go_on_behind_what_came_back(
+        self, backup: Backup, bench: Bench, shop: Database, toy: Toy
+    ) -> None:
+        connection = shop.connect(autocommit=True)
+        connection.execute("truncate public.bills restart identity")
+        self.over(backup, bench, shop, toy, "bills")
+        new = "insert into public.bills (customer_id, amount) values (1, 1) returning id"
+        assert connection.execute(new).fetchone() == (5,)
+
+    def test_triggers_are_off_meanwhile_and_then_as_they_were(
+        self, backup: Backup, bench: Bench, shop: Database, toy: Toy
+    ) -> None:
+        connection = shop.connect(autocommit=True)
+        connection.execute(
+            "create function public.spoil() returns trigger language plpgsql as"
+            " $$ begin new.name := 'spoilt'; return new; end $$;"
+            "create trigger a before insert or update on public.customers for each row"
+            " execute function public.spoil();"
+            "create trigger b before update on public.customers for each row"
+            " execute function public.spoil();"
+            "alter table public.customers disable trigger b;"
+            "create trigger c before delete on public.customers for each row"
+            " execute function public.spoil();"
+            "alter table public.customers enable always trigger c;"
+            "alter table public.customers disable trigger a;"
+            "update public.customers set name = 'oops';"
+            "alter table public.customers enable trigger a;"
+        )
+        self.over(backup, bench, shop, toy, "customers")
+        names = connection.execute("select name from public.customers order by id").fetchall()
+        assert names == [("Asha",), ("Bela",), ("Chitra",)]
+        states = "select tgname, tgenabled from pg_trigger where tgname in ('a', 'b', 'c')"
+        assert dict(connection.execute(states).fetchall()) == {"a": "O", "b": "D", "c": "A"}
+
+    def test_a_row_whose_parent_is_gone_is_refused_whole(
+        self, backup: Backup, bench: Bench, shop: Database, toy: Toy
+    ) -> None:
+        connection = shop.connect(autocommit=True)
+        connection.execute("delete from public.bills; delete from public.customers where id = 3")
+        with pytest.raises(Problem, match="foreign key") as refused:
+            self.over(backup, bench, shop, toy, "bills")
+        assert "one more --table" in refused.value.todo
+        assert connection.execute("select count(*) from public.bills").fetchone() == (0,)
+
+    def test_an_invariant_of_the_project_is_kept(
+        self, backup: Backup, bench: Bench, shop: Database, toy: Toy
+    ) -> None:
+        toy.write("sql/invariants", "few", "select 1 from public.notes as n having count(*) > 2;")
+        connection = shop.connect(autocommit=True)
+        connection.execute("delete from public.notes where id = 1")
+        with pytest.raises(Problem, match="an invariant is broken"):
+            self.over(backup, bench, shop, toy, "notes")
+        assert connection.execute("select count(*) from public.notes").fetchone() == (2,)
+
+    def test_what_was_changed_since_the_list_is_not_written_over(
+        self, backup: Backup, bench: Bench, shop: Database, toy: Toy
+    ) -> None:
+        connection = shop.connect(autocommit=True)
+        connection.execute("delete from public.notes where id = 1")
+        with comparison(backup, bench, shop, "notes") as compared:
+            connection.execute("update public.notes set body = 'newer' where id = 2")
+            with pytest.raises(TryAgainLater, match="changed since"):
+                bring_over(compared, load_project(toy.root), QUICK)
+        rows = connection.execute("select id, body from public.notes order by 1").fetchall()
+        assert rows == [(2, "newer"), (3, None)]
+
+    def test_a_table_in_use_is_for_later(
+        self, backup: Backup, bench: Bench, shop: Database, toy: Toy
+    ) -> None:
+        shop.connect(autocommit=True).execute("delete from public.notes where id = 1")
+        somebody = shop.connect()
+        somebody.execute("update public.notes set body = 'x' where id = 2")
+        with pytest.raises(TryAgainLater, match="in use"):
+            self.over(backup, bench, shop, toy, "notes")
+
+    def test_without_a_key_nothing_tells_which_row_is_which(
+        self, backup: Backup, bench: Bench, shop: Database, toy: Toy
+    ) -> None:
+        with pytest.raises(UsageProblem, match="no primary key"):
+            self.over(backup, bench, shop, toy, "marks")
+
+    def test_a_column_that_came_later_keeps_its_values(
+        self, backup: Backup, bench: Bench, shop: Database, toy: Toy
+    ) -> None:
+        connection = shop.connect(autocommit=True)
+        connection.execute(
+            "alter table public.notes add column stars int default 5;"
+            "update public.notes set body = 'oops', stars = 3 where id = 2;"
+            "delete from public.notes where id = 1"
+        )
+        self.over(backup, bench, shop, toy, "notes")
+        rows = connection.execute("select * from public.notes order by id").fetchall()
+        assert rows == [(1, "first", 5), (2, "", 3), (3, None, 5)]

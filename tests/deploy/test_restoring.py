@@ -1,0 +1,160 @@
+"""A backup becomes a database again: equal to what it was, as closed as it was, or not at all."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pymilk.database.catalog import read_catalog
+from pymilk.database.connection import Target, connect
+from pymilk.database.dump import take_backup
+from pymilk.database.embedded import EmbeddedServer, scratch
+from pymilk.database.ledger import Kind, read_entries
+from pymilk.database.manifest import Backup
+from pymilk.database.programs import find_programs
+from pymilk.deploy.restoring import restore_at, restore_on_embedded
+from pymilk.problem import Problem, UsageProblem
+from pymilk.project.policy import Preset
+from support.databases import Database, Templates
+
+PROGRAMS = find_programs()
+
+
+@pytest.fixture
+def backup(shop: Database, tmp_path: Path) -> Backup:
+    """The shop, where staff may read the bills and nobody else anything; postgres owns it all."""
+    shop.connect(autocommit=True).execute(
+        "revoke all on all tables in schema public from anon, authenticated, service_role;"
+        "grant select on public.bills to authenticated;"
+        "alter default privileges in schema public revoke all on tables from anon"
+    )
+    return take_backup(shop.url, PROGRAMS, tmp_path / "one")
+
+
+@pytest.fixture
+def new(templates: Templates) -> Iterator[Database]:
+    """A new project: empty, and as open by default as many are."""
+    with templates.clone("empty") as database:
+        yield database
+
+
+def live(database: Database) -> Target:
+    return Target(database.url, Preset.LIVE)
+
+
+def objects(database: Database) -> dict[str, str]:
+    with connect(database.url, purpose="test") as connection:
+        return dict(read_catalog(connection).objects)
+
+
+def test_a_new_project_becomes_what_was_lost(backup: Backup, new: Database) -> None:
+    """Its owner is no superuser, and grants everything to everybody by default."""
+    reborn = restore_at(backup.folder, live(new), PROGRAMS)
+    assert reborn.backup.rows == backup.rows
+    # What the platform's own role grants by default is the platform's to say.
+    assert not [each for each in reborn.differences if "supabase_admin" not in each]
+    connection = new.connect(role="anon", autocommit=True)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("select * from public.bills")
+    with connect(new.url, purpose="test") as restored:
+        last = read_entries(restored)[-1]
+    assert (last.kind, last.evidence["folder"]) == (Kind.RESTORE, backup.folder.name)
+
+
+def test_a_database_that_is_not_empty_is_never_restored_into(backup: Backup, new: Database) -> None:
+    new.connect(autocommit=True).execute("create function public.mine() returns int return 1")
+    before = objects(new)
+    with pytest.raises(UsageProblem, match="not empty: there is mine"):
+        restore_at(backup.folder, live(new), PROGRAMS)
+    assert objects(new) == before
+
+
+def test_a_restore_that_fails_leaves_the_database_as_empty_as_it_was(
+    backup: Backup, new: Database
+) -> None:
+    before = objects(new)
+    superuser = new.connect(user="supabase_admin", autocommit=True)
+    superuser.execute(
+        "create function extensions.refuse() returns event_trigger language plpgsql as"
+        " $$ begin raise exception 'no index today'; end $$;"
+        "create event trigger refuse on ddl_command_start when tag in ('CREATE INDEX')"
+        " execute function extensions.refuse()"
+    )
+    with pytest.raises(Problem, match="no index today") as failed:
+        restore_at(backup.folder, live(new), PROGRAMS)
+    assert "as empty as before" in failed.value.state
+    superuser.execute("drop event trigger refuse; drop function extensions.refuse()")
+    assert objects(new) == before
+    restore_at(backup.folder, live(new), PROGRAMS)
+
+
+def test_a_restore_that_was_killed_is_begun_anew(backup: Backup, new: Database) -> None:
+    """Killed when all rows are in and nothing is compared yet: half a database, and marked so."""
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from pymilk.database import restore_new\n"
+        "from pymilk.database.manifest import read_backup\n"
+        "from pymilk.database.programs import find_programs\n"
+        "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "restore_new.compare = die\n"
+        "restore_new.restore_into_new(read_backup(Path(sys.argv[1])), sys.argv[2], find_programs())"
+    )
+    command = [sys.executable, "-c", program, str(backup.folder), new.url]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert objects(new).keys() & {"table public.bills"}
+    reborn = restore_at(backup.folder, live(new), PROGRAMS)
+    assert not [each for each in reborn.differences if "supabase_admin" not in each]
+    with connect(new.url, purpose="test") as connection:
+        marked = "select shobj_description(oid, 'pg_database') from pg_database where datname = %s"
+        assert connection.execute(marked, (new.name,)).fetchone() == (None,)
+
+
+@pytest.fixture(scope="module")
+def beside() -> Iterator[EmbeddedServer]:
+    """An embedded server, with the project's own database on it."""
+    with scratch() as server:
+        yield server
+
+
+class TestOnTheEmbeddedServer:
+    """A new database beside the project's own."""
+
+    def names(self, server: EmbeddedServer) -> set[str]:
+        with psycopg.connect(server.url()) as connection:
+            return {row[0] for row in connection.execute("select datname from pg_database")}
+
+    def test_it_comes_back_equal_under_a_name_of_its_own(
+        self, backup: Backup, beside: EmbeddedServer
+    ) -> None:
+        with psycopg.connect(beside.url(user="supabase_admin"), autocommit=True) as connection:
+            connection.execute("create database restoring_deadbeef")  # what a killed one left
+        reborn = restore_on_embedded(backup.folder, beside, PROGRAMS)
+        assert reborn.differences == ()
+        assert self.names(beside) == {
+            "postgres",
+            "template0",
+            "template1",
+            reborn.label.removesuffix(" (embedded)"),
+        }
+        with connect(reborn.url, purpose="test") as connection:
+            assert read_catalog(connection).objects == backup.catalog.objects
+
+    def test_one_that_fails_leaves_no_database(
+        self, backup: Backup, beside: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = self.names(beside)
+        monkeypatch.setattr("pymilk.database.restore.JOBS", "none")
+        with pytest.raises(Problem, match="could not be restored"):
+            restore_on_embedded(backup.folder, beside, PROGRAMS)
+        assert self.names(beside) == before
+
+
+def test_a_backup_is_looked_at_before_anything_is_emptied(backup: Backup, new: Database) -> None:
+    toc = backup.dump / "toc.dat"
+    toc.write_bytes(toc.read_bytes()[:-1])
+    with pytest.raises(Problem, match="was altered"):
+        restore_at(backup.folder, live(new), PROGRAMS)
