@@ -175,16 +175,16 @@ def load(
         looking(copies, meter, url),
     ):
         command = [pg_restore, *how.options]
-        older = server_major(url) < _KNOWS_ALL
+        run = _run_in_parallel if server_major(url) >= _KNOWS_ALL else _pour
         definitions = run_program(
             [*command, *listed, "--file=-", "--section=pre-data", dump], how.told
         )
         if without_stamps(definitions) == definitions and not backup.platform.references:
             # All at once: rows for a table that the same program made go past the log.
-            _run(older, [*command, *listed, dump], programs, url, how.told)
+            run([*command, *listed, dump], programs, url, how.told)
             return
         _psql(without_stamps(definitions), programs, url, how.told)
-        _run(older, [*command, *listed, "--section=data", dump], programs, url, how.told)
+        run([*command, *listed, "--section=data", dump], programs, url, how.told)
         with connect(url, purpose="restore") as connection:
             without = how.keys(connection, backup) if backup.platform.references else ()
         with _chosen(
@@ -193,14 +193,11 @@ def load(
             how.told,
             lambda line: how.wanted(line) and not any(mark in line for mark in without),
         ) as rest:
-            _run(older, [*command, *rest, "--section=post-data", dump], programs, url, how.told)
+            run([*command, *rest, "--section=post-data", dump], programs, url, how.told)
 
 
-def _run(older: bool, command: list[str], programs: Programs, url: str, told: Told) -> None:
-    if older:
-        _pour([*command, "--file=-"], programs, url, told)
-    else:
-        run_program([*command, f"--jobs={JOBS}", "--exit-on-error"], told, url=url)
+def _run_in_parallel(command: list[str], _programs: Programs, url: str, told: Told) -> None:
+    run_program([*command, f"--jobs={JOBS}", "--exit-on-error"], told, url=url)
 
 
 def _define(printed: list[str], programs: Programs, url: str, told: Told) -> None:
@@ -216,10 +213,10 @@ def _psql_command(programs: Programs) -> list[str]:
     return [str(programs.path("psql")), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
 
 
-def _pour(printed: list[str], programs: Programs, url: str, told: Told) -> None:
+def _pour(command: list[str], programs: Programs, url: str, told: Told) -> None:
     """Restore through psql, in one session, without the settings that an older server lacks."""
     with (
-        running(printed, told, piped=True) as source,
+        running([*command, "--file=-"], told, piped=True) as source,
         running(_psql_command(programs), told, url=url, fed=True) as psql,
     ):
         with suppress(BrokenPipeError):  # it ended before: then it says why

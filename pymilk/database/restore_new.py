@@ -11,6 +11,7 @@ from pymilk.database.connection import Connection, Target, connect, first_line
 from pymilk.database.default_privileges import granted_by_default
 from pymilk.database.manifest import Backup
 from pymilk.database.meter import UNWATCHED, Meter, phase
+from pymilk.database.platform import Reference
 from pymilk.database.programs import Programs
 from pymilk.database.restore import Compared, How, compare, load, make_missing_roles
 from pymilk.database.run_program import Told
@@ -70,7 +71,7 @@ def restore_into_new(
             others = _others(connection)
             # Owners that we can't be: what is theirs is made ours, and the comparison says so.
             options = ("--no-owner",) if others else ()
-            how = How(told, options, lambda line: _may_be_restored(line, others))
+            how = How(told, options, lambda line: _may_be_restored(line, others), _without_missing)
             load(backup, url, programs, meter, how)
             left = _make_beside(connection, backup)
             with phase(meter, "comparing"):
@@ -127,6 +128,50 @@ def _refuse_lost_rows(compared: Compared, told: Told) -> None:
             state=told.state,
             todo="Don't rely on this backup; use an older one: pymilk restore BACKUP",
         )
+
+
+def _without_missing(connection: Connection, backup: Backup) -> tuple[str, ...]:
+    """Foreign keys to rows of the platform (accounts, mostly) that this project doesn't have.
+
+    Nobody's account can be made up; the keys are left out, and told as a difference.
+    """
+    marks = []
+    for one in backup.platform.references:
+        if not _lack(connection, one):
+            continue
+        table, to = (
+            sql.Identifier(*names).as_string(connection).replace('"', "")
+            for names in ((one.schema, one.table), (one.to_schema, one.to_table))
+        )
+        for name, rule in backup.catalog.objects.items():
+            plain = name.replace('"', "")
+            if plain.startswith(f"constraint {table} ") and f" REFERENCES {to}(" in rule:
+                constraint = plain.removeprefix(f"constraint {table} ")
+                marks.append(f" FK CONSTRAINT {one.schema} {one.table} {constraint} ")
+    return tuple(marks)
+
+
+def _lack(connection: Connection, one: Reference) -> bool:
+    """Whether restored rows point at rows that aren't there."""
+    same = sql.SQL(" and ").join(
+        sql.SQL("t.{} = m.{}").format(sql.Identifier(theirs), sql.Identifier(mine))
+        for mine, theirs in zip(one.columns, one.to_columns, strict=True)
+    )
+    filled = sql.SQL(" and ").join(
+        sql.SQL("m.{} is not null").format(sql.Identifier(column)) for column in one.columns
+    )
+    row = connection.execute(
+        sql.SQL(
+            "select exists (select from {table} as m where {filled}"
+            " and not exists (select from {to} as t where {same}))"
+        ).format(
+            table=sql.Identifier(one.schema, one.table),
+            to=sql.Identifier(one.to_schema, one.to_table),
+            filled=filled,
+            same=same,
+        )
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _may_be_restored(line: str, others: frozenset[str]) -> bool:

@@ -407,9 +407,9 @@ def test_the_password_is_on_no_command_line(shop: Database, tmp_path: Path) -> N
 
 
 def block_pg_dump(shop: Database) -> psycopg.Connection[TupleRow]:
-    """Hold back pg_dump alone: it reads a catalog that nobody else asks for."""
+    """Hold back pg_dump alone: it reads a catalog that nobody else asks for, not even a login."""
     blocker = shop.connect(user="supabase_admin")
-    blocker.execute("lock table pg_catalog.pg_ts_template in access exclusive mode")
+    blocker.execute("lock table pg_catalog.pg_init_privs in access exclusive mode")
     return blocker
 
 

@@ -65,6 +65,31 @@ def test_a_new_project_becomes_what_was_lost(backup: Backup, new: Database) -> N
     assert (last.kind, last.evidence["folder"]) == (Kind.RESTORE, backup.folder.name)
 
 
+@pytest.mark.parametrize("accounts", [True, False], ids=["with accounts", "without"])
+def test_rows_that_belong_to_accounts(
+    shop: Database, new: Database, tmp_path: Path, *, accounts: bool
+) -> None:
+    """Nobody's account can be made up: without it the rows come, and the key that doesn't is told."""
+    make = (
+        "create table if not exists auth.users (id uuid primary key);"
+        "grant references, select on auth.users to postgres;"
+    )
+    account = "insert into auth.users values ('11111111-1111-1111-1111-111111111111');"
+    shop.connect(user="supabase_admin", autocommit=True).execute(make + account)
+    shop.connect(autocommit=True).execute(
+        "create table public.profiles (id uuid primary key references auth.users (id));"
+        "insert into public.profiles values ('11111111-1111-1111-1111-111111111111');"
+    )
+    backup = take_backup(shop.url, PROGRAMS, tmp_path / "one")
+    superuser = new.connect(user="supabase_admin", autocommit=True)
+    superuser.execute(make + (account if accounts else ""))
+    reborn = restore_at(backup.folder, live(new), PROGRAMS)
+    told = [each for each in reborn.differences if "constraint" in each]
+    assert told == ([] if accounts else ["- constraint public.profiles profiles_id_fkey"])
+    users = superuser.execute("select count(*) from auth.users").fetchone()
+    assert users == ((1,) if accounts else (0,))
+
+
 def test_a_database_that_is_not_empty_is_never_restored_into(backup: Backup, new: Database) -> None:
     new.connect(autocommit=True).execute("create function public.mine() returns int return 1")
     before = objects(new)
