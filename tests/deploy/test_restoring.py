@@ -69,7 +69,7 @@ def test_a_new_project_becomes_what_was_lost(backup: Backup, new: Database) -> N
 def test_rows_that_belong_to_accounts(
     shop: Database, new: Database, tmp_path: Path, *, accounts: bool
 ) -> None:
-    """Nobody's account can be made up: without it the rows come, and the key that doesn't is told."""
+    """Nobody's account can be made up: without it the rows come, and the missing key is told."""
     make = (
         "create table if not exists auth.users (id uuid primary key);"
         "grant references, select on auth.users to postgres;"
