@@ -215,5 +215,5 @@ def _usable(connection: AnyConnection | None) -> bool:
     return (
         connection is not None
         and not connection.closed
-        and connection.info.transaction_status == TransactionStatus.IDLE
+        and connection.pgconn.transaction_status == TransactionStatus.IDLE
     )

@@ -12,7 +12,6 @@ from typing import Any, Final, TypeAlias
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg.rows import TupleRow, tuple_row
 
 from pymilk.rpc import failures
 from pymilk.rpc.call import Argument, Call, Json, Rows
@@ -21,7 +20,7 @@ from pymilk.rpc.reading import parse
 from pymilk.rpc.said import failure
 
 AnyConnection: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
-AnyCursor: TypeAlias = psycopg.Cursor[TupleRow] | psycopg.AsyncCursor[TupleRow]
+AnyCursor: TypeAlias = psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]
 Answers: TypeAlias = Sequence[Sequence[bytes | None]]
 """Of each statement of a message, the first column of its rows."""
 
@@ -45,7 +44,7 @@ def conversation(
     """
     if connection.closed:
         raise failures.NotConnected("The connection is closed.")
-    before = connection.info.transaction_status
+    before = connection.pgconn.transaction_status
     ours = connection.autocommit and before == TransactionStatus.IDLE
     made = statement(exchange.call, schema)
     key = SET_KEY.format(literal(exchange.key or ""))
@@ -60,19 +59,20 @@ def conversation(
         leave = [SET_KEY.format("''"), f"{end} {SAVEPOINT}"]
         message = [f"savepoint {SAVEPOINT}", key, made, *leave]
         way_back = f"rollback to {SAVEPOINT}; release {SAVEPOINT}"
-    encoding = connection.info.encoding
+    said = ";".join(message)
     try:
-        answers = yield ";".join(message).encode(encoding)
+        # Finding out the encoding takes longer than saying most calls.
+        answers = yield said.encode("ascii" if said.isascii() else connection.info.encoding)
     except psycopg.Error as error:
         if _is_lost(connection):
             unsure = ours and not exchange.dry_run
             lost = failures.OutcomeUnknown if unsure else failures.ConnectionLost
             raise lost(str(error).strip()) from error
-        if way_back and connection.info.transaction_status == TransactionStatus.INERROR != before:
+        if way_back and connection.pgconn.transaction_status == TransactionStatus.INERROR != before:
             yield way_back.encode()
         raise _failure(exchange.call, error) from error
     found = answers[message.index(made)]
-    return [None if each is None else parse(each.decode(encoding)) for each in found]
+    return [None if each is None else parse(_text(each, connection)) for each in found]
 
 
 def statement(call: Call[Any], schema: str | None = None) -> str:
@@ -105,16 +105,12 @@ def answers_of(cursor: AnyCursor) -> Answers:
 
 def ask(connection: psycopg.Connection[Any], message: bytes) -> Answers:
     """Send a message, and wait for what comes back."""
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        cursor.execute(message, prepare=False)
-        return answers_of(cursor)
+    return answers_of(connection.execute(message, prepare=False))
 
 
 async def ask_async(connection: psycopg.AsyncConnection[Any], message: bytes) -> Answers:
     """Send a message, and wait for what comes back."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(message, prepare=False)
-        return answers_of(cursor)
+    return answers_of(await connection.execute(message, prepare=False))
 
 
 def literal(text: str) -> str:
@@ -132,6 +128,10 @@ def literal(text: str) -> str:
 def identifier(name: str) -> str:
     """A name as SQL."""
     return '"{}"'.format(name.replace('"', '""'))
+
+
+def _text(answer: bytes, connection: AnyConnection) -> str:
+    return answer.decode("ascii" if answer.isascii() else connection.info.encoding)
 
 
 def _is_lost(connection: AnyConnection) -> bool:
