@@ -73,6 +73,19 @@ def new_violations(before: Violations, after: Violations) -> tuple[str, ...]:
     )
 
 
+def newly_violating(before: Violations, after: Violations) -> tuple[str, ...]:
+    """Violations of what violated nothing before, one line each.
+
+    What is said of an old one may move as people pay: of the whole dairy's books it always does.
+    """
+    return tuple(
+        f"{name}: {', '.join(row)}"
+        for name, rows in after.items()
+        for row in sorted(rows)
+        if row[:2] not in {old[:2] for old in before.get(name, frozenset())}
+    )
+
+
 def count_rows(connection: Connection, tables: Iterable[Table]) -> Mapping[str, int]:
     """Rows of each table, in one statement, so that they belong to one moment."""
     tables = tuple(tables)

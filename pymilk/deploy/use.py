@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pymilk.database.catalog import Catalog, read_catalog
 from pymilk.database.connection import Connection
 from pymilk.deploy.evidence import Used
-from pymilk.deploy.figures import new_violations, read_violations
+from pymilk.deploy.figures import newly_violating, read_violations
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.row_proof import read_marks, tables_written
 from pymilk.deploy.script import run_script
@@ -64,7 +64,7 @@ def _run(connection: Connection, plan: Plan, workload: Script, schema: Catalog) 
                 f"{_name(workload)} changes the schema: {'; '.join(changed.sentences())}",
                 todo="A workload does what people do: it writes rows, and makes nothing.",
             )
-        broken = new_violations(violations, read_violations(connection, plan.project.invariants))
+        broken = newly_violating(violations, read_violations(connection, plan.project.invariants))
         if broken:
             raise BadWorkload(
                 f"Used as people will, {plan.migration.label} breaks {len(broken)} invariant(s):"
