@@ -15,6 +15,7 @@ import sys
 import typer
 
 from pymilk.cli.adopt_command import adopt
+from pymilk.cli.assess_command import assess
 from pymilk.cli.backup_command import backup
 from pymilk.cli.call_command import call
 from pymilk.cli.deploy_command import deploy
@@ -62,6 +63,7 @@ for command in (
     note,
     verify,
     adopt,
+    assess,
     snapshot,
     generate,
     call,

@@ -1,5 +1,7 @@
 """`pymilk plan`: what a deploy would do now, with nothing done."""
 
+from typing import Annotated
+
 import typer
 
 from pymilk.cli.answers import done
@@ -16,7 +18,7 @@ from pymilk.cli.options import (
     ProjectFolder,
 )
 from pymilk.cli.render import say, say_json
-from pymilk.cli.render_plan import preview_text
+from pymilk.cli.render_plan import calendar_text, preview_text
 
 _PENDING = 3
 
@@ -29,11 +31,14 @@ def plan(
     override: Overrides = None,
     copy: CopyOn = None,
     copy_url: CopyUrl = None,
+    calendar: Annotated[
+        bool, typer.Option("--calendar", help="When what is pending can be deployed, and no more.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a deploy would do now, and what would stop it; nothing is done, nothing proven.
 
-    Exit code 3 when something is pending, 0 when nothing is. Example: pymilk plan
+    Exit code 3 when something is pending, 0 when nothing is. Example: pymilk plan --calendar
     """
     from pymilk.cli.opening import (
         copy_at,
@@ -43,6 +48,7 @@ def plan(
         parse_overrides,
         plan_for,
     )
+    from pymilk.deploy.calendar import read_calendar
     from pymilk.deploy.preview import preview
 
     overrides = parse_overrides(override)
@@ -52,6 +58,13 @@ def plan(
     if not pending:
         done(as_json, nothing_pending(opened), {"pending": []})
         return
+    if calendar:
+        slots = read_calendar(opened.target, opened.project.policy(opened.target.preset), pending)
+        if as_json:
+            say_json({"pending": [one.stem for one in pending], "calendar": slots})
+        else:
+            say(*calendar_text(slots))
+        raise typer.Exit(_PENDING)
     first, *later = pending
     if already_deployed(opened, first, as_json=as_json):
         return

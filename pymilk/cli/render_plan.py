@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymilk.deploy.calendar import Slot
     from pymilk.deploy.drill import Drill
     from pymilk.deploy.preview import Preview
 
@@ -61,3 +64,12 @@ def drill_text(drill: "Drill") -> list[str]:
     if night.stays:
         lines.append(f"  It went no further back: {night.stays}.")
     return lines
+
+
+def calendar_text(slots: "Sequence[Slot]") -> list[str]:
+    """One line a migration: when its deploy may begin, and when that window closes."""
+    return [
+        f"  {slot.begins:%a %Y-%m-%d %H:%M} to {slot.ends:%H:%M} {slot.begins.tzname()}"
+        f"  {slot.migration}"
+        for slot in slots
+    ]

@@ -24,6 +24,7 @@ COMMANDS = (
     ("restore",),
     ("status",),
     ("drift",),
+    ("assess",),
     ("new",),
     ("lint",),
     ("history",),
@@ -198,6 +199,10 @@ def test_the_whole_way_in_json(shop_url: str, toy: Toy) -> None:
         return document
 
     assert "evidence" in told("rehearse", "001")
+    planned = run("plan", "--calendar", "--json", "--db-url", shop_url, cwd=toy.root)
+    assert planned.returncode == 3, planned.stderr
+    assert [slot["migration"] for slot in json.loads(planned.stdout)["calendar"]] == ["GAP-001"]
+    assert told("assess")["strategy"] == "backup + git branch"
     assert "evidence" in told("deploy")
     assert told("deploy", "001")["already"] is True
     assert told("verify")["verified"] == GAP
