@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from psycopg import conninfo, sql
 
-from pymilk.database.catalog import OWN_SCHEMAS, project_schemas
+from pymilk.database.catalog import OWN_SCHEMAS, PLATFORM_SCHEMAS, project_schemas
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.embedded import scratch
@@ -97,11 +97,16 @@ def _at(url: str, target_url: str | None, privileges: DefaultPrivileges) -> Iter
                 sql.Identifier(connection.info.dbname), _MARK
             )
         )
+        empty = _empty_tables_of_the_platform(connection)
         try:
             owner_url = conninfo.make_conninfo(url, user="postgres")
             yield Bench(owner_url, url, connection.info.server_version // 10000, label)
         finally:
             _empty(connection)
+            for schema, table in empty:  # of auth's users and the like, a restore brings the keys
+                connection.execute(
+                    sql.SQL("truncate {} cascade").format(sql.Identifier(schema, table))
+                )
             connection.execute(
                 sql.SQL("comment on database {} is null").format(
                     sql.Identifier(connection.info.dbname)
@@ -184,6 +189,24 @@ def _empty(connection: Connection) -> None:
         "create schema public authorization pg_database_owner;"
         "grant usage on schema public to public"
     )
+
+
+def _empty_tables_of_the_platform(connection: Connection) -> list[tuple[str, str]]:
+    tables = connection.execute(
+        "select n.nspname, c.relname from pg_catalog.pg_class as c"
+        " inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid"
+        " where c.relkind in ('r', 'p') and n.nspname = any(%s)"
+        " and n.nspname not in ('information_schema', 'supabase_migrations')",
+        (list(PLATFORM_SCHEMAS),),
+    ).fetchall()
+    return [
+        (schema, table)
+        for schema, table in tables
+        if connection.execute(
+            sql.SQL("select from {} limit 1").format(sql.Identifier(schema, table))
+        ).fetchone()
+        is None
+    ]
 
 
 def _mark(connection: Connection) -> str | None:

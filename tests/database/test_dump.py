@@ -22,6 +22,7 @@ from psycopg.rows import TupleRow
 
 from pymilk.database import dump
 from pymilk.database.catalog import read_catalog
+from pymilk.database.cluster import SUPERUSER
 from pymilk.database.connection import connect
 from pymilk.database.contents import Contents, read_all_contents, read_tables
 from pymilk.database.dump import remove_unfinished, schema_text, take_backup
@@ -103,6 +104,17 @@ def test_everything_comes_back(backup: Backup, copy_url: str) -> None:
     assert restored_contents(backup, copy_url) == backup.contents
     with connect(owner(copy_url), purpose="test") as connection:
         assert not backup.catalog.difference(read_catalog(connection))
+
+
+def test_it_comes_back_on_a_server_of_the_same_version(
+    backup: Backup, empty_database: Database
+) -> None:
+    """Which may be older than the programs, and not know all that they set."""
+    url = empty_database.server.url(empty_database.name, SUPERUSER)
+    restore(backup, url, find_programs())
+    with connect(empty_database.url, purpose="test") as connection:
+        found = read_all_contents(connection, read_tables(connection, backup.schemas))
+    assert found == backup.contents
 
 
 def test_rows_compared_as_a_whole_are_no_difference(

@@ -8,7 +8,9 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
+from pymilk.database.cluster import SUPERUSER
 from pymilk.database.lookalike import make_supabase_shaped
+from pymilk.database.services import stand_in_for_services
 from pymilk.deploy.bench import open_bench
 from pymilk.deploy.pipeline import rehearse
 from pymilk.deploy.plan import Backend, Bench, CopyAt
@@ -30,17 +32,28 @@ def spare(bench: Bench) -> Iterator[str]:
 
 
 def test_rehearsed_in_a_database_of_ones_own(shop: Database, toy: Toy, spare: str) -> None:
+    stand_in_for_services(shop.server.url(shop.name, SUPERUSER))
+    session = shop.connect(user=SUPERUSER, autocommit=True)
+    person = "00000000-0000-4000-8000-000000000001"
+    session.execute("insert into auth.users (id) values (%s)", (person,))
+    session.execute("set role postgres")
+    session.execute(
+        "alter table public.notes add column author uuid"
+        f" default '{person}' references auth.users (id)"
+    )
+    plan = toy.plan(shop, overrides={"drift": "who wrote it"})
     for _ in range(2):
-        evidence = rehearse(replace(toy.plan(shop), copy=CopyAt(Backend.URL, spare)), Silent())
+        evidence = rehearse(replace(plan, copy=CopyAt(Backend.URL, spare)), Silent())
         assert evidence.rehearsal is not None
         assert evidence.rehearsal.where.startswith("spare_")
-        with psycopg.connect(spare) as session:
-            # A copy of live data: nothing of it is left, not even where it began not quite empty.
-            left = session.execute(
+        with psycopg.connect(spare) as copy:
+            # A copy of live data: nothing of it is left there, not even whose rows they were.
+            left = copy.execute(
                 "select count(*) from pg_class as c where c.relkind in ('r', 'v', 'S')"
-                " and c.relnamespace::regnamespace::text !~ '^(pg_|information_schema)'"
+                " and c.relnamespace::regnamespace::text ~ '^(public|pymilk|supabase_migrations)'"
             ).fetchone()
             assert left == (0,)
+            assert copy.execute("select count(*) from auth.users").fetchone() == (0,)
 
 
 def test_what_was_left_by_a_killed_one_is_removed_and_anything_else_refused(spare: str) -> None:
