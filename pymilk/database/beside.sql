@@ -80,6 +80,14 @@ with
 
         union all
 
+        select 5, b.pubname::text, format(
+            'alter publication %%I owner to %%s', b.pubname, b.pubowner::regrole
+        )
+        from pg_publication as b
+        where b.oid in (select p.prpubid from published as p)
+
+        union all
+
         select 5, v.evtname::text, format(
             'create event trigger %%I on %%s%%s execute function %%s',
             v.evtname,
@@ -119,6 +127,39 @@ with
             not r.tgisinternal
             and p.pronamespace in (select s.oid from spaces as s)
             and c.relnamespace not in (select s.oid from spaces as s)
+
+        union all
+
+        select 8, r.oid::text, format(
+            'alter table %%s %%s trigger %%I',
+            r.tgrelid::regclass,
+            case r.tgenabled
+                when 'D' then 'disable' when 'R' then 'enable replica' when 'A' then 'enable always'
+            end,
+            r.tgname
+        )
+        from pg_trigger as r
+        inner join pg_class as c on r.tgrelid = c.oid
+        inner join pg_proc as p on r.tgfoid = p.oid
+        where
+            not r.tgisinternal and r.tgenabled <> 'O'
+            and p.pronamespace in (select s.oid from spaces as s)
+            and c.relnamespace not in (select s.oid from spaces as s)
+
+        union all
+
+        select 8, l.oid::text, format(
+            'comment on policy %%I on %%s is %%L', l.polname, l.polrelid::regclass, k.description
+        )
+        from pg_policy as l
+        inner join pg_class as c on l.polrelid = c.oid
+        inner join pg_description as k on k.classoid = 'pg_policy'::regclass and k.objoid = l.oid
+        where
+            c.relnamespace not in (select s.oid from spaces as s)
+            and not exists (
+                select from pg_depend as d
+                where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+            )
 
         union all
 

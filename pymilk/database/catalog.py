@@ -14,6 +14,7 @@ from importlib import resources
 from psycopg.abc import QueryNoTemplate
 from psycopg.rows import TupleRow
 
+from pymilk.database.configuration import read_configuration
 from pymilk.database.connection import Connection
 
 # Schemas that Supabase runs for its own services (its documentation and images name them), and
@@ -151,7 +152,9 @@ def describe_difference(expected: Catalog, found: Catalog) -> str:
 def read_catalog(connection: Connection) -> Catalog:
     """Read the catalog as the current transaction sees it."""
     rows = read_objects(connection)
-    return Catalog({f"{kind} {name}": definition for kind, name, definition in rows})
+    objects = {f"{kind} {name}": definition for kind, name, definition in rows}
+    configuration = {each.object: each.definition for each in read_configuration(connection)}
+    return Catalog({**objects, **configuration})
 
 
 def read_objects(

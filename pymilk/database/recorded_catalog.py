@@ -7,6 +7,7 @@ network, neither way: what is expected is recorded beforehand, and only what dif
 from psycopg.types.json import Jsonb
 
 from pymilk.database.catalog import QUERY, Catalog, read_objects
+from pymilk.database.configuration import read_configuration
 from pymilk.database.connection import Connection
 
 _BESIDE = f"""
@@ -38,4 +39,6 @@ def read_catalog_beside(connection: Connection, recorded: Catalog) -> Catalog:
             del objects[name]
         else:
             objects[name] = definition
+    # What is set up in rows is short: it is read whole.
+    objects.update((each.object, each.definition) for each in read_configuration(connection))
     return Catalog(objects)

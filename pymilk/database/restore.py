@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from pymilk.database.catalog import Catalog, Difference, read_catalog
+from pymilk.database.configuration import clear_configuration
 from pymilk.database.connection import Connection, connect, server_major
 from pymilk.database.contents import (
     Table,
@@ -31,6 +32,17 @@ from pymilk.problem import Problem
 # The first major version that takes all that pg_restore sets for itself.
 _KNOWS_ALL = 17
 _UNKNOWN_TO_OLDER = (b"SET transaction_timeout = 0;\n",)
+# On the platform's tables: a new project has none there.
+_POLICIES = """
+    select n.nspname, c.relname, l.polname
+    from pg_catalog.pg_policy as l
+    inner join pg_catalog.pg_class as c on l.polrelid = c.oid
+    inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+    where not exists (
+        select from pg_catalog.pg_depend as d
+        where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+    )
+"""
 _TOLD = Told(
     "The backup could not be restored", "Nothing was changed in the database it was taken from."
 )
@@ -132,9 +144,21 @@ def _make_way(backup: Backup, url: str) -> Supply:
         connection.execute("create schema public authorization pg_database_owner")
         connection.execute("grant usage on schema public to public")
         make_missing_roles(connection, backup.roles)
+        _clear_platform(connection)
         supply = make_extensions(connection, backup.platform.extensions)
     _refuse_lacking(supply)
     return supply
+
+
+def _clear_platform(connection: Connection) -> None:
+    """Take away what an earlier restore has put into the services' schemas."""
+    for schema, table, policy in connection.execute(_POLICIES).fetchall():
+        connection.execute(
+            sql.SQL("drop policy {} on {}").format(
+                sql.Identifier(policy), sql.Identifier(schema, table)
+            )
+        )
+    clear_configuration(connection)
 
 
 def _refuse_lacking(supply: Supply) -> None:
