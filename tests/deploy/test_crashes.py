@@ -8,15 +8,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
 
 import psycopg
 import pytest
 
-from pymilk.database.embedded import EmbeddedServer, scratch
+from pymilk.database.embedded import EmbeddedServer
 from pymilk.deploy.pipeline import deploy
 from pymilk.deploy.rollback import roll_back
 from pymilk.deploy.status import Standing, read_status
@@ -131,9 +131,22 @@ def _own_place(server: EmbeddedServer) -> list[Path]:
     return [Path(note.read_text()) / "data" / "postmaster.pid"] if note.exists() else []
 
 
+@contextmanager
+def server_that_survives(directory: Path) -> Iterator[EmbeddedServer]:
+    """A server whose data are meant to survive; throw-away ones write too little for that."""
+    server = EmbeddedServer(directory / "durable")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.destroy()
+
+
 @pytest.mark.parametrize("command", ["deploy", "rollback"])
-def test_postgres_killed_in_the_middle_of_the_change(slow_toy: Toy, command: str) -> None:
-    with scratch() as server:
+def test_postgres_killed_in_the_middle_of_the_change(
+    slow_toy: Toy, command: str, tmp_path: Path
+) -> None:
+    with server_that_survives(tmp_path) as server:
         mark_baseline(server.url(), slow_toy)
         if command == "rollback":
             deploy(slow_toy.plan(server.url()), Silent())
@@ -264,10 +277,10 @@ def test_killed_at_a_hundred_moments(shop: Database, toy: Toy) -> None:
 
 
 @pytest.mark.long
-def test_postgres_killed_at_thirty_moments(toy: Toy) -> None:
+def test_postgres_killed_at_thirty_moments(toy: Toy, tmp_path: Path) -> None:
     """The same for the server: it recovers, and one rerun ends well."""
     moments = Random(30)  # noqa: S311 - the same moments each time
-    with scratch() as server:
+    with server_that_survives(tmp_path) as server:
         url = server.url()
         mark_baseline(url, toy)
         states = deployed_and_not(url, toy)
