@@ -7,6 +7,7 @@ import pytest
 
 from dairy.billing import Billing
 from dairy.books import ruled_out
+from dairy.settling import silently
 from support.databases import Database
 
 TOO_LARGE = ("10000000000", "NaN", "Infinity", "0.001")
@@ -107,3 +108,28 @@ def test_an_allocation_without_a_side_is_refused(books: Billing, rows: Rows, tab
             with ruled_out(rule):
                 write(books, rows, table, side, None)
     assert books.broken() == []
+
+
+@pytest.mark.parametrize(("table", "column"), NONE)
+def test_a_row_from_before_that_offends_can_be_touched_elsewhere(
+    dairy_hardened: Database, books: Billing, rows: Rows, table: str, column: str
+) -> None:
+    silently(
+        dairy_hardened,
+        f"update public.{table} set {column} = 10000000000 where id = %s",
+        rows[table],
+    )
+    books.run(f"update public.{table} set updated_at = now() where id = %s", rows[table])
+
+
+@pytest.mark.parametrize("table", SIDES)
+def test_an_allocation_from_before_without_a_side_can_be_touched_elsewhere(
+    dairy_hardened: Database, books: Billing, rows: Rows, table: str
+) -> None:
+    for side in SIDES[table][:2]:
+        silently(
+            dairy_hardened,
+            f"update public.{table} set {side} = null where id = %s",
+            rows[table],
+        )
+        books.run(f"update public.{table} set updated_at = now() where id = %s", rows[table])
