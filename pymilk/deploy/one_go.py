@@ -44,6 +44,9 @@ LOCKED_SECONDS = (
     " - nullif(current_setting('pymilk.locked_at', true), '')::timestamptz), 0)::float8"
 )
 
+# How long an interruption waits for the server to hear of it.
+_CANCEL_SECONDS = 5.0
+
 Cursor = psycopg.Cursor[TupleRow]
 
 
@@ -158,7 +161,13 @@ def in_one_go(connection: Connection, settings: Mapping[str, str]) -> Iterator[O
     go = OneGo(connection, settings)
     try:
         with connection.pipeline():
-            yield go
+            try:
+                yield go
+            except KeyboardInterrupt:
+                # The pipeline's end would wait for whatever the server is at, perhaps for long.
+                connection.cancel_safe(timeout=_CANCEL_SECONDS)
+                connection.close()
+                raise
     except NOT_NOW:
         raise
     except psycopg.Error as error:
