@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from pymilk.database.catalog import Catalog
 from pymilk.database.connection import Connection
+from pymilk.database.extensions import read_extensions
 from pymilk.database.history import Applied
 from pymilk.database.ledger import (
     Entry,
@@ -253,12 +254,11 @@ def _transactions(look: Look) -> Check | str:
 
 
 def _extensions(look: Look) -> Check | str:
-    rows = look.connection.execute(
-        "select extname from pg_extension where extname <> 'plpgsql' order by 1"
-    ).fetchall()
-    if not rows:
+    names = [extension.name for extension in read_extensions(look.connection)]
+    if not names:
         return "none needed"
-    return _noted(f"the copy does without: {', '.join(row[0] for row in rows)}")
+    # Which of the two, and what is neither, shows when the copy is made.
+    return f"the copy gets them, real or stood in for: {', '.join(names)}"
 
 
 def _tree(look: Look) -> Check | str:
