@@ -14,6 +14,7 @@ from pymilk.database.catalog import project_schemas
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.connection import Connection, connect
 from pymilk.database.embedded import EmbeddedServer
+from pymilk.database.extensions import supply_of
 from pymilk.database.lookalike import DefaultPrivileges
 from pymilk.deploy.replay import empty_project, replay_one
 from pymilk.deploy.script import ScriptFailed
@@ -107,10 +108,7 @@ def _lines_into_body(error: psycopg.Error, definition: str) -> int:
 
 def _checked(server: EmbeddedServer, connection: Connection, places: Mapping[str, Place]) -> Looked:
     """What plpgsql_check says, where the server has it: names in bodies that aren't there."""
-    has = connection.execute(
-        "select from pg_catalog.pg_available_extensions where name = %s", (_CHECKER,)
-    )
-    if has.rowcount == 0:
+    if not supply_of(connection, (_CHECKER,)).real:
         note = f"{_CHECKER} is not on the scratch server: names in bodies were not looked up"
         return Looked(notes=(note,))
     with connect(server.url(connection.info.dbname, SUPERUSER), purpose="lint") as superuser:
