@@ -106,7 +106,8 @@ def test_lines_that_do_not_come_to_the_total(owner: Billing) -> None:
     expected = [("invoice", str(invoice), "lines of 100", "lines of 70")]
     assert told(owner, "issued_invoices_add_up") == expected
     for status, listed in (("draft", []), ("sent", expected), ("cancelled", [])):
-        owner.set_status(invoice, status)
+        with unguarded(owner, "invoice_metadata"):
+            owner.set_status(invoice, status)
         assert told(owner, "issued_invoices_add_up") == listed
 
 
