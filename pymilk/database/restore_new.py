@@ -20,6 +20,10 @@ from pymilk.project.policy import Preset
 
 _MARK = "pymilk restores a backup into this database; unfinished, it is begun anew."
 _EMPTIED = "What had been restored was removed again: the database is as empty as before."
+_LEFT = (
+    "The connection was lost, so the database may hold a part of the backup; it is marked as"
+    " unfinished, and the next restore into it begins anew."
+)
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,15 @@ def restore_into_new(
             with phase(meter, "statistics for the planner"):
                 connection.execute("analyze")
             _mark(connection, None)
-        except BaseException:
-            if not connection.closed:
+        except BaseException as error:
+            try:
                 _clear(connection, backup)
                 for statement in by_default.give_again:
                     connection.execute(statement)
                 _mark(connection, None)
+            except psycopg.OperationalError:
+                if isinstance(error, Problem):
+                    error.state = _LEFT
             raise
     return Restored(compared, left)
 

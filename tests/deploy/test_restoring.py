@@ -98,6 +98,25 @@ def test_a_database_that_is_not_empty_is_never_restored_into(backup: Backup, new
     assert objects(new) == before
 
 
+def test_a_restore_that_loses_its_connection_says_that_a_part_may_be_there(
+    backup: Backup, new: Database
+) -> None:
+    superuser = new.connect(user="supabase_admin", autocommit=True)
+    superuser.execute(
+        "create function extensions.cut() returns event_trigger language plpgsql as"
+        " $$ begin perform pg_terminate_backend(a.pid) from pg_stat_activity as a"
+        " where a.application_name = 'pymilk restore' and a.datname = current_database();"
+        " raise exception 'no index today'; end $$;"
+        "create event trigger cut on ddl_command_start when tag in ('CREATE INDEX')"
+        " execute function extensions.cut()"
+    )
+    with pytest.raises(Problem, match="no index today") as failed:
+        restore_at(backup.folder, live(new), PROGRAMS)
+    assert "may hold a part" in failed.value.state
+    superuser.execute("drop event trigger cut; drop function extensions.cut()")
+    restore_at(backup.folder, live(new), PROGRAMS)
+
+
 def test_a_restore_that_fails_leaves_the_database_as_empty_as_it_was(
     backup: Backup, new: Database
 ) -> None:
