@@ -103,7 +103,10 @@ def _at(url: str, target_url: str | None, privileges: DefaultPrivileges) -> Iter
             yield Bench(owner_url, url, connection.info.server_version // 10000, label)
         finally:
             _empty(connection)
-            for schema, table in empty:  # of auth's users and the like, a restore brings the keys
+            # Of auth's users and the like, a restore brings the keys. An extension that the live
+            # database lacks went with its tables.
+            there = _tables_of_the_platform(connection)
+            for schema, table in empty & there:
                 connection.execute(
                     sql.SQL("truncate {} cascade").format(sql.Identifier(schema, table))
                 )
@@ -191,22 +194,27 @@ def _empty(connection: Connection) -> None:
     )
 
 
-def _empty_tables_of_the_platform(connection: Connection) -> list[tuple[str, str]]:
-    tables = connection.execute(
-        "select n.nspname, c.relname from pg_catalog.pg_class as c"
-        " inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid"
-        " where c.relkind in ('r', 'p') and n.nspname = any(%s)"
-        " and n.nspname not in ('information_schema', 'supabase_migrations')",
-        (list(PLATFORM_SCHEMAS),),
-    ).fetchall()
-    return [
+def _empty_tables_of_the_platform(connection: Connection) -> frozenset[tuple[str, str]]:
+    return frozenset(
         (schema, table)
-        for schema, table in tables
+        for schema, table in _tables_of_the_platform(connection)
         if connection.execute(
             sql.SQL("select from {} limit 1").format(sql.Identifier(schema, table))
         ).fetchone()
         is None
-    ]
+    )
+
+
+def _tables_of_the_platform(connection: Connection) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        connection.execute(
+            "select n.nspname, c.relname from pg_catalog.pg_class as c"
+            " inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid"
+            " where c.relkind in ('r', 'p') and n.nspname = any(%s)"
+            " and n.nspname not in ('information_schema', 'supabase_migrations')",
+            (list(PLATFORM_SCHEMAS),),
+        ).fetchall()
+    )
 
 
 def _mark(connection: Connection) -> str | None:

@@ -60,8 +60,8 @@ def either_privileges(server: Server, request: pytest.FixtureRequest) -> Iterato
         )
         try:
             make_supabase_shaped(database.superuser_url, privileges=request.param)
-            with database._opened:  # noqa: SLF001 - what it opened ends with it
-                yield database
+            with database.lent() as shaped:
+                yield shaped
         finally:
             session.execute(sql.SQL("drop database {} with (force)").format(name))
 

@@ -1,5 +1,6 @@
 """Every reason not to deploy now is found, named, and met with what to do; nothing is touched."""
 
+import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 
@@ -319,7 +320,10 @@ def test_the_last_gap_must_soak(shop_001: Database, toy: Toy, look: Look) -> Non
     toy.gap_at(LATER)
     plan = toy.plan(shop_001, "002", policy={"soak_hours": 24})
     problem = look.refused(plan)
-    assert "[soak] gap_001_pay_bill has been live for 0.0 of 24 hours" in problem.happened
+    # How long ago the template was deployed is the test run's affair.
+    assert re.search(
+        r"\[soak\] gap_001_pay_bill has been live for \d\.\d of 24 hours", problem.happened
+    )
     assert problem.exit_code == TryAgainLater.exit_code
     short = toy.plan(shop_001, "002", policy={"soak_hours": 1e-9})
     assert look.found(short)["soak"].verdict is Verdict.PASSED

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -48,15 +49,23 @@ def client(connection: psycopg.Connection[TupleRow]) -> Client:
 
 
 @pytest.fixture(scope="session")
-def office(templates: Templates) -> Iterator[Office]:
+def shared_office(templates: Templates) -> Iterator[Office]:
     """Everything deployed, and the real PostgREST in front of it where it is installed."""
     with templates.clone("dairy_hardened") as database, ExitStack() as running:
-        database.connect(autocommit=True).execute(STAND_INS.read_bytes())
+        with psycopg.connect(database.url, autocommit=True) as session:
+            session.execute(STAND_INS.read_bytes())
         if tool("postgrest") is None:
             yield Office(database, None, None)
             return
         api = running.enter_context(postgrest(database))
         yield Office(database, api, running.enter_context(gateway(api.port)))
+
+
+@pytest.fixture
+def office(shared_office: Office) -> Iterator[Office]:
+    """The office for one test: sessions that it opens end with it."""
+    with shared_office.database.lent() as database:
+        yield replace(shared_office, database=database)
 
 
 @pytest.fixture(scope="session")
@@ -99,9 +108,9 @@ class Opened:
 
 
 @pytest.fixture(scope="session")
-def callers(office: Office) -> Iterator[Opened]:
+def callers(shared_office: Office) -> Iterator[Opened]:
     """The clients that were opened, by their way: making one takes longer than a test."""
-    del office  # asked for, so that it ends after them
+    del shared_office  # asked for, so that it ends after them
     with ExitStack() as opened_ones:
         yield Opened(opened_ones)
 

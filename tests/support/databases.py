@@ -65,6 +65,13 @@ class Database:
         connection.autocommit = autocommit
         return connection
 
+    @contextmanager
+    def lent(self) -> Iterator["Database"]:
+        """The same database for a while: what is opened by it ends with the block."""
+        borrower = Database(self.name, self.server)
+        with borrower._opened:
+            yield borrower
+
 
 class Templates:
     """The template databases of one server, each made when a test first needs it.
@@ -94,8 +101,8 @@ class Templates:
         database = Database(f"{self._prefix}_{next(self._numbers)}", self._server)
         self._create(database.name, template)
         try:
-            with database._opened:  # noqa: SLF001 - one pair: what it opened ends with it
-                yield database
+            with database.lent() as clone:
+                yield clone
         finally:
             for each in self.before_drop:
                 each(database, stage)

@@ -248,8 +248,8 @@ def copy_of(source: Database) -> Iterator[Database]:
         source.name,
     )
     try:
-        with copy._opened:  # noqa: SLF001 - one pair: what it opened ends with it
-            yield copy
+        with copy.lent() as clone:
+            yield clone
     finally:
         _administer(source, "drop database {} with (force)", name)
 
