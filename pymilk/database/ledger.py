@@ -43,7 +43,8 @@ class Kind(StrEnum):
     """What an event of the ledger is about.
 
     What came to nothing is an `ATTEMPT`, never a deploy: whoever reads that something was deployed
-    can rely on it.
+    can rely on it. A `BREACH` is what a watch found broken that held before the deploy, and what
+    was done about it; the samples around it are in a table of their own.
     """
 
     ADOPT = "adopt"
@@ -56,6 +57,7 @@ class Kind(StrEnum):
     ATTEMPT = "attempt"
     STEP = "step"
     RESTORE = "restore"
+    BREACH = "breach"
 
 
 class Outcome(StrEnum):
