@@ -1,6 +1,7 @@
 """Fixtures: one real Postgres a run (and xdist worker), and a database of its own for each test."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,8 +12,10 @@ from support.servers import Server, keep_in_memory, running_server
 
 
 def pytest_configure() -> None:
-    """Put the run's servers and files into memory where there is room."""
+    """Put the run's servers and files into memory where there is room; let Ctrl-C be Ctrl-C."""
     keep_in_memory()
+    # What a shell starts in the background ignores it, and so would the programs that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish() -> None:

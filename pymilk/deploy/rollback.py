@@ -5,8 +5,8 @@ is the one recorded before the deploy, every row that was there just before is t
 after or is kept in the archive, and nobody owes more or less than before.
 
 The transaction is repeatable read, so that what customers do meanwhile can't be mistaken for
-something that the rollback did; the tables that go are locked before its snapshot is taken, so that
-no row can slip into them unseen.
+something that the rollback did; every lock is taken before its snapshot is, so that no row can slip
+in unseen, and none is asked for afterwards.
 """
 
 import uuid
@@ -43,7 +43,7 @@ from pymilk.deploy.plan import Plan
 from pymilk.deploy.recorded import Recorded, Refused, api_functions, read_recorded
 from pymilk.deploy.row_proof import TouchedRows, changed_rows, watch
 from pymilk.deploy.script import ScriptFailed, read_settings
-from pymilk.deploy.strong_locks import LocksNotHad, taking
+from pymilk.deploy.strong_locks import LocksNotHad, locking_all
 from pymilk.deploy.transaction import all_or_nothing, standing
 from pymilk.problem import TryAgainLater
 from pymilk.project.migrations import Migration, Script
@@ -81,13 +81,25 @@ class RolledBack:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What one go at the rollback is to do; the next may know of more tables to compare."""
+    """What one go at the rollback is to do; the next may know of more tables to compare.
+
+    Attributes:
+        plan: Which migration, where.
+        down: The script that undoes it.
+        recorded: What its deploy recorded.
+        archive: Whether rows that would go may be moved into the archive.
+        now: The schema as it was before anything was locked: it is in the ledger already.
+        compared: Tables whose rows are compared, one by one.
+        locking: Takes every lock that is needed; none where none is.
+    """
 
     plan: Plan
     down: Script
     recorded: Recorded
     archive: bool
+    now: Catalog
     compared: tuple[Table, ...] = ()
+    locking: sql.Composed | None = None
 
 
 def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
@@ -112,20 +124,33 @@ def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
             # What this script does to the deploy's own rows, and locks, no rehearsal has shown.
             recorded = replace(recorded, made={}, locks=None)
         down = _script(plan, recorded, mended=mended)
-        attempt = _Attempt(plan, down, recorded, archive)
-        while True:
-            try:
-                # Known beforehand, it needs no lock.
-                _refuse_losses(attempt, _losses(guard, attempt)[0])
-                return _in_a_transaction(guard, attempt)
-            except TouchedRows as signal:
-                tables = _named(guard, {*signal.tables, *(t.qualified for t in attempt.compared)})
-                attempt = replace(attempt, compared=tables)
-            except (ScriptFailed, Refused, CannotBeKept) as problem:
-                problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
-                if isinstance(problem, ScriptFailed):
-                    problem.todo += _MEND.format(plan.migration.argument)
-                raise
+        try:
+            return _attempts(guard, plan, down, recorded, archive=archive)
+        except (ScriptFailed, Refused, CannotBeKept) as problem:
+            problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
+            if isinstance(problem, ScriptFailed):
+                problem.todo += _MEND.format(plan.migration.argument)
+            raise
+
+
+def _attempts(
+    guard: Connection, plan: Plan, down: Script, recorded: Recorded, *, archive: bool
+) -> RolledBack:
+    """Go at it, again where more has to be compared than was known."""
+    # What takes long to read or to send is read and sent while nobody waits for it.
+    now = read_catalog(guard)
+    expected, _ = _expected(plan, recorded, now)
+    record_catalog(guard, now)
+    record_catalog(guard, expected)
+    attempt = _Attempt(plan, down, recorded, archive, now)
+    while True:
+        _refuse_losses(attempt, _losses(guard, attempt)[0])
+        attempt = replace(attempt, locking=_locking(guard, attempt))
+        try:
+            return _in_a_transaction(guard, attempt)
+        except TouchedRows as signal:
+            tables = _named(guard, {*signal.tables, *(t.qualified for t in attempt.compared)})
+            attempt = replace(attempt, compared=tables)
 
 
 def _refuse_older(connection: Connection, migration: Migration) -> None:
@@ -156,6 +181,13 @@ def _script(plan: Plan, recorded: Recorded, *, mended: bool) -> Script:
     )
 
 
+def _locking(connection: Connection, attempt: _Attempt) -> sql.Composed | None:
+    """What goes or is looked at, and what the script was seen to lock."""
+    watched = (*attempt.recorded.vanishing.to_lock(), *attempt.compared)
+    tables = read_tables(connection, project_schemas(connection))
+    return locking_all(connection, attempt.recorded.locks, watched, tables)
+
+
 def _named(connection: Connection, names: set[str]) -> tuple[Table, ...]:
     tables = read_tables(connection, project_schemas(connection))
     return tuple(table for table in tables if table.qualified in names)
@@ -174,12 +206,12 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     plan, recorded, version = attempt.plan, attempt.recorded, attempt.plan.migration.version
     connection.execute("set transaction isolation level repeatable read")
     lock_history(connection)
-    concerned = tuple(dict.fromkeys((*recorded.vanishing.to_lock(), *attempt.compared)))
-    _keep_writers_out(connection, concerned, plan.policy)
+    if attempt.locking is not None:
+        _lock_everything(connection, attempt.locking, plan.policy)
     # The snapshot begins here: from now on only this transaction changes what it sees.
     lock_this_transaction(connection)
     _refuse_moved_history(connection, version)
-    now = read_catalog(connection)
+    now = read_catalog_beside(connection, attempt.now)
     expected, drift = _expected(plan, recorded, now)
     state = read_state(connection, plan.project.state)
     losses, own = _losses(connection, attempt)
@@ -189,12 +221,11 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     positions = read_positions(connection, project_schemas(connection))
     record_catalog(connection, now)
     record_catalog(connection, expected)
+
     settings = read_settings(connection)
-    tables = read_tables(connection, project_schemas(connection))
-    locks = taking(connection, recorded.locks, tables, plan.policy.lock_timeout_ms)
 
     with in_one_go(connection, settings) as go:
-        go.script(attempt.down, locks)
+        go.script(attempt.down)
     _refuse_turned_back(connection, attempt.down, positions)
 
     changed = tuple(
@@ -237,17 +268,14 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     return RolledBack(0.0, 0, len(restored.objects), state, kept, drift, gone)
 
 
-def _keep_writers_out(connection: Connection, tables: tuple[Table, ...], policy: Policy) -> None:
-    """Lock what is looked at or goes, all of it within one short time; readers go on.
+def _lock_everything(connection: Connection, locking: sql.Composed, policy: Policy) -> None:
+    """Take every lock at once, within one short time; nothing is looked at before.
 
     In one statement, for which the limit holds, and one that takes no snapshot.
     """
-    if not tables:
-        return
-    names = sql.SQL(", ").join(sql.SQL("only {}").format(table.identifier) for table in tables)
     connection.execute(f"set local statement_timeout = {policy.lock_timeout_ms}")
     try:
-        connection.execute(sql.SQL("lock table {} in share row exclusive mode").format(names))
+        connection.execute(locking)
     except psycopg.errors.QueryCanceled as error:
         raise LocksNotHad(str(error)) from error
     connection.execute("set local statement_timeout = 0")

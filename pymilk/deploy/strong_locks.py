@@ -18,7 +18,7 @@ from pymilk.database.connection import Connection
 from pymilk.database.contents import Table
 from pymilk.deploy.evidence import ScriptRun
 
-# What makes readers or writers wait, as pg_locks and as `lock table` call it.
+# What makes readers or writers wait, as pg_locks and as `lock table` call it; the strongest last.
 _STRONG = {
     "ShareLock": "share",
     "ShareRowExclusiveLock": "share row exclusive",
@@ -100,6 +100,37 @@ def taking(
     body = sql.SQL("begin {}; end").format(sql.SQL("; ").join(wanted))
     statement = sql.SQL("do {}").format(sql.Literal(body.as_string(connection)))
     return Taking(needed.line, statement, milliseconds)
+
+
+def locking_all(
+    connection: Connection, needed: Needed | None, others: Iterable[Table], tables: Iterable[Table]
+) -> sql.Composed | None:
+    """One statement that takes all the locks of a script, and keeps writers out of other tables.
+
+    It asks for all of them in the strongest mode that any needs, because one statement knows but
+    one mode: it alone has one limit for all, and takes no snapshot. Nothing is asked for later:
+    who holds a weaker lock and then wants a stronger one meets, sooner or later, an app that has
+    read and wants to write.
+
+    Args:
+        connection: The live database.
+        needed: What the script was seen to need.
+        others: Tables that nobody may write to meanwhile.
+        tables: All that there are.
+    """
+    modes = dict(needed.modes) if needed is not None else {}
+    modes = {name: mode for name, mode in modes.items() if name in _owned(connection)}
+    modes.update({table.qualified: "ShareRowExclusiveLock" for table in others} | modes)
+    ordered = _children_first(
+        connection, {table.qualified: table for table in tables if table.qualified in modes}
+    )
+    if not ordered:
+        return None
+    strongest = max((modes[table.qualified] for table in ordered), key=list(_STRONG).index)
+    return sql.SQL("lock table {} in {} mode").format(
+        sql.SQL(", ").join(sql.SQL("only {}").format(table.identifier) for table in ordered),
+        sql.SQL(_STRONG[strongest]),
+    )
 
 
 def _children_first(connection: Connection, tables: Mapping[str, Table]) -> tuple[Table, ...]:

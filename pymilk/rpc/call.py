@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 else:
     Json = Any  # readers look at annotations when they run, and an alias of itself can't be made
 Rows: TypeAlias = Sequence[Json]
+
+# What JSON has itself. Most arguments are one of these or a uuid: they are asked for first.
+_SAID_AS_IT_IS: Final = frozenset({NoneType, bool, int, str})
 
 # Under this name a dataclass's field remembers the name in the database, where that is no Python.
 NAME: Final = "name"
@@ -41,8 +45,7 @@ class Key(Enum):
     OF_ANOTHER_CALL = "it names another call, so nobody can make one up"
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """One named argument.
 
     Attributes:
@@ -96,7 +99,7 @@ class Call(Generic[T]):
 
 def given(*arguments: Argument | None) -> tuple[Argument, ...]:
     """The arguments that are not left out."""
-    return tuple(each for each in arguments if each is not None)
+    return tuple([each for each in arguments if each is not None])
 
 
 def argument(
@@ -134,8 +137,10 @@ def plain(value: object) -> Json:  # noqa: PLR0911 - a kind each
     Raises:
         TypeError: A float: 0.1 + 0.2 is no amount of money. Or anything else that JSON can't say.
     """
+    if type(value) in _SAID_AS_IT_IS:
+        return cast("Json", value)
     match value:
-        case None | bool() | int() | str():
+        case bool() | int() | str():
             return value
         case Decimal():
             return format(value, "f")

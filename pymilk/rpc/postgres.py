@@ -8,6 +8,7 @@ Nothing is prepared, so that poolers which hand out a session per transaction do
 
 import json
 from collections.abc import Generator, Sequence
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import psycopg
@@ -125,6 +126,7 @@ def literal(text: str) -> str:
     return " E'{}'".format(doubled.replace("\\", "\\\\")) if "\\" in text else f"'{doubled}'"
 
 
+@cache
 def identifier(name: str) -> str:
     """A name as SQL."""
     return '"{}"'.format(name.replace('"', '""'))

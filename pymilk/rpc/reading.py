@@ -210,7 +210,12 @@ def value(reader: Reader[T]) -> Returns[T]:
 
 def row(shape: type[T]) -> Returns[T]:
     """For a function that returns one record."""
-    return Returns(several=False, columns=True, read=_one(record(shape)))
+    return cast("Returns[T]", _row(cast("Any", shape)))
+
+
+@cache
+def _row(shape: Any) -> Returns[Any]:  # noqa: ANN401 - a dataclass; made once for all its calls
+    return Returns(several=False, columns=True, read=_one(_record(shape)))
 
 
 def row_or_none(shape: type[T]) -> Returns[T | None]:
