@@ -18,6 +18,7 @@ from pymilk.cli.adopt_command import adopt
 from pymilk.cli.assess_command import assess
 from pymilk.cli.backup_command import backup
 from pymilk.cli.call_command import call
+from pymilk.cli.check_command import check
 from pymilk.cli.deploy_command import deploy
 from pymilk.cli.drift_command import drift
 from pymilk.cli.embedded_commands import db
@@ -62,6 +63,7 @@ for command in (
     history,
     note,
     verify,
+    check,
     adopt,
     assess,
     snapshot,

@@ -1,0 +1,151 @@
+"""Read a project's invariants in one snapshot, each by itself: one that fails hides no other.
+
+An invariant is a file with a query; every row that it gives is a violation. The comment at its head
+says what it means, and after `do:` what to do about a violation. The first two columns name what
+violates it: what kind of thing, and which one; further ones may say more.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+
+from pymilk.database.connection import Connection, Target, connect
+from pymilk.deploy.sample import Row
+from pymilk.deploy.script import failure
+from pymilk.problem import UsageProblem
+from pymilk.project.migrations import Script
+
+_TODO = "do:"
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """One invariant, as it was found.
+
+    Attributes:
+        name: The file's name, without `.sql`.
+        means: What must be true, from the head of the file.
+        todo: What to do where it isn't, from the same place.
+        seconds: How long the query took.
+        columns: What its columns are called.
+        rows: The rows that violate it, as text.
+        failure: Why it could not be read; empty where it could.
+    """
+
+    name: str
+    means: str
+    todo: str
+    seconds: float
+    columns: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """All invariants, of one moment.
+
+    Attributes:
+        at: The moment of the snapshot, by the server's clock.
+        held_seconds: How long the snapshot was held.
+        invariants: Each of them, by name.
+    """
+
+    at: datetime
+    held_seconds: float
+    invariants: tuple[Invariant, ...]
+
+    @property
+    def violated(self) -> tuple[Invariant, ...]:
+        """Those that some rows violate."""
+        return tuple(found for found in self.invariants if found.rows)
+
+    @property
+    def failed(self) -> tuple[Invariant, ...]:
+        """Those that could not be read."""
+        return tuple(found for found in self.invariants if found.failure)
+
+
+def check(target: Target, queries: tuple[Script, ...]) -> Checked:
+    """Read all invariants of a database, changing nothing.
+
+    Raises:
+        UsageProblem: The project has none, so that nothing would be checked.
+        Problem: The database can't be reached.
+    """
+    if not queries:
+        raise UsageProblem(
+            "The project has no invariants, so there is nothing to check.",
+            state="No database was touched.",
+            todo="Write one: a query in sql/invariants/NAME.sql whose every row is a violation.",
+        )
+    with connect(target.url, purpose="check") as connection:
+        return read_checked(connection, queries)
+
+
+def read_checked(connection: Connection, queries: Iterable[Script]) -> Checked:
+    """The same over an open connection, which is in no transaction."""
+    with one_snapshot(connection) as at:
+        started = time.perf_counter()
+        found = tuple(_read(connection, query) for query in queries)
+    return Checked(at, time.perf_counter() - started, found)
+
+
+@contextmanager
+def one_snapshot(connection: Connection) -> Iterator[datetime]:
+    """A transaction that reads, and reads one moment only; gives the moment.
+
+    What a query in it asks to be changed is refused by the server.
+    """
+    with connection.transaction(force_rollback=True):
+        connection.execute("set transaction isolation level repeatable read, read only")
+        row = connection.execute("select clock_timestamp()").fetchone()
+        if row is None:
+            raise AssertionError("a select without a table gives one row")
+        yield row[0]
+
+
+def head_of(query: Script) -> tuple[str, str]:
+    """What the comment at the head of a query says: what it means, and what to do."""
+    means: list[str] = []
+    todo: list[str] = []
+    said = means
+    for line in query.text.splitlines():
+        if not line.startswith("--"):
+            break
+        words = line.removeprefix("--").strip()
+        if words.startswith(_TODO):
+            said, words = todo, words.removeprefix(_TODO).strip()
+        said.append(words)
+    return " ".join(means), " ".join(todo)
+
+
+def _read(connection: Connection, query: Script) -> Invariant:
+    means, todo = head_of(query)
+    name, started = query.path.stem, time.perf_counter()
+    statement = next(iter(query.statements), None)
+    try:
+        # A savepoint: one that fails must not end the snapshot of the others, nor may what a file
+        # sets for itself reach them.
+        with connection.transaction(force_rollback=True):
+            cursor = None
+            for statement in query.statements:
+                if not statement.only_comment:
+                    cursor = connection.execute(statement.text.encode())
+            rows = cursor.fetchall() if cursor and cursor.description else []
+            columns = tuple(each.name for each in (cursor and cursor.description) or ())
+    except psycopg.Error as error:
+        if connection.closed or statement is None:
+            raise
+        found = failure(query, statement, error).happened
+        return Invariant(name, means, todo, time.perf_counter() - started, failure=found)
+    seconds = time.perf_counter() - started
+    if not columns:
+        said = f"{query.path.parent.name}/{query.path.name}: it holds no query."
+        return Invariant(name, means, todo, seconds, failure=said)
+    as_text = tuple(tuple(str(value) for value in row) for row in rows)
+    return Invariant(name, means, todo, seconds, columns, as_text)
