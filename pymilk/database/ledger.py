@@ -58,6 +58,7 @@ class Kind(StrEnum):
     STEP = "step"
     RESTORE = "restore"
     BREACH = "breach"
+    AFTER = "after"
 
 
 class Outcome(StrEnum):

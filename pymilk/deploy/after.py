@@ -9,8 +9,15 @@ import psycopg
 from pymilk.database.catalog import project_schemas
 from pymilk.database.connection import connect, first_line
 from pymilk.database.contents import read_tables
+from pymilk.database.ledger import Event, Kind, record
 from pymilk.deploy.evidence import Applied, Evidence, State, Violations, Watched
-from pymilk.deploy.figures import count_rows, new_violations, read_state, read_violations
+from pymilk.deploy.figures import (
+    count_rows,
+    moved_figures,
+    new_violations,
+    read_state,
+    read_violations,
+)
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.script import ScriptFailed
 from pymilk.deploy.verify import verify_now
@@ -33,6 +40,8 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
         seconds = None if plan.migration.verify is None else verify_now(plan.target, plan.migration)
         before = evidence.applied.violations_before if evidence.applied else None
         state, rows, broken = _look(plan, before)
+        watched = Watched(seconds, state, rows)
+        _record(plan, evidence.applied, watched, broken)
     except ScriptFailed as problem:
         raise Problem(
             f"{label} is deployed, but its verification fails now: {problem.happened}",
@@ -53,7 +62,31 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
             todo="Look at the rows named, and at who wrote them. To take it back: pymilk rollback"
             f" {plan.migration.argument}",
         )
-    return replace(evidence, after=Watched(seconds, state, rows))
+    return replace(evidence, after=watched)
+
+
+def _record(plan: Plan, applied: Applied | None, watched: Watched, broken: tuple[str, ...]) -> None:
+    """Write down what was seen, for whoever asks later."""
+    facts: dict[str, object] = {
+        "canary_seconds": watched.canary_seconds,
+        "rows_after": watched.rows_after,
+        "broken": broken,
+    }
+    if applied is not None:
+        facts |= {
+            "seconds": applied.seconds,
+            "locked_seconds": applied.locked_seconds,
+            "attempts": applied.attempts,
+            "queue_ms": plan.policy.lock_timeout_ms,
+            # Of figures, only those that are others: there may be one for each customer.
+            "moved": moved_figures(applied.state_before, watched.state_after),
+        }
+    migration = plan.migration
+    with connect(plan.target.url, purpose="ledger") as connection:
+        record(
+            connection,
+            Event(Kind.AFTER, facts, version=migration.version, name=migration.name, run=plan.run),
+        )
 
 
 def _look(

@@ -43,6 +43,20 @@ def differing_figures(before: State, after: State) -> tuple[str, ...]:
     )
 
 
+def moved_figures(
+    before: State, after: State
+) -> Mapping[str, Mapping[str, tuple[str, ...] | None]]:
+    """Query → key → its figures after, of those that moved; none where a key is gone."""
+    return {
+        query: {
+            key: figures
+            for key, figures in _all_keys(before.get(query, {}), found)
+            if before.get(query, {}).get(key) != figures
+        }
+        for query, found in after.items()
+    }
+
+
 def read_violations(connection: Connection, queries: Iterable[Script]) -> Violations:
     """Run the invariant queries; every row is a violation.
 

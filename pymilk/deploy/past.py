@@ -8,7 +8,7 @@ from pymilk.database.connection import connect
 from pymilk.database.ledger import Entry, Kind, read_entries, read_recorded_catalog
 from pymilk.problem import UsageProblem
 
-_PROOF = frozenset({Kind.BACKUP, Kind.RESTORE_TEST, Kind.REHEARSAL})
+_PROOF = frozenset({Kind.BACKUP, Kind.RESTORE_TEST, Kind.REHEARSAL, Kind.AFTER})
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_deployed_and_undone_it_is_exactly_as_before(
     roll_back(plan, archive=False)
     assert everything(shop) == before
     kinds = [str(entry.kind) for entry in read_entries(shop.connect())]
-    assert kinds == ["adopt", "backup", "restore-test", "rehearsal", "deploy", "rollback"]
+    assert kinds == ["adopt", "backup", "restore-test", "rehearsal", "deploy", "after", "rollback"]
     assert list(temporary.iterdir()) == []  # of the server that the copy was on
 
 
