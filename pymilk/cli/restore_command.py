@@ -1,23 +1,30 @@
 """`pymilk restore`: a backup becomes a database again, or a table stands beside the live one."""
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pymilk.cli.answers import agree, done
-from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder, Yes
+from pymilk.cli.options import HERE, AsJson, CopyOn, DbUrl, PolicyName, ProjectFolder, Yes
 from pymilk.cli.render import say, say_json
 from pymilk.cli.restore_test_command import BackupName
 from pymilk.problem import UsageProblem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymilk.database.meter import Meter
+    from pymilk.deploy.file_test import FileTested
+    from pymilk.deploy.plan import CopyAt
     from pymilk.deploy.restore_over import Comparison
     from pymilk.deploy.restore_tables import BroughtBeside
     from pymilk.deploy.restoring import Reborn
 
 _TO_DO = 3
+_FEW = 8
 
 Into = Annotated[
     str | None,
@@ -52,10 +59,14 @@ def restore(
     db_url: DbUrl = None,
     project: ProjectFolder = HERE,
     policy: PolicyName = None,
+    copy: CopyOn = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Restore a backup into a new database, and compare all of it; or bring single tables back.
+
+    A file that others made is loaded on a throw-away server first (--copy says on which kind), and
+    restored from there.
 
     Nothing is restored over what is there, unless --over says so. --db-url names the database whose
     backups are meant; for a whole restore it need not exist any more.
@@ -63,9 +74,11 @@ def restore(
     Example: pymilk restore --to postgresql://postgres:…@db.….supabase.co:5432/postgres
 
     Example: pymilk restore --table routes
+
+    Example: pymilk restore ~/Downloads/db_cluster-15-09-2025@02-14-07.backup.gz
     """
     if table:
-        _tables(backup, tuple(table), to, over, db_url, project, policy, yes, as_json=as_json)
+        _tables(backup, tuple(table), to, over, db_url, project, policy, copy, yes, as_json=as_json)
         return
     if over:
         raise UsageProblem(
@@ -74,7 +87,7 @@ def restore(
             todo="Name them: --table routes --over. A whole database comes back as a new one.",
         )
     from pymilk.cli.meter import meter_on
-    from pymilk.cli.opening import files_of, start_embedded
+    from pymilk.cli.opening import copy_at, files_of, start_embedded
     from pymilk.database.connection import target_at
     from pymilk.database.programs import find_programs
     from pymilk.deploy.restoring import restore_at, restore_on_embedded
@@ -82,18 +95,42 @@ def restore(
     from pymilk.project.policy import Preset
 
     found, target = files_of(project, db_url, policy)
-    folder = find_backup(shelf_of(found, target), backup)
+    path = find_backup(shelf_of(found, target), backup)
     meter = meter_on(sys.stderr if as_json else sys.stdout)
-    if to is None:
-        reborn = restore_on_embedded(folder, start_embedded(found), find_programs(), meter)
-    else:
-        reborn = restore_at(folder, target_at(to, Preset.LIVE), find_programs(), meter)
+    with _as_backup(path, copy_at(found, copy, None), found.make_workspace(), meter) as source:
+        folder, tested = source
+        if to is None:
+            reborn = restore_on_embedded(folder, start_embedded(found), find_programs(), meter)
+        else:
+            reborn = restore_at(folder, target_at(to, Preset.LIVE), find_programs(), meter)
     if as_json:
-        say_json(_facts(reborn))
+        say_json(_facts(reborn, path, tested))
     else:
-        say(*_text(reborn))
-    if reborn.differences or reborn.left:
+        say(*_text(reborn, tested))
+    if reborn.differences or reborn.left or reborn.lacking or (tested and tested.refused):
         raise typer.Exit(_TO_DO)
+
+
+@contextmanager
+def _as_backup(
+    path: Path, copy: "CopyAt", place: Path, meter: "Meter"
+) -> "Iterator[tuple[Path, FileTested | None]]":
+    """A folder of ours as it is; of a file that others made, the backup that it becomes."""
+    from pymilk.database.dump_file import recognise
+    from pymilk.database.manifest import is_backup
+    from pymilk.database.programs import find_programs
+    from pymilk.deploy.bench import open_bench
+    from pymilk.deploy.foreign_backup import backup_of_file
+
+    if is_backup(path):
+        yield path, None
+        return
+    dump, programs = recognise(path), find_programs()
+    with (
+        open_bench(copy, None, programs.major) as bench,
+        backup_of_file(dump, bench, programs, place, meter) as made,
+    ):
+        yield made.folder, made.tested
 
 
 def _tables(
@@ -104,16 +141,16 @@ def _tables(
     db_url: str | None,
     project: Path,
     policy: str | None,
+    copy: str | None,
     yes: bool,
     *,
     as_json: bool,
 ) -> None:
     from pymilk.cli.meter import meter_on
-    from pymilk.cli.opening import open_project
+    from pymilk.cli.opening import copy_at, open_project
     from pymilk.database.programs import find_programs
     from pymilk.deploy.backup import back_up
     from pymilk.deploy.bench import open_bench
-    from pymilk.deploy.plan import CopyAt
     from pymilk.deploy.restore_over import bring_over, compared_with_live
     from pymilk.deploy.restore_tables import bring_beside, wanted_tables
     from pymilk.deploy.shelf import find_backup, shelf_of
@@ -126,10 +163,14 @@ def _tables(
         )
     opened = open_project(project, db_url, policy)
     rules = opened.project.policy(opened.target.preset)
-    folder = find_backup(shelf_of(opened.project, opened.target), backup)
+    path = find_backup(shelf_of(opened.project, opened.target), backup)
+    if over and backup is None:
+        _is_it_this_one(path, names, yes)
     programs, meter = find_programs(), meter_on(sys.stderr if as_json else sys.stdout)
+    place, at = opened.project.make_workspace(), copy_at(opened.project, copy, None)
     with (
-        open_bench(CopyAt(), None, programs.major) as bench,
+        _as_backup(path, at, place, meter) as (folder, _),
+        open_bench(at, None, programs.major) as bench,
         wanted_tables(folder, names, bench, programs, meter) as wanted,
     ):
         if not over:
@@ -143,7 +184,7 @@ def _tables(
                 done(as_json, "Every row of the backup is there as it was.", {"over": None})
                 return
             (sys.stderr if as_json else sys.stdout).write(over_text(comparison))
-            agree(True, yes, f"Put these rows back, on {opened.target.label}?")
+            agree(True, yes, f"Put these rows back from {path.name}, on {opened.target.label}?")
             taken = back_up(opened.project, opened.target, programs, meter=meter)
             result = bring_over(comparison, opened.project, rules)
     fresh = taken.backup.folder
@@ -154,9 +195,24 @@ def _tables(
     )
 
 
+def _is_it_this_one(newest: Path, names: tuple[str, ...], yes: bool) -> None:
+    """Rows are put over live ones from a backup that a person named, or was asked about.
+
+    The newest may have been taken after the damage.
+    """
+    tables = " ".join(f"--table {name}" for name in names)
+    if yes or not sys.stdin.isatty():
+        raise UsageProblem(
+            f"--over needs to be told which backup; the newest is {newest.name}.",
+            state="Nothing was changed in the database.",
+            todo=f"From before the damage? Then: pymilk restore {newest.name} {tables} --over",
+        )
+    typer.confirm(f"The newest backup is {newest.name} (UTC). Is it the one?", abort=True)
+
+
 def beside_text(brought: "BroughtBeside") -> list[str]:
     """What stands beside the live tables now."""
-    lines = [f"They are as at {brought.taken_at:%Y-%m-%d %H:%M:%S} UTC, in a schema of their own:"]
+    lines = [f"They are as at {brought.moment}, in a schema of their own:"]
     for name, rows in brought.tables.items():
         lines.append(f"  {brought.schema}.{name.partition('.')[2]}: {rows:,} rows, all equal")
     lines += [
@@ -168,7 +224,7 @@ def beside_text(brought: "BroughtBeside") -> list[str]:
 
 def over_text(comparison: "Comparison") -> str:
     """What putting the rows back would do."""
-    lines = [f"Back to {comparison.taken_at:%Y-%m-%d %H:%M:%S} UTC:"]
+    lines = [f"Back to {comparison.moment}:"]
     for each in comparison.differences:
         lines.append(
             f"{each.table}: {each.gone:,} rows come back, {each.changed:,} get the backup's values,"
@@ -180,9 +236,9 @@ def over_text(comparison: "Comparison") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _facts(reborn: "Reborn") -> dict[str, object]:
+def _facts(reborn: "Reborn", path: Path, tested: "FileTested | None") -> dict[str, object]:
     return {
-        "backup": reborn.backup.folder,
+        "backup": path,
         "taken_at": reborn.backup.taken_at,
         "into": reborn.label,
         "url": reborn.url or None,
@@ -191,22 +247,31 @@ def _facts(reborn: "Reborn") -> dict[str, object]:
         "seconds": reborn.seconds,
         "differences": reborn.differences,
         "left": reborn.left,
+        "lacking_extensions": reborn.lacking,
+        "not_taken": tested.refused if tested else (),
         "not_included": reborn.backup.left_out,
     }
 
 
-def _text(reborn: "Reborn") -> list[str]:
+def _text(reborn: "Reborn", tested: "FileTested | None") -> list[str]:
     backup = reborn.backup
     equal = f"{backup.rows:,} rows in {len(backup.contents)} tables, all equal"
     lines = [
         f"Restored into {reborn.label} in {reborn.seconds:.1f} s: {equal}.",
-        f"  It is {backup.taken_from} as it was at {backup.taken_at:%Y-%m-%d %H:%M:%S} UTC;",
+        f"  It is {backup.taken_from} as it was at {backup.moment};"
+        if tested is None
+        else f"  It is the project's part of {backup.taken_from}, taken: {backup.moment};",
         "  what was written since is not in it.",
     ]
     if reborn.url:
         lines.append(f"  psql '{reborn.url}'")
     lines += [f"  differs: {sentence}" for sentence in reborn.differences]
     lines += [f"  not allowed to this role: {statement}" for statement in reborn.left]
+    lines += [f"  extension not there: {sentence}" for sentence in reborn.lacking]
+    refused = tested.refused if tested else ()
+    lines += [f"  not taken from the file: {each.words} …: {each.why}" for each in refused[:_FEW]]
+    if len(refused) > _FEW:
+        lines.append(f"  … and {len(refused) - _FEW} more: pymilk restore-test lists them")
     lines.append("Not in it, so still to do:")
     lines += [f"  {sentence}" for sentence in backup.left_out]
     return lines

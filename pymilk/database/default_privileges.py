@@ -36,8 +36,18 @@ order by 1
 class ByDefault:
     """Statements that take a role's default grants to others back, and that give them again."""
 
-    take_back: tuple[bytes, ...]
-    give_again: tuple[bytes, ...]
+    _take_back: tuple[bytes, ...]
+    _give_again: tuple[bytes, ...]
+
+    def take_back(self, connection: Connection) -> None:
+        """Grant nothing to others by default from here on."""
+        for statement in self._take_back:
+            connection.execute(statement)
+
+    def give_again(self, connection: Connection) -> None:
+        """Grant by default what was granted before."""
+        for statement in self._give_again:
+            connection.execute(statement)
 
 
 def granted_by_default(connection: Connection) -> ByDefault:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
 
-from pymilk.database.connection import Connection
+from pymilk.database.connection import Connection, first_line
 
 _FOLDER = files("pymilk.database").joinpath("stand_ins/extensions")
 _MARK = "Stand-in of pymilk: "
@@ -152,3 +153,66 @@ def make_extension(connection: Connection, extension: Extension) -> None:
             )
         )
         connection.execute("reset role")
+
+
+@dataclass(frozen=True)
+class Added:
+    """What was made in a database of somebody's, for a backup to be restored into it.
+
+    Attributes:
+        undo: What takes it away again.
+        lacking: The extensions that aren't there as the backup has them, each with the reason.
+    """
+
+    undo: tuple[sql.Composed, ...]
+    lacking: tuple[str, ...]
+
+    def take_away(self, connection: Connection) -> None:
+        """Leave the database as it was found."""
+        for statement in self.undo:
+            connection.execute(statement)
+
+
+def add_extensions(connection: Connection, extensions: Iterable[Extension]) -> Added:
+    """Make the extensions that a database doesn't have yet, as the role that we are.
+
+    Nothing that is there is moved or dropped: it is somebody's. What can't be made is told, not
+    refused: whether anything needs it, only the restore can tell.
+
+    Args:
+        connection: To the database, outside of a transaction.
+        extensions: What the backed up database had.
+    """
+    there = {extension.name: extension for extension in read_extensions(connection)}
+    undo: list[sql.Composed] = []
+    lacking: list[str] = []
+    for extension in extensions:
+        found = there.get(extension.name)
+        if found is not None:
+            if found != extension:
+                lacking.append(
+                    f"{extension.name} is in schema {found.schema} here,"
+                    f" in the backup in {extension.schema}"
+                )
+            continue
+        name, schema = sql.Identifier(extension.name), sql.Identifier(extension.schema)
+        new_schema = not _has_schema(connection, extension.schema)
+        try:
+            with connection.transaction():
+                connection.execute(sql.SQL("create schema if not exists {}").format(schema))
+                connection.execute(
+                    sql.SQL("create extension {} with schema {} cascade").format(name, schema)
+                )
+        except psycopg.DatabaseError as error:
+            lacking.append(f"{extension.name}: {first_line(error)}")
+            continue
+        undo.append(sql.SQL("drop extension if exists {} cascade").format(name))
+        if new_schema:
+            undo.append(sql.SQL("drop schema if exists {}").format(schema))
+        there |= {added.name: added for added in read_extensions(connection)}
+    return Added(tuple(undo), tuple(lacking))
+
+
+def _has_schema(connection: Connection, name: str) -> bool:
+    row = connection.execute("select to_regnamespace(quote_ident(%s)) is not null", (name,))
+    return bool((row.fetchone() or (False,))[0])

@@ -27,7 +27,11 @@ def read_left_out(connection: Connection) -> tuple[str, ...]:
         f"Files in Storage{_of(files, 'file')}: copy them with 'supabase storage cp'.",
         f"The platform's schemas: {_listed(schemas)}{_of(users, 'account')}.",
         "Roles, their passwords and settings; the API's keys, edge functions and their secrets.",
-        *([f"Extensions, to be switched on first: {_listed(extensions)}."] if extensions else []),
+        *(
+            [f"Extensions: {_listed(extensions)}; a restore makes those that there are."]
+            if extensions
+            else []
+        ),
         *([f"Large objects: {large[0]:,}."] if large and large[0] else []),
     )
 

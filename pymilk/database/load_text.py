@@ -14,7 +14,11 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import sql
 
+from pymilk.database.catalog import PLATFORM_SCHEMAS
 from pymilk.database.connection import Connection, connect, first_line, on_database
+from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
+from pymilk.database.platform import give_keys, read_platform
+from pymilk.database.services import stand_in_for_services
 from pymilk.project.statements import Statement, split
 
 _COPY = re.compile(rb"^COPY (?P<table>.+?) (?:\(.*\) )?FROM stdin;\r?\n$")
@@ -26,6 +30,9 @@ _CONNECT = re.compile(
 _VERSION = re.compile(rb"^-- Dumped from database version (?P<version>\S+)")
 _STARTED = re.compile(rb"^-- Started on (?P<when>.+)$")
 _NO_ROLE = re.compile(r'role "(?P<name>.*)" does not exist')
+_OF_THE_PLATFORM = re.compile(
+    rf'(?:schema|relation) "(?:{"|".join(map(re.escape, PLATFORM_SCHEMAS))})["."]'
+)
 _COMMANDS = (b"\\connect ", b"\\encoding ", b"\\restrict ", b"\\unrestrict ")
 _END_OF_ROWS = (b"\\.\n", b"\\.\r\n")
 # Statements are kept until there are so many bytes of them; rows in blocks of that size, too.
@@ -59,6 +66,7 @@ class Loaded:
         rows: (database, table as SQL names it) → rows in the file.
         refused: Statements that were not taken.
         roles: Roles that the dump names and doesn't make.
+        stood_in: Databases whose text speaks of the platform's schemas and doesn't make them.
         version: The server's version, as the dump says.
         started: When the dump was begun, where its text says so.
     """
@@ -67,6 +75,7 @@ class Loaded:
     rows: Counter[tuple[str, str]] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
     roles: list[str] = field(default_factory=list)
+    stood_in: set[str] = field(default_factory=set)
     version: str = ""
     started: str = ""
 
@@ -171,7 +180,7 @@ class _Loading:
         return kept.encode(errors="surrogateescape")
 
     def _try(self, statement: Statement) -> None:
-        """Run one statement; a role that it needs is made, and it is run again."""
+        """Run one statement; what it needs and the text doesn't make is made: then once more."""
         for _ in range(_SEVERAL):
             try:
                 self._session.execute(statement.text.encode(errors="surrogateescape"))
@@ -181,6 +190,13 @@ class _Loading:
                     self._refuse(" ".join(statement.words[:6]), error)
                     return
                 self._make_role(missing["name"])
+            except (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedTable) as error:
+                if not self._stand_in(str(error)):
+                    self._refuse(" ".join(statement.words[:6]), error)
+                    return
+            except psycopg.errors.ForeignKeyViolation as error:
+                self._with_keys(statement, error)
+                return
             except (psycopg.errors.DuplicateObject, psycopg.errors.DuplicateSchema):
                 return  # a role or a schema that every server has: `postgres`, `public`
             except psycopg.DatabaseError as error:
@@ -192,6 +208,35 @@ class _Loading:
     def _make_role(self, name: str) -> None:
         self._session.execute(sql.SQL("create role {} nologin").format(sql.Identifier(name)))
         self.loaded.roles.append(name)
+
+    def _stand_in(self, said: str) -> bool:
+        """Make the platform's part of this database, where it is what the text lacks.
+
+        A dump of the project's own schemas refers to accounts and to functions of auth's.
+        """
+        if self._database in self.loaded.stood_in or not _OF_THE_PLATFORM.search(said):
+            return False
+        self.loaded.stood_in.add(self._database)
+        url = on_database(self._server_url, self.loaded.databases[self._database])
+        make_supabase_shaped(url, privileges=DefaultPrivileges.CLOSED)
+        stand_in_for_services(url)
+        return True
+
+    def _with_keys(self, statement: Statement, error: psycopg.errors.ForeignKeyViolation) -> None:
+        """Make a foreign key to rows that the file doesn't bring: accounts, as their keys alone."""
+        table = sql.Identifier(error.diag.schema_name or "", error.diag.table_name or "")
+        constraint = sql.Identifier(error.diag.constraint_name or "")
+        text = statement.text.encode(errors="surrogateescape")
+        try:
+            with self._session.transaction():
+                self._session.execute(text + b" not valid")
+                if self._database in self.loaded.stood_in:
+                    give_keys(self._session, read_platform(self._session))
+                self._session.execute(
+                    sql.SQL("alter table {} validate constraint {}").format(table, constraint)
+                )
+        except psycopg.DatabaseError:
+            self._refuse(" ".join(statement.words[:6]), error)
 
     def copy(self, statement: bytes, table: bytes, lines: Iterator[bytes]) -> None:
         """Load the rows of one table; they are counted also where it could not be made."""

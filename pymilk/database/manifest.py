@@ -45,6 +45,7 @@ class Backup:
         files: SHA-256 of each file, by its path in the folder.
         bytes: Size of all files.
         platform: What its schemas need beside themselves.
+        said: When a file that others made was taken, in its words; empty for a backup of ours.
     """
 
     folder: Path
@@ -62,6 +63,12 @@ class Backup:
     files: Mapping[str, str]
     bytes: int
     platform: Platform = field(default_factory=Platform)
+    said: str = ""
+
+    @property
+    def moment(self) -> str:
+        """The moment that it is of, as one tells a person."""
+        return self.said or f"{self.taken_at:%Y-%m-%d %H:%M:%S} UTC"
 
     @property
     def dump(self) -> Path:
@@ -124,6 +131,7 @@ def seal(described: Backup) -> Backup:
         "critical": dict(described.critical),
         "not_included": described.left_out,
         "platform": asdict(described.platform),
+        "said": described.said,
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
     (described.folder / _MANIFEST).write_text(text, encoding="utf-8")
@@ -166,6 +174,7 @@ def _described(folder: Path, manifest: dict[str, Any], files: dict[str, str]) ->
         files=files,
         bytes=_size(folder, files),
         platform=_platform(manifest.get("platform", {})),
+        said=manifest.get("said", ""),
     )
 
 

@@ -9,6 +9,7 @@ from psycopg import sql
 from pymilk.database.catalog import OWN_SCHEMAS, project_schemas
 from pymilk.database.connection import Connection, Target, connect, first_line
 from pymilk.database.default_privileges import granted_by_default
+from pymilk.database.extensions import Added, add_extensions
 from pymilk.database.manifest import Backup
 from pymilk.database.meter import UNWATCHED, Meter, phase
 from pymilk.database.platform import Reference
@@ -33,10 +34,12 @@ class Restored:
     Attributes:
         compared: Rows (all equal) and objects (told where they differ).
         left: What this role may not make, with the reason.
+        lacking: Extensions that aren't there as the backup has them, with the reason.
     """
 
     compared: Compared
     left: tuple[str, ...]
+    lacking: tuple[str, ...]
 
 
 def restore_into_new(
@@ -62,16 +65,15 @@ def restore_into_new(
         _refuse_full(connection, label)
         _mark(connection, _MARK)
         by_default = granted_by_default(connection)
+        added = Added((), ())
         try:
-            for statement in by_default.take_back:
-                connection.execute(statement)
-            for schema in backup.schemas:
-                if schema == "public":
-                    continue
+            by_default.take_back(connection)
+            for schema in {*backup.schemas} - {"public"}:
                 connection.execute(
                     sql.SQL("drop schema if exists {}").format(sql.Identifier(schema))
                 )
             make_missing_roles(connection, _named(backup))
+            added = add_extensions(connection, backup.platform.extensions)
             others = _others(connection)
             # Owners that we can't be: what is theirs is made ours, and the comparison says so.
             options = ("--no-owner",) if others else ()
@@ -87,14 +89,16 @@ def restore_into_new(
         except BaseException as error:
             try:
                 _clear(connection, backup)
-                for statement in by_default.give_again:
-                    connection.execute(statement)
+                by_default.give_again(connection)
+                added.take_away(connection)
                 _mark(connection, None)
             except psycopg.OperationalError:
                 if isinstance(error, Problem):
                     error.state = _LEFT
+            if isinstance(error, Problem) and added.lacking:
+                error.happened += f" Extensions not there: {'; '.join(added.lacking)}."
             raise
-    return Restored(compared, left)
+    return Restored(compared, left, added.lacking)
 
 
 def _refuse_full(connection: Connection, label: str) -> None:

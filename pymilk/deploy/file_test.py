@@ -5,7 +5,7 @@ No fingerprints were taken when it was made; what can be counted are the rows in
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from psycopg import sql
@@ -52,6 +52,7 @@ class FileTested:
     Attributes:
         file: What was tested.
         taken: When it was made, in words, with where that is known from.
+        taken_at: The same as nearly as can be told: the file's own date, where nothing else does.
         server_version: Of the server it was taken from.
         databases: The databases with tables in it.
         tables: Table → (rows in the file, rows that came back); the platform's are among them.
@@ -60,10 +61,12 @@ class FileTested:
         extensions: Extensions that this throw-away server doesn't have.
         refused: Other statements that it did not take.
         beside: The live database's tables beside it, where one was named.
+        loaded: Database in the dump → its name on the throw-away server.
     """
 
     file: DumpFile
     taken: str
+    taken_at: datetime
     server_version: str
     databases: tuple[str, ...]
     tables: Mapping[str, tuple[int, int]]
@@ -72,6 +75,7 @@ class FileTested:
     extensions: tuple[str, ...]
     refused: tuple[Refused, ...]
     beside: tuple[Beside, ...]
+    loaded: Mapping[str, str] = field(repr=False)
 
     @property
     def not_back(self) -> tuple[str, ...]:
@@ -129,6 +133,7 @@ def prove_file(
     return FileTested(
         file=dump,
         taken=_taken(dump, made, loaded),
+        taken_at=made[0] if made else datetime.fromtimestamp(dump.path.stat().st_mtime, UTC),
         server_version=loaded.version or _UNKNOWN,
         databases=_with_tables(loaded, back),
         tables=tables,
@@ -137,6 +142,7 @@ def prove_file(
         extensions=_extensions(loaded),
         refused=tuple(each for each in loaded.refused if not _is_extension(each)),
         beside=_lay_beside(loaded, back, server_url, live) if live else (),
+        loaded=loaded.databases,
     )
 
 

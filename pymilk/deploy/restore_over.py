@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 
 import psycopg
@@ -64,11 +63,11 @@ class Comparison:
     """The backup's rows at hand on a session of the live database, and how the live ones differ.
 
     Attributes:
-        taken_at: The moment that the backup is of.
+        moment: The moment that the backup is of, in words.
         differences: Table by table; those that others refer to come first.
     """
 
-    taken_at: datetime
+    moment: str
     differences: tuple[Difference, ...]
     _wanted: Wanted
     _session: Connection
@@ -98,7 +97,7 @@ def compared_with_live(wanted: Wanted, target: Target) -> Iterator[Comparison]:
     with connect(target.url, purpose="restore") as session:
         pairs = _in_order(session, tuple(_pair(wanted, table, session) for table in wanted.tables))
         yield Comparison(
-            wanted.backup.taken_at,
+            wanted.backup.moment,
             tuple(_difference(session, pair) for pair in pairs),
             wanted,
             session,

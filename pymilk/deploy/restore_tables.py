@@ -51,12 +51,14 @@ class BroughtBeside:
         schema: The schema that they stand in.
         tables: Live table → rows of it in the backup.
         taken_at: The moment that they are of.
+        moment: The same in words; of a file of others, as nearly as it says.
         seconds: How long it took.
     """
 
     schema: str
     tables: dict[str, int]
     taken_at: datetime
+    moment: str
     seconds: float
 
 
@@ -117,7 +119,8 @@ def bring_beside(wanted: Wanted, target: Target, meter: Meter = UNWATCHED) -> Br
         live.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         live.execute(sql.SQL("revoke all on schema {} from public").format(sql.Identifier(schema)))
         rows = {table.qualified: _bring(wanted, table, live, schema) for table in wanted.tables}
-        brought = BroughtBeside(schema, rows, wanted.backup.taken_at, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        brought = BroughtBeside(schema, rows, wanted.backup.taken_at, wanted.backup.moment, seconds)
         tell_ledger(live, wanted.backup, {"schema": schema, "tables": rows})
     return brought
 
@@ -147,7 +150,7 @@ def _bring(wanted: Wanted, table: Table, live: Connection, schema: str) -> int:
                 copy.identifier, sql.SQL(", ").join(map(sql.Identifier, key))
             )
         )
-    told = f"{table.qualified} as it was at {wanted.backup.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+    told = f"{table.qualified} as it was at {wanted.backup.moment}"
     live.execute(sql.SQL("comment on table {} is {}").format(copy.identifier, told))
     if not equal(wanted.bench, table, live, copy, table.columns):
         raise Problem(

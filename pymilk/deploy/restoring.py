@@ -36,6 +36,7 @@ class Reborn:
         seconds: From the first look at the backup to the last comparison.
         differences: Objects of the schema that aren't as they were.
         left: What this role may not make.
+        lacking: Extensions that aren't there as the backup has them.
         proven: When a restore of it had been proven before, if ever.
     """
 
@@ -45,6 +46,7 @@ class Reborn:
     seconds: float
     differences: tuple[str, ...]
     left: tuple[str, ...]
+    lacking: tuple[str, ...]
     proven: Proof | None
 
 
@@ -67,6 +69,7 @@ def restore_at(
         time.monotonic() - started,
         restored.compared.objects.sentences(),
         restored.left,
+        restored.lacking,
         proof_of(folder),
     )
     record_if_adopted(target, Event(Kind.RESTORE, _facts(reborn)))
@@ -125,6 +128,7 @@ def restore_on_embedded(
         time.monotonic() - started,
         compared.objects.sentences(),
         (),
+        (),
         proof_of(folder),
     )
     record_if_adopted(target, Event(Kind.RESTORE, _facts(reborn)))
@@ -159,4 +163,5 @@ def _facts(reborn: Reborn) -> dict[str, object]:
         "seconds": reborn.seconds,
         "differences": reborn.differences,
         "left": reborn.left,
+        "lacking": reborn.lacking,
     }

@@ -4,12 +4,16 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
+from pymilk.database.programs import find_programs
 from support.commands import environment, run
-from support.databases import Database
+from support.databases import Database, Templates
 from support.projects import BASELINE, GAP, Toy, mark_baseline, toy, write_toy
 
 __all__ = ["toy"]
@@ -225,6 +229,63 @@ def test_the_whole_way_in_json(shop_url: str, toy: Toy) -> None:
         BASELINE.partition("_")[0],
         GAP.partition("_")[0],
     ]
+
+
+class TestBackups:
+    """Backup, restore test and restore, as a program reads them."""
+
+    def test_the_whole_way(self, shop_url: str, new_url: str, toy: Toy) -> None:
+        def told(*arguments: str, code: int = 0) -> dict[str, Any]:
+            done = run(*arguments, "--json", "--db-url", shop_url, cwd=toy.root)
+            assert done.returncode == code, done.stderr
+            document = json.loads(done.stdout)
+            assert isinstance(document, dict)
+            return document
+
+        taken = told("backup")
+        assert Path(taken["folder"], "manifest.json").is_file()
+        assert told("restore-test")["proven"] is True
+        reborn = told("restore", "--to", new_url)
+        assert reborn["rows"] == taken["rows"]
+        assert reborn["left"] == reborn["lacking_extensions"] == reborn["not_taken"] == []
+        again = run("restore", "--to", new_url, "--db-url", shop_url, cwd=toy.root)
+        TestBadInput.is_told(again, 2, "not empty")
+        assert told("restore", "--table", "marks", "--yes")["tables"] == {"public.marks": 2}
+
+    def test_over_live_rows_only_from_a_backup_that_is_named(self, shop_url: str, toy: Toy) -> None:
+        folder = Path(
+            json.loads(run("backup", "--json", "--db-url", shop_url, cwd=toy.root).stdout)["folder"]
+        )
+        over = ("--table", "customers", "--over", "--yes", "--json", "--db-url", shop_url)
+        unnamed = run("restore", *over, cwd=toy.root)
+        TestBadInput.is_told(unnamed, 2, f"the newest is {folder.name}")
+        assert f"pymilk restore {folder.name} --table customers --over" in unnamed.stderr
+        assert json.loads(run("restore", folder.name, *over, cwd=toy.root).stdout)["over"] is None
+
+    def test_what_comes_back_of_a_file(self, shop_url: str, new_url: str, toy: Toy) -> None:
+        """All of it is counted in the file, and compared after; half a file is refused."""
+        file = toy.root / "theirs.dump"
+        pg_dump = str(find_programs().path("pg_dump"))
+        subprocess.run([pg_dump, "-Fc", f"--dbname={shop_url}", f"--file={file}"], check=True)
+        done = run("restore-test", file.name, "--json", cwd=toy.root)
+        assert (done.returncode, json.loads(done.stdout)["not_back"]) == (0, []), done.stderr
+        done = run("restore", file.name, "--to", new_url, "--json", cwd=toy.root)
+        assert done.returncode == 0, done.stderr
+        reborn = json.loads(done.stdout)
+        assert (reborn["backup"], reborn["not_taken"]) == (file.name, [])
+        with psycopg.connect(new_url) as connection:
+            assert connection.execute("select count(*) from public.bills").fetchone() == (4,)
+        assert list((toy.root / ".pymilk").glob("file_*")) == []
+        file.write_bytes(file.read_bytes()[:-400])
+        done = run("restore-test", file.name, cwd=toy.root)
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False), done
+
+
+@pytest.fixture
+def new_url(templates: Templates) -> Iterator[str]:
+    """An empty database."""
+    with templates.clone("empty") as database:
+        yield database.url
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -13,8 +14,10 @@ from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Target, connect
 from pymilk.database.dump import take_backup
 from pymilk.database.embedded import EmbeddedServer, scratch
+from pymilk.database.extensions import Extension
 from pymilk.database.ledger import Kind, read_entries
-from pymilk.database.manifest import Backup
+from pymilk.database.manifest import Backup, seal
+from pymilk.database.platform import Platform
 from pymilk.database.programs import find_programs
 from pymilk.deploy.restoring import restore_at, restore_on_embedded
 from pymilk.problem import Problem, UsageProblem
@@ -44,6 +47,14 @@ def new(templates: Templates) -> Iterator[Database]:
 
 def live(database: Database) -> Target:
     return Target(database.url, Preset.LIVE)
+
+
+def clear(database: Database, backup: Backup) -> None:
+    """Everything that a restore has made, gone."""
+    connection = database.connect(autocommit=True)
+    for schema in backup.schemas:
+        connection.execute(f"drop schema if exists {schema} cascade")
+    connection.execute("create schema public authorization pg_database_owner")
 
 
 def objects(database: Database) -> dict[str, str]:
@@ -88,6 +99,57 @@ def test_rows_that_belong_to_accounts(
     assert told == ([] if accounts else ["- constraint public.profiles profiles_id_fkey"])
     users = superuser.execute("select count(*) from auth.users").fetchone()
     assert users == ((1,) if accounts else (0,))
+
+
+def test_extensions_that_the_new_project_has_not_switched_on_are_made(
+    shop: Database, new: Database, tmp_path: Path
+) -> None:
+    """By its owner, who is no superuser; a restore that fails takes them away again."""
+    shop.connect(user="supabase_admin", autocommit=True).execute(
+        "create extension citext with schema extensions"
+    )
+    shop.connect(autocommit=True).execute(
+        "create table public.emails (email extensions.citext primary key);"
+        "insert into public.emails values ('A@b.c')"
+    )
+    backup = take_backup(shop.url, PROGRAMS, tmp_path / "one")
+    new.connect(autocommit=True).execute("create table public.in_the_way (id integer)")
+    with pytest.raises(UsageProblem, match="not empty"):
+        restore_at(backup.folder, live(new), PROGRAMS)
+    new.connect(autocommit=True).execute("drop table public.in_the_way")
+    reborn = restore_at(backup.folder, live(new), PROGRAMS)
+    assert reborn.lacking == ()
+    found = new.connect(autocommit=True).execute("select email::text from public.emails")
+    assert found.fetchall() == [("A@b.c",)]
+
+
+def test_an_extension_that_cannot_be_had_is_named(
+    backup: Backup, new: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extension = Extension("no_such_extension", "tools")
+    seal(replace(backup, platform=Platform((extension,))))
+    reborn = restore_at(backup.folder, live(new), PROGRAMS)
+    assert [each.partition(":")[0] for each in reborn.lacking] == ["no_such_extension"]
+    assert "schema tools" not in objects(new)
+    clear(new, backup)
+    monkeypatch.setattr("pymilk.database.restore.JOBS", "none")
+    with pytest.raises(Problem) as failed:
+        restore_at(backup.folder, live(new), PROGRAMS)
+    assert "not there: no_such_extension" in failed.value.happened
+
+
+def test_a_failed_restore_takes_the_extensions_that_it_made_away_again(
+    shop: Database, new: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.connect(user="supabase_admin", autocommit=True).execute(
+        "create extension citext with schema extensions"
+    )
+    backup = take_backup(shop.url, PROGRAMS, tmp_path / "one")
+    monkeypatch.setattr("pymilk.database.restore.JOBS", "none")
+    with pytest.raises(Problem, match="could not be restored"):
+        restore_at(backup.folder, live(new), PROGRAMS)
+    left = new.connect(autocommit=True).execute("select from pg_extension where extname = 'citext'")
+    assert left.fetchone() is None
 
 
 def test_a_database_that_is_not_empty_is_never_restored_into(backup: Backup, new: Database) -> None:
