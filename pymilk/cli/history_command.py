@@ -52,12 +52,15 @@ def history(
 
 
 def _line(entry: "Entry") -> str:
-    what = f"{entry.kind}{'' if entry.outcome == 'done' else f', {entry.outcome}'}"
+    what = f"{entry.evidence.get('of', entry.kind)}"
+    what += "" if entry.outcome == "done" else f", {entry.outcome}"
     about = entry.name or str(entry.evidence.get("text", ""))
     if entry.answers is not None:
         about = f"answers {entry.answers}: {about}"
     when = f"{entry.happened_at:%Y-%m-%d %H:%M:%S} UTC"
-    return f"  {entry.id:>4}  {when}  {what:<20} {about}  by {entry.person}"
+    line = f"  {entry.id:>4}  {when}  {what:<20} {about}  by {entry.person}"
+    why = str(entry.evidence.get("why", "")) if entry.kind == "attempt" else ""
+    return f"{line}\n        {why.splitlines()[0]}" if why else line
 
 
 def _told_text(told: "Told") -> Iterator[str]:

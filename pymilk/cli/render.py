@@ -159,7 +159,7 @@ def status_text(label: str, status: "Status") -> list[str]:
     if status.running:
         lines.append(f"  running now: {status.running}")
     if status.unfinished:
-        lines.append(f"  the last run applied nothing; it got as far as {status.unfinished}")
+        lines.append(f"  the last run changed nothing: {status.unfinished}")
     lines += [f"  unanswered: {note}" for note in status.notes]
     restored = status.restore_tested_at
     lines.append(

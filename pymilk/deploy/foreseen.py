@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.history import read_history
+from pymilk.database.ledger import Kind
 from pymilk.deploy.app_calls import Calls, recent_calls
 from pymilk.deploy.archive import Loss, find_losses
+from pymilk.deploy.attempt import noted
 from pymilk.deploy.made import untouched
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.recorded import Refused, read_recorded
@@ -92,7 +94,8 @@ def roll_back_each(
     for plan in plans:
         try:
             last = plan is plans[-1]
-            result = roll_back(plan, archive=archive, mended=mended and last)
+            with noted(plan, Kind.ROLLBACK):
+                result = roll_back(plan, archive=archive, mended=mended and last)
         except Problem as problem:
             if done:
                 problem.state += f" Rolled back before that, each whole: {', '.join(done)}."

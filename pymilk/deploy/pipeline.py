@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from pymilk.database.connection import Connection, Target, connect
-from pymilk.database.ledger import prepare_ledger, read_entries
+from pymilk.database.ledger import Kind, prepare_ledger, read_entries
 from pymilk.database.manifest import read_backup
 from pymilk.deploy import after, apply, backup, preflight, rehearsal, restore_test
 from pymilk.deploy.approval import Approval, approval_of, refuse_moved, refuse_other_proof
+from pymilk.deploy.attempt import Stage, noted
 from pymilk.deploy.bench import open_bench
 from pymilk.deploy.evidence import BackupTaken, Evidence
 from pymilk.deploy.half import half_of
@@ -34,6 +35,27 @@ class Progress(Protocol):
 
     def finished(self, step: str, seconds: float, evidence: Evidence) -> None:
         """A step has ended, with all the evidence so far."""
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """The same watcher, while the stage is kept."""
+
+    watcher: Progress
+    stage: Stage
+
+    def started(self, step: str) -> None:
+        """A step has begun."""
+        self.stage.step = step
+        self.watcher.started(step)
+
+    def stopped(self, step: str) -> None:
+        """A step has refused, failed, or was interrupted."""
+        self.watcher.stopped(step)
+
+    def finished(self, step: str, seconds: float, evidence: Evidence) -> None:
+        """A step has ended."""
+        self.watcher.finished(step, seconds, evidence)
 
 
 @dataclass(frozen=True)
@@ -73,7 +95,8 @@ def deploy(plan: Plan, progress: Progress, approval: Approval | None = None) -> 
     Raises:
         Problem: A step refused; says in which state the database is.
     """
-    with ExitStack() as stack:
+    with noted(plan, Kind.DEPLOY) as stage, ExitStack() as stack:
+        progress = _Followed(progress, stage)
         guard = stack.enter_context(
             only_deploy(
                 plan.target,
@@ -127,7 +150,8 @@ def rehearse_all(plans: Sequence[Plan], progress: Progress) -> tuple[Evidence, .
     """
     first = plans[0]
     # Without the deploy lock: a rollback at night must not wait for somebody's rehearsal.
-    with _bench_for(first) as bench:
+    with noted(first, Kind.REHEARSAL) as stage, _bench_for(first) as bench:
+        progress = _Followed(progress, stage)
         evidence = _run((PREFLIGHT_OF_A_REHEARSAL,), first, bench, Evidence(), progress)
         with connect(first.target.url, purpose="ledger") as connection:
             prepare_ledger(connection)

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pymilk.database.connection import Connection, connect
 from pymilk.database.history import Applied, read_history
-from pymilk.database.ledger import Entry, Kind, is_held, latest, read_entries
+from pymilk.database.ledger import Entry, Kind, Outcome, is_held, latest, read_entries
 from pymilk.deploy.half import half_of
 from pymilk.deploy.lock import other_deploy
 from pymilk.deploy.notes import open_notes, said
@@ -55,7 +55,7 @@ class Status:
         running: Another deploy that is running now.
         backup_at: When the newest backup was taken.
         restore_tested_at: When a restore was last proven.
-        unfinished: The last step of a run that applied nothing: what came last in the ledger.
+        unfinished: What became of the last run, where it applied nothing and took nothing back.
         notes: What people said and nobody has answered; the soak clock stands.
     """
 
@@ -134,7 +134,33 @@ def was_edited(file: Migration, applied: Applied, entries: tuple[Entry, ...]) ->
 
 
 def _unfinished(entries: tuple[Entry, ...]) -> str | None:
-    if not entries or entries[-1].kind not in {Kind.BACKUP, Kind.RESTORE_TEST, Kind.REHEARSAL}:
+    """What failed says so in the ledger; what was killed leaves the last thing that it had done."""
+    last = next((entry for entry in reversed(entries) if entry.run), None)
+    if last is None:
         return None
-    last = entries[-1]
-    return f"{last.kind} at {last.happened_at:%Y-%m-%d %H:%M} UTC by {last.person}"
+    when = f"{last.happened_at:%Y-%m-%d %H:%M} UTC by {last.person}"
+    match last.kind:
+        case Kind.ATTEMPT:
+            return f"{tried(last)}, {when}: {last.evidence.get('why')}"
+        case Kind.BACKUP | Kind.RESTORE_TEST:
+            return f"cut off after its {last.kind}, {when}"
+        case Kind.REHEARSAL:
+            return f"{last.name} rehearsed, {when}; nothing was applied after that"
+        case _:
+            return None
+
+
+def tried(attempt: Entry) -> str:
+    """What was tried, how that came out, and how far it had come."""
+    step = attempt.evidence.get("step")
+    return f"{attempt.evidence.get('of')} of {attempt.name} {_CAME_OUT[attempt.outcome]}" + (
+        f" in its {step}" if step else ""
+    )
+
+
+_CAME_OUT = {
+    Outcome.REFUSED: "was refused",
+    Outcome.FAILED: "failed",
+    Outcome.NOT_NOW: "was given up for now",
+    Outcome.INTERRUPTED: "was interrupted",
+}

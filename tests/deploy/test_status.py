@@ -1,6 +1,7 @@
 """Where every migration stands, told from history, ledger and files."""
 
 from pymilk.cli.opening import Opened, migration_to_deploy, migration_to_roll_back, nothing_pending
+from pymilk.database.connection import connect
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.deploy.lock import only_deploy
 from pymilk.deploy.rollback import roll_back
@@ -89,11 +90,16 @@ def test_what_the_supabase_cli_applied_is_told_by_its_statements(shop: Database,
 def test_who_is_at_it_now_and_what_was_left(shop: Database, toy: Toy) -> None:
     plan = toy.plan(shop)
     with only_deploy(plan.target, "deploy 001", 0) as guard:
-        record(guard, Event(Kind.BACKUP, {}))
-        record(guard, Event(Kind.REHEARSAL, {}, version=plan.migration.version))
+        record(guard, Event(Kind.BACKUP, {}, run=plan.run))
         running = status(toy, shop).running
         assert running is not None
         assert running.startswith(f"pymilk deploy 001 (process {guard.info.backend_pid} ")
     found = status(toy, shop)
     assert found.unfinished is not None
-    assert found.unfinished.startswith("rehearsal at ")
+    assert found.unfinished.startswith("cut off after its backup, ")
+    with connect(shop.url, purpose="test") as connection:
+        record(connection, Event(Kind.BACKUP, {}))  # somebody's own, which is no run of a deploy
+        record(connection, Event(Kind.REHEARSAL, {}, name="gap_001_pay_bill", run=plan.run))
+    rehearsed = status(toy, shop).unfinished
+    assert rehearsed is not None
+    assert rehearsed.startswith("gap_001_pay_bill rehearsed, ")
