@@ -9,8 +9,8 @@ import random
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from itertools import count
-from secrets import token_hex
 from typing import Any, TypeAlias, TypeVar
+from uuid import uuid4
 
 from pymilk.rpc.call import Call, Key, Rows
 from pymilk.rpc.failures import OutcomeUnknown, PymilkError, Refusal
@@ -177,7 +177,7 @@ async def arun(steps: Generator[Asked, Told, T], act: Callable[[Asked], Awaitabl
 
 def _key(call: Call[Any], key: str | None, *, made: bool) -> str | None:
     if key is None:
-        return token_hex(16) if made and call.key is Key.OF_THIS_CALL else None
+        return str(uuid4()) if made and call.key is Key.OF_THIS_CALL else None
     if not key:
         raise ValueError("an idempotency key can't be empty")
     if call.key is Key.NOT_TAKEN:
