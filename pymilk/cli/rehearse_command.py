@@ -20,7 +20,7 @@ from pymilk.cli.options import (
     ProjectFolder,
 )
 from pymilk.cli.render import plan_text, say, say_json
-from pymilk.cli.render_plan import drill_text
+from pymilk.cli.render_plan import drill_text, statements_text
 
 if TYPE_CHECKING:
     from pymilk.deploy.plan import CopyAt
@@ -111,7 +111,10 @@ def rehearse(
             else {"rehearsed": plans[0].migration.stem, "evidence": found[0]}
         )
         return
-    for plan in plans:
+    for plan, evidence in zip(plans, found, strict=True):
+        if evidence.rehearsal is not None:
+            say("", f"{plan.migration.label}, statement by statement, on the copy's rows:")
+            say(*statements_text(evidence.rehearsal.up.statements))
         command = f"pymilk deploy {plan.migration.argument}" if save is None else ""
         command = command or f"pymilk deploy --plan {save}"
         say("", f"{plan.migration.label} is rehearsed: {command}")

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
 
     from pymilk.deploy.calendar import Slot
     from pymilk.deploy.drill import Drill
+    from pymilk.deploy.evidence import StatementRun
     from pymilk.deploy.preview import Preview
 
 # How a check came out → its mark.
@@ -36,11 +37,56 @@ def preview_text(found: "Preview") -> list[str]:
             f"                last {last.at:%Y-%m-%d %H:%M} UTC: {last.up_seconds:.2f} s, keeping"
             f" readers or writers waiting for {last.strong_lock_seconds:.2f} s"
         )
+        felt = [one for one in last.statements if one.held_seconds or one.rewrites]
+        lines += statements_text(felt)
+        if len(felt) < len(last.statements):
+            others = len(last.statements) - len(felt)
+            lines.append(f"  {others:,} other statement(s) keep nobody waiting")
     if found.later:
         lines.append(f"pending after it: {', '.join(found.later)}")
     if not found.ready:
         lines.append("A deploy would be refused now.")
     return lines
+
+
+def statements_text(statements: "Sequence[StatementRun]") -> list[str]:
+    """A table of statements: how long, what each locks and rewrites, and whom that keeps waiting.
+
+    A wait is from the statement to the end of the script, for a lock is held until the commit. The
+    locks stand below: each table, and the mode, where it is stronger than what was held before.
+    """
+    if not statements:
+        return []
+    lines = [_row("line", "s", "statement", "who waits")]
+    for one in statements:
+        waits = f"{_WAITS[one.blocks]} {one.held_seconds:.2f} s" if one.held_seconds else ""
+        lines.append(_row(str(one.line), f"{one.seconds:.3f}", one.words, waits))
+        locks = [f"{_short(name)}: {mode.removesuffix('Lock')}" for name, mode in one.locks.items()]
+        rewrites = [f"rewrites {_short(name)}" for name in one.rewrites]
+        lines += [f"{'':<{_INDENT}}{each}" for each in (*locks, *rewrites)]
+    return lines
+
+
+def _row(line: str, seconds: str, statement: str, waits: str) -> str:
+    """One line of the table; of the statement, as much as the eightieth column leaves room for."""
+    room = _WORDS if waits else _WORDS + 2 + _WAITING
+    shown = statement if len(statement) <= room else f"{statement[: room - 1]}…"
+    return f"  {line:>4} {seconds:>8}  {shown:<{_WORDS}}  {waits}".rstrip()
+
+
+_WORDS, _WAITING = 41, 19
+# Under the statement, and two further in; names of tables are never cut.
+_INDENT = 19
+_WAITS = {
+    "nobody": "",
+    "writers of the rows that it changes": "row writers",
+    "writers": "writers",
+    "readers and writers": "everybody",
+}
+
+
+def _short(table: str) -> str:
+    return table.removeprefix("public.")
 
 
 def drill_text(drill: "Drill") -> list[str]:

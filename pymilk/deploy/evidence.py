@@ -122,6 +122,9 @@ class StatementRun:
         locks: Existing table → the lock that this statement took, where it is stronger than what
             the script held on that table before.
         rewrites: Existing tables that it wrote anew, row by row.
+        blocks: Whom the strongest of these locks keeps waiting.
+        held_seconds: For how long, as rehearsed on the copy's rows: from its beginning to the end
+            of the script, and of the canary where one follows; 0 where it keeps nobody waiting.
     """
 
     line: int
@@ -129,6 +132,8 @@ class StatementRun:
     seconds: float
     locks: Mapping[str, str]
     rewrites: tuple[str, ...]
+    blocks: Blocked = Blocked.NOBODY
+    held_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def observe(connection: Connection, script: Script) -> ScriptRun:
     changed = {table for table, count in now.items() if count != changes.get(table, 0)}
     return ScriptRun(
         seconds=sum(one.seconds for one in seen),
-        statements=tuple(seen),
+        statements=tuple(_with_waits(seen, changed)),
         locked=_locked(seen, changed),
         strong_lock_seconds=_strong_lock_seconds(seen),
     )
@@ -65,6 +65,10 @@ def followed_by(run: ScriptRun, seconds: float) -> ScriptRun:
     """The same, with something that runs between the script and the commit: its locks stay."""
     return replace(
         run,
+        statements=tuple(
+            replace(one, held_seconds=one.held_seconds and one.held_seconds + seconds)
+            for one in run.statements
+        ),
         locked={
             table: replace(held, seconds=held.seconds + seconds)
             for table, held in run.locked.items()
@@ -75,6 +79,15 @@ def followed_by(run: ScriptRun, seconds: float) -> ScriptRun:
 
 def _strength(mode: str) -> int:
     return _LOCK_MODES.index(mode) if mode in _LOCK_MODES else -1
+
+
+def _with_waits(seen: Sequence[StatementRun], changed: Iterable[str]) -> Iterable[StatementRun]:
+    """Each statement, with whom its locks keep waiting from its beginning on."""
+    for number, one in enumerate(seen):
+        found = {_blocks(mode, changes_rows=table in changed) for table, mode in one.locks.items()}
+        blocks = max(found, key=list(Blocked).index, default=Blocked.NOBODY)
+        held = sum(later.seconds for later in seen[number:])
+        yield replace(one, blocks=blocks, held_seconds=0 if blocks is Blocked.NOBODY else held)
 
 
 def _locked(seen: Sequence[StatementRun], changed: Iterable[str]) -> Mapping[str, LockHeld]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pymilk.database.connection import connect
 from pymilk.database.ledger import Entry, Kind, latest, read_entries
 from pymilk.database.programs import find_programs
-from pymilk.deploy.evidence import Check, Verdict
+from pymilk.deploy.evidence import Blocked, Check, StatementRun, Verdict
 from pymilk.deploy.plan import Backend, Plan
 from pymilk.deploy.preflight import survey
 
@@ -22,11 +22,13 @@ class LastRehearsal:
         at: When.
         up_seconds: How long the migration took.
         strong_lock_seconds: For how long it kept readers or writers waiting.
+        statements: What each of its statements did; none where an older pymilk rehearsed it.
     """
 
     at: datetime
     up_seconds: float
     strong_lock_seconds: float
+    statements: tuple[StatementRun, ...]
 
 
 @dataclass(frozen=True)
@@ -109,4 +111,8 @@ def _rehearsed(plan: Plan, entries: tuple[Entry, ...]) -> LastRehearsal | None:
         entry.happened_at,
         float(found.get("up_seconds") or 0),
         float(found.get("strong_lock_seconds") or 0),
+        tuple(
+            StatementRun(**{**one, "blocks": Blocked(one["blocks"])})
+            for one in found.get("statements", ())
+        ),
     )

@@ -51,7 +51,10 @@ def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
             connection,
             Event(
                 Kind.REHEARSAL,
-                rehearsal_facts(rehearsed),
+                {
+                    **rehearsal_facts(rehearsed),
+                    "statements": [asdict(one) for one in rehearsed.up.statements],
+                },
                 version=plan.migration.version,
                 name=plan.migration.name,
                 checksum=plan.migration.up.checksum,

@@ -72,7 +72,7 @@ def _run_from(connection: Connection, plan: Plan, done: int) -> ScriptRun:
         started = time.perf_counter()
         run_plain(connection, script, statement)
         seconds = time.perf_counter() - started
-        words = " ".join(statement.words[:4])
+        words = " ".join(statement.words[:8])
         runs.append(StatementRun(statement.line, words, seconds, {}, ()))
     return ScriptRun(sum(one.seconds for one in runs), tuple(runs), {}, 0.0)
 

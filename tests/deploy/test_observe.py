@@ -94,6 +94,14 @@ def test_a_lock_is_held_from_its_statement_to_the_commit(shop: Database) -> None
     assert found.seconds == pytest.approx(sum(seconds))
     assert found.locked["public.notes"].seconds == pytest.approx(sum(seconds[3:]))
     assert found.locked["public.marks"].seconds == pytest.approx(seconds[5])
+    assert [(one.blocks, one.held_seconds) for one in found.statements] == [
+        (Blocked.NOBODY, 0),
+        (Blocked.WRITERS, pytest.approx(sum(seconds[1:]))),
+        (Blocked.NOBODY, 0),
+        (Blocked.EVERYBODY, pytest.approx(sum(seconds[3:]))),
+        (Blocked.NOBODY, 0),
+        (Blocked.NOBODY, 0),
+    ]
     # Writers wait from the index on, whatever keeps readers waiting later.
     assert found.strong_lock_seconds == pytest.approx(sum(seconds[1:]))
     assert seconds[0] >= 0.05  # what pg_sleep was asked for, which nothing shortens
@@ -106,4 +114,6 @@ def test_what_follows_holds_the_locks_as_well(shop: Database) -> None:
     assert later.locked["public.notes"].seconds == pytest.approx(
         found.locked["public.notes"].seconds + 2
     )
+    (index,) = later.statements
+    assert index.held_seconds == pytest.approx(found.seconds + 2)
     assert followed_by(ran(shop, "select 1;"), 2).strong_lock_seconds == 0

@@ -58,7 +58,7 @@ def test_what_it_finds_when_all_is_well(rehearsal: Rehearsal) -> None:
     assert "public.notes" not in found.up.locked
     assert found.changed_tables == ()
     assert found.down is not None
-    assert [time.words for time in found.up.statements][:3] == [
+    assert [" ".join(time.words.split()[:4]) for time in found.up.statements][:3] == [
         "create table public receipts",
         "alter table public bills",
         "create function public pay_bill",
