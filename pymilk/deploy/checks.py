@@ -352,14 +352,18 @@ def _soak(look: Look) -> Check | str:
 
 Checks = tuple[tuple[str, Callable[[Look], Check | str]], ...]
 
-CHECKS: Checks = (
-    ("server", _server),
-    ("role", _role),
-    ("session", _session),
+# What differs from one migration to the next; the rest is asked of the database once.
+CHECKS_OF_ITS_FILES: Checks = (
     ("history", _history),
     ("files", _files),
     ("rollback", _rollback),
     ("verification", _verification),
+)
+CHECKS: Checks = (
+    ("server", _server),
+    ("role", _role),
+    ("session", _session),
+    *CHECKS_OF_ITS_FILES,
     ("edited", _edited),
     ("others", _others),
     ("transactions", _transactions),

@@ -67,7 +67,6 @@ class Step:
 
 
 PREFLIGHT = Step("preflight", preflight.run)
-PREFLIGHT_OF_A_REHEARSAL = Step("preflight", preflight.run_for_rehearsal)
 BACKUP = Step("backup", backup.run)
 RESTORE_TEST = Step("restore test", restore_test.run)
 REHEARSAL = Step("rehearsal", rehearsal.run)
@@ -152,7 +151,11 @@ def rehearse_all(plans: Sequence[Plan], progress: Progress) -> tuple[Evidence, .
     # Without the deploy lock: a rollback at night must not wait for somebody's rehearsal.
     with noted(first, Kind.REHEARSAL) as stage, _bench_for(first) as bench:
         progress = _Followed(progress, stage)
-        evidence = _run((PREFLIGHT_OF_A_REHEARSAL,), first, bench, Evidence(), progress)
+        looking = Step(
+            "preflight",
+            lambda _plan, bench, so_far: preflight.run_for_rehearsal(plans, bench, so_far),
+        )
+        evidence = _run((looking,), first, bench, Evidence(), progress)
         with connect(first.target.url, purpose="ledger") as connection:
             prepare_ledger(connection)
         evidence = _run((BACKUP, RESTORE_TEST), first, bench, evidence, progress)

@@ -1,14 +1,20 @@
 """Look before touching: every reason not to deploy now, found while nothing has been changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import connect
-from pymilk.database.history import read_history
+from pymilk.database.history import Applied, read_history
 from pymilk.database.ledger import read_entries
-from pymilk.deploy.checks import CHECKS, CHECKS_BEFORE_A_CHANGE, Checks, Look
+from pymilk.deploy.checks import (
+    CHECKS,
+    CHECKS_BEFORE_A_CHANGE,
+    CHECKS_OF_ITS_FILES,
+    Checks,
+    Look,
+)
 from pymilk.deploy.evidence import Check, Evidence, Preflight, Verdict
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
@@ -39,14 +45,20 @@ def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
     )
 
 
-def run_for_rehearsal(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
+def run_for_rehearsal(plans: Sequence[Plan], bench: Bench, evidence: Evidence) -> Evidence:
     """The same without the checks on when a change may be made: a rehearsal makes none.
+
+    Args:
+        plans: What is rehearsed, oldest first; each is looked at before the first is begun.
+        bench: Where.
+        evidence: What is known so far.
 
     Raises:
         ChecksFailed: A check failed and was not overridden.
         ChecksNotNow: The same, but only such as pass by themselves.
     """
-    return replace(evidence, preflight=_preflight(plan, bench.major, CHECKS))
+    first, *later = plans
+    return replace(evidence, preflight=_preflight(first, bench.major, CHECKS, later))
 
 
 def survey(plan: Plan, copy_major: int | None = None) -> Preflight:
@@ -59,13 +71,17 @@ def survey(plan: Plan, copy_major: int | None = None) -> Preflight:
     return _look(plan, copy_major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
 
 
-def _preflight(plan: Plan, copy_major: int, checks: Checks) -> Preflight:
-    found = _look(plan, copy_major, checks)
+def _preflight(
+    plan: Plan, copy_major: int, checks: Checks, later: Sequence[Plan] = ()
+) -> Preflight:
+    found = _look(plan, copy_major, checks, later)
     refuse_failed(found.checks)
     return found
 
 
-def _look(plan: Plan, copy_major: int | None, checks: Checks) -> Preflight:
+def _look(
+    plan: Plan, copy_major: int | None, checks: Checks, later: Sequence[Plan] = ()
+) -> Preflight:
     with connect(plan.target.url, purpose="preflight") as connection:
         look = Look(
             connection,
@@ -76,10 +92,17 @@ def _look(plan: Plan, copy_major: int | None, checks: Checks) -> Preflight:
             datetime.now(UTC),
             copy_major or connection.info.server_version // 10000,
         )
-        found = tuple(
-            _overridden(named(name, check(look)), plan.overrides) for name, check in checks
-        )
-    return Preflight(found, look.catalog)
+        found = list(_checked(look, checks))
+        for one in later:
+            before = Applied(look.migration.version, look.migration.name, ())
+            look = replace(look, plan=one, history=(*look.history, before))
+            found += _checked(look, CHECKS_OF_ITS_FILES)
+    return Preflight(tuple(found), look.catalog)
+
+
+def _checked(look: Look, checks: Checks) -> Iterator[Check]:
+    for name, check in checks:
+        yield _overridden(named(name, check(look)), look.plan.overrides)
 
 
 def refuse_failed(checks: tuple[Check, ...]) -> None:

@@ -9,7 +9,7 @@ from pymilk.deploy.on_the_copy import RehearsalFailed
 from pymilk.deploy.pipeline import deploy_all, rehearse_all, rehearse_backup
 from pymilk.deploy.plan import CopyAt
 from pymilk.deploy.preview import preview
-from pymilk.problem import TryAgainLater
+from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.project import Project, load_project
 from support.databases import Database
 from support.projects import BASELINE, GAP, Silent, Toy, deploy_toy, schema_and_rows
@@ -46,6 +46,21 @@ def test_rehearsed_one_after_the_other_on_one_copy(shop: Database, two: Toy) -> 
     assert second.rehearsal.before == first.rehearsal.after
     assert [one.table for one in second.rehearsal.used.lost] == ["public.tips"]
     assert schema_and_rows(shop) == before
+
+
+def test_each_is_looked_at_before_the_first_is_begun(shop: Database, two: Toy) -> None:
+    """What is wrong with the second must not be told after an hour with the first."""
+    two.down(None, stem=TIPS)
+    watched = Silent()
+    with pytest.raises(Problem, match=f"no rollback, supabase/rollbacks/{TIPS}"):
+        rehearse_all([two.plan(shop), two.plan(shop, "002")], watched)
+    assert "backup" not in watched.steps
+    later = "20250919000000_gap_003_later"
+    two.gap_at(later)
+    two.down("drop table public.tips;", stem=TIPS)
+    with pytest.raises(Problem, match="GAP-002 comes first"):
+        rehearse_all([two.plan(shop), two.plan(shop, "003")], watched)
+    assert "backup" not in watched.steps
 
 
 def test_deployed_one_after_the_other_until_one_is_refused(shop: Database, two: Toy) -> None:

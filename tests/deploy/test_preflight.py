@@ -35,8 +35,11 @@ class Look:
         self._bench = bench
 
     def found(self, plan: Plan, *, rehearsal: bool = False) -> dict[str, Check]:
-        run = preflight.run_for_rehearsal if rehearsal else preflight.run
-        result = run(plan, self._bench, Evidence()).preflight
+        result = (
+            preflight.run_for_rehearsal([plan], self._bench, Evidence())
+            if rehearsal
+            else preflight.run(plan, self._bench, Evidence())
+        ).preflight
         assert isinstance(result, Preflight)
         return {check.name: check for check in result.checks}
 
