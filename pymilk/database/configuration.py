@@ -21,12 +21,14 @@ class _Kind:
         table: Schema and name.
         known_by: What tells its rows apart, an SQL expression.
         columns: What they say.
+        call: What an owner calls who may not write to the table, an SQL expression.
     """
 
     name: str
     table: tuple[str, str]
     known_by: str
     columns: tuple[str, ...]
+    call: str = "null"
 
 
 _KINDS = (
@@ -41,6 +43,8 @@ _KINDS = (
         ("cron", "job"),
         "coalesce(jobname, schedule || ' ' || command)",
         ("jobname", "schedule", "command", "username", "active"),
+        "format('select cron.schedule(%s%L, %L)', quote_literal(jobname) || ', ', schedule,"
+        " command)",
     ),
 )
 
@@ -52,12 +56,14 @@ class Setup:
     Attributes:
         object: Its kind and name, as a catalog calls an object.
         definition: What it says, a line a column.
-        statement: What makes it again.
+        statement: What makes it again, for a superuser.
+        owners: The same for the project's owner.
     """
 
     object: str
     definition: str
     statement: str
+    owners: str
 
 
 def read_configuration(connection: Connection) -> tuple[Setup, ...]:
@@ -86,25 +92,24 @@ def _readable(connection: Connection) -> tuple[_Kind, ...]:
 def _read(connection: Connection, kind: _Kind) -> list[Setup]:
     columns = sql.SQL(", ").join(map(sql.Identifier, kind.columns))
     rows = connection.execute(
-        sql.SQL("select {}, {} from {} order by 1").format(
-            sql.SQL(kind.known_by), columns, sql.Identifier(*kind.table)
+        sql.SQL("select {}, {}, {} from {} order by 1").format(
+            sql.SQL(kind.known_by), sql.SQL(kind.call), columns, sql.Identifier(*kind.table)
         )
     ).fetchall()
     return [
         Setup(
-            f"{kind.name} {row[0]}",
+            f"{kind.name} {name}",
             "\n".join(
                 f"{column} {value}"
-                for column, value in zip(kind.columns, row[1:], strict=True)
+                for column, value in zip(kind.columns, values, strict=True)
                 if value is not None
             ),
-            sql.SQL("insert into {} ({}) values ({})")
+            insert := sql.SQL("insert into {} ({}) values ({})")
             .format(
-                sql.Identifier(*kind.table),
-                columns,
-                sql.SQL(", ").join(map(sql.Literal, row[1:])),
+                sql.Identifier(*kind.table), columns, sql.SQL(", ").join(map(sql.Literal, values))
             )
             .as_string(connection),
+            call or insert,
         )
-        for row in rows
+        for name, call, *values in rows
     ]

@@ -1,7 +1,12 @@
-"""A live schema written down as a first migration: pg_dump's text of what is the project's."""
+"""A live schema written down as a first migration: pg_dump's text of what is the project's.
+
+With it what the project has on the platform's tables (triggers, policies), its publications,
+buckets and jobs: pg_dump leaves those out of a dump of schemas.
+"""
 
 from collections.abc import Iterator
 
+from pymilk.database.beside import read_beside_for_owner
 from pymilk.database.catalog import project_schemas
 from pymilk.database.connection import Connection
 from pymilk.database.dump import schema_text
@@ -46,7 +51,11 @@ def baseline_text(connection: Connection, url: str, programs: Programs) -> str:
     row = connection.execute("select to_char(now(), 'YYYY-MM-DD')").fetchone()
     dumped = schema_text(url, programs, project_schemas(connection))
     sql = "\n".join(line for line in dumped.splitlines() if not line.startswith("\\"))
-    statements = [*_extensions(connection), *(_bare(each) for each in split(sql) if _is_ours(each))]
+    statements = [
+        *_extensions(connection),
+        *(_bare(each) for each in split(sql) if _is_ours(each)),
+        *read_beside_for_owner(connection),
+    ]
     return _HEAD.format(when=row[0] if row else "") + "".join(f"{each};\n\n" for each in statements)
 
 

@@ -12,6 +12,7 @@ from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.history import read_history
 from pymilk.database.ledger import read_entries, read_recorded_catalog
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
+from pymilk.database.services import stand_in_for_services
 from pymilk.deploy.adopt import Adopted, adopt
 from pymilk.deploy.replay import empty_project, replay
 from pymilk.deploy.status import Standing, read_status
@@ -155,6 +156,43 @@ def test_without_a_baseline_the_live_schema_is_written_down(
     assert [each.standing for each in read_status(empty_database.url, project).rows] == [
         Standing.APPLIED
     ]
+
+
+def test_what_the_project_has_on_the_platforms_tables_is_written_down_too(
+    empty_database: Database, toy: Toy, scratch_server: EmbeddedServer, adopter: Adopter
+) -> None:
+    stand_in_for_services(empty_database.superuser_url)
+    session = empty_database.connect(autocommit=True)
+    session.execute(BASELINE_SQL)
+    session.execute(
+        """
+        create function public.welcome() returns trigger language plpgsql security definer
+        set search_path = pg_catalog, pg_temp as $$ begin return new; end; $$;
+        create trigger welcome after insert on auth.users
+        for each row execute function public.welcome();
+        create trigger asleep before update on auth.users
+        for each row when (old.email is distinct from new.email) execute function public.welcome();
+        alter table auth.users disable trigger asleep;
+        insert into storage.buckets (id, name, public) values ('bills', 'bills', false);
+        create policy "own files; only" on storage.objects for select to authenticated
+        using (bucket_id = 'bills' and owner_id = (select auth.uid()::text));
+        comment on policy "own files; only" on storage.objects is 'staff''s';
+        alter publication supabase_realtime add table public.bills;
+        """
+    )
+    offered = session.execute("select from pg_available_extensions where name = 'pg_cron'")
+    if offered.fetchone():
+        session.execute(
+            "create extension pg_cron; select cron.schedule('nightly', '0 3 * * *', 'select 1')"
+        )
+    live = read_catalog(session)
+    shutil.rmtree(toy.root / "supabase" / "migrations")
+    assert adopter.take(empty_database.url).differences == ()
+    assert read_catalog(session).fingerprint == live.fingerprint
+    (baseline,) = load_migrations(toy.root / "supabase")
+    assert {"trigger auth.users welcome", "bucket bills"} <= set(live.objects)
+    with empty_project(scratch_server, DefaultPrivileges.OPEN) as scratch:
+        assert live.difference(replay(scratch, [baseline.up])).sentences() == ()
 
 
 def test_as_many_files_as_fit_are_marked(
