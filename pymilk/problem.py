@@ -8,7 +8,8 @@ class Problem(Exception):  # noqa: N818 - it is what the user is told, not a kin
         happened: One sentence of what went wrong.
         state: What was found out about the database's state; proven, never guessed.
         todo: What the user can do next.
-        exit_code: The process's exit code: 1 failed, 2 usage, 75 try again later.
+        exit_code: The process's exit code: 1 failed, 2 usage, 3 something to do, 75
+            try again later.
     """
 
     exit_code = 1
@@ -24,6 +25,12 @@ class UsageProblem(Problem):
     """The command was given something that it cannot work with; nothing was touched."""
 
     exit_code = 2
+
+
+class SomethingToDo(Problem):
+    """A look has found something that a person has to see to."""
+
+    exit_code = 3
 
 
 class TryAgainLater(Problem):

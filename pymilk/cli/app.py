@@ -37,6 +37,7 @@ from pymilk.cli.snapshot_command import snapshot
 from pymilk.cli.status_command import status
 from pymilk.cli.under_way import state_of_the_change
 from pymilk.cli.verify_command import verify
+from pymilk.cli.watch_command import watch
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 
 app = typer.Typer(
@@ -64,6 +65,7 @@ for command in (
     note,
     verify,
     check,
+    watch,
     adopt,
     assess,
     snapshot,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pymilk.cli.answers import agree, done
+from pymilk.cli.durations import seconds_of
 from pymilk.cli.options import (
     HERE,
     All,
@@ -15,6 +16,7 @@ from pymilk.cli.options import (
     CopyUrl,
     DbUrl,
     Name,
+    OnBreach,
     Overrides,
     PolicyName,
     ProjectFolder,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from pymilk.cli.opening import Opened
     from pymilk.deploy.plan import Plan
+    from pymilk.deploy.watch import Asked
     from pymilk.project.migrations import Migration
 
 
@@ -43,6 +46,16 @@ PlanFile = Annotated[
 ]
 
 
+WatchFor = Annotated[
+    str | None,
+    typer.Option("--watch", metavar="DURATION", help="Watch it for so long afterwards: 10m, 24h."),
+]
+WatchEvery = Annotated[
+    str,
+    typer.Option("--watch-every", metavar="DURATION", help="From one sample to the next."),
+]
+
+
 def deploy(
     name: Name = None,
     every: All = False,
@@ -53,12 +66,15 @@ def deploy(
     override: Overrides = None,
     copy: CopyOn = None,
     copy_url: CopyUrl = None,
+    watch_for: WatchFor = None,
+    watch_every: WatchEvery = "30s",
+    on_breach: OnBreach = None,
     as_json: AsJson = False,
     yes: Yes = False,
 ) -> None:
     """Deploy a migration with everything proven; without a name, the oldest pending.
 
-    Example: pymilk deploy 001
+    Example: pymilk deploy 001 --watch 10m
     """
     from pymilk.cli.opening import (
         copy_at,
@@ -70,8 +86,10 @@ def deploy(
         refuse_together,
     )
     from pymilk.cli.progress import LineProgress
+    from pymilk.cli.watch_command import asked_for
     from pymilk.deploy.approval import load_approval
     from pymilk.deploy.pipeline import deploy_all
+    from pymilk.deploy.watch import refuse_too_seldom
 
     refuse_together({"NAME": name, "--all": every, "--plan": plan_file})
     refuse_together({"--override": override, "--plan": plan_file})
@@ -79,12 +97,17 @@ def deploy(
     overrides = dict(approval.overrides) if approval else parse_overrides(override)
     opened = open_project(project, db_url, policy)
     place = copy_at(opened.project, copy, copy_url)
+    needed = seconds_of(watch_for, "--watch") if watch_for else None
+    asked = asked_for(opened, needed, watch_every, on_breach)
+    refuse_too_seldom(asked)
     migrations = migrations_to_deploy(opened, approval.migration if approval else name)
     if not migrations:
         done(as_json, nothing_pending(opened), {"deployed": None})
         return
     chosen = migrations if every else migrations[:1]
     if already_deployed(opened, chosen[0], as_json=as_json):
+        # Its watch may have been cut off: it goes on where it was.
+        _watch(asked, chosen[0], as_json=as_json)
         return
     plans = [plan_for(opened, migration, overrides, place) for migration in chosen]
     if as_json:
@@ -100,6 +123,7 @@ def deploy(
                 already_deployed(opened, plan.migration, as_json=as_json)
             elif not as_json:
                 say(*deployed_text(plan, evidence))
+            _watch(asked, plan.migration, as_json=as_json)
     finally:
         # What was deployed is told, also when a later one was refused.
         if as_json and every:
@@ -120,6 +144,17 @@ def _agree(plans: "Sequence[Plan]", *, yes: bool) -> None:
         say(*(line for plan in plans for line in plan_text(plan)))
     question = f"Deploy {', '.join((first.migration.label, *labels))}?"
     agree(first.policy.ask, yes, question)
+
+
+def _watch(asked: "Asked", migration: "Migration", *, as_json: bool) -> None:
+    """The last step, where it is asked for."""
+    from pymilk.cli.watch_command import run_watch
+    from pymilk.cli.watching import WatchView
+
+    if asked.for_seconds is None:
+        return
+    with under_way(asked.target, migration):
+        run_watch(asked, WatchView(asked.for_seconds, to_stderr=as_json).show)
 
 
 def _under_way(plan: "Plan") -> "AbstractContextManager[None]":

@@ -93,7 +93,7 @@ def _told_text(told: "Told") -> Iterator[str]:
 
 
 # What is kept for the way back, or can be asked for with --json: too long for a line.
-_LONG = frozenset({"rollback_script", "made", "state_before", "state_after", "state"})
+_LONG = frozenset({"rollback_script", "made", "state_before", "state_after", "state", "violating"})
 
 
 def _facts(facts: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:

@@ -60,4 +60,12 @@ CopyUrl = Annotated[
         help="An empty database of yours to rehearse in; it is emptied again afterwards.",
     ),
 ]
+OnBreach = Annotated[
+    str | None,
+    typer.Option(
+        "--on-breach",
+        metavar="COMMAND",
+        help="Run by the shell when something breaks that held before: on stdin, what.",
+    ),
+]
 All = Annotated[bool, typer.Option("--all", help="Every pending migration, one after the other.")]

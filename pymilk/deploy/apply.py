@@ -36,6 +36,7 @@ from pymilk.deploy.proof import (
     refuse_moved_history,
     refuse_moved_schema,
     refuse_stale_proof,
+    violation_facts,
 )
 from pymilk.deploy.recorded import Refused
 from pymilk.deploy.row_proof import read_marks, tables_written
@@ -250,8 +251,7 @@ def _refuse_other_schema(rehearsed: Catalog, live: Catalog) -> None:
 
 def _outcome_facts(outcome: _Outcome) -> dict[str, object]:
     facts = asdict(outcome)
-    standing = facts.pop("violations_before")
-    return {**facts, "standing": {name: len(rows) for name, rows in standing.items() if rows}}
+    return {**facts, **violation_facts(facts.pop("violations_before"))}
 
 
 def _applied(done: Done[_Outcome]) -> Applied:

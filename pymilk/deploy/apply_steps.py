@@ -22,7 +22,12 @@ from pymilk.deploy.figures import count_rows, new_violations, read_state, read_v
 from pymilk.deploy.half import Half, half_of
 from pymilk.deploy.lock import lock_this_transaction
 from pymilk.deploy.plan import Plan
-from pymilk.deploy.proof import proof_facts, refuse_moved_history, refuse_moved_schema
+from pymilk.deploy.proof import (
+    proof_facts,
+    refuse_moved_history,
+    refuse_moved_schema,
+    violation_facts,
+)
 from pymilk.deploy.script import NOT_NOW, ScriptFailed, failure, run_verification
 from pymilk.deploy.steps import run_step, set_again, steps_of
 from pymilk.deploy.transaction import all_or_nothing, pause, standing
@@ -155,6 +160,7 @@ def _prove(
                 **proof_facts(plan, evidence, rehearsed),
                 "steps": len(steps_of(migration.up)),
                 "state_before": start.state,
+                **violation_facts(start.violations),
             },
             version=migration.version,
             name=migration.name,

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pymilk.database.connection import Target, connect
 from pymilk.database.history import read_history
 from pymilk.database.ledger import read_entries
-from pymilk.deploy.soak import Soak, soaking
+from pymilk.deploy.soak import Soak, read_soak
 from pymilk.project.migrations import Migration
 from pymilk.project.policy import Policy
 
@@ -37,7 +37,7 @@ def read_calendar(target: Target, policy: Policy, pending: Iterable[Migration]) 
     now = datetime.now(UTC)
     with connect(target.url, purpose="calendar") as connection:
         live = {row.version for row in read_history(connection)}
-        soak = soaking(read_entries(connection), live, policy.soak_hours, now)
+        soak = read_soak(connection, read_entries(connection), live, policy, now)
     return lay_out(pending, policy, soak, now)
 
 

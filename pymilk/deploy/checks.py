@@ -18,7 +18,7 @@ from pymilk.deploy.evidence import Check, Rehearsed, Verdict
 from pymilk.deploy.lock import NO_SHARED_SESSIONS, SHARED_SESSIONS, session_of, shares_sessions
 from pymilk.deploy.notes import said
 from pymilk.deploy.plan import Plan
-from pymilk.deploy.soak import soaking
+from pymilk.deploy.soak import read_soak
 from pymilk.deploy.status import was_edited
 from pymilk.problem import UsageProblem
 from pymilk.project.migrations import (
@@ -333,7 +333,7 @@ def budget_check(policy: Policy, rehearsed: Rehearsed) -> Check | str:
 
 def _soak(look: Look) -> Check | str:
     live = {row.version for row in look.history}
-    soak = soaking(look.entries, live, look.plan.policy.soak_hours, look.now)
+    soak = read_soak(look.connection, look.entries, live, look.plan.policy, look.now)
     if soak is None:
         return "nothing has to soak"
     name = soak.deploy.name
@@ -342,12 +342,20 @@ def _soak(look: Look) -> Check | str:
             f"{name} has a complaint that nobody has answered: {said(soak.waiting[0])}",
             f'Look into it, then: pymilk note --answer {soak.waiting[0].id} "what was found".',
         )
-    if not soak.over:
+    if soak.broken:
         return _failed(
-            f"{name} has been live for {soak.passed:.1f} of {soak.needed:g} hours.",
-            f"Wait until {soak.until:%Y-%m-%d %H:%M} UTC.",
+            f"since {name} was deployed something is broken that held before.",
+            "See 'pymilk check', mend it or roll back, then look again: pymilk watch --once.",
         )
-    return f"{name} has been live for {soak.passed:.0f} hours"
+    how = "watched" if soak.watched else "live"
+    if not soak.over:
+        todo = f"Wait until {soak.until:%Y-%m-%d %H:%M} UTC."
+        if soak.watched:
+            todo = f"Watch it: pymilk watch --for {soak.needed:g}h, or --once every few minutes."
+        return _failed(
+            f"{name} has been {how} for {soak.passed:.1f} of {soak.needed:g} hours.", todo
+        )
+    return f"{name} has been {how} for {soak.passed:.0f} hours"
 
 
 Checks = tuple[tuple[str, Callable[[Look], Check | str]], ...]

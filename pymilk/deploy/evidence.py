@@ -46,10 +46,17 @@ Violations = Mapping[str, frozenset[tuple[str, ...]]]
 
 @dataclass(frozen=True)
 class Preflight:
-    """Every check passed, or was overridden with a reason."""
+    """Every check passed, or was overridden with a reason.
+
+    Attributes:
+        checks: Each of them.
+        catalog: The schema as it was.
+        daily: Query of sql/daily → seconds that it took before the deploy.
+    """
 
     checks: tuple[Check, ...]
     catalog: Catalog
+    daily: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pymilk.database.connection import Connection
 from pymilk.database.contents import Table
 from pymilk.deploy.evidence import State, Violations
 from pymilk.deploy.one_go import in_one_go
+from pymilk.deploy.sample import key_of
 from pymilk.deploy.script import ScriptFailed, read_settings
 from pymilk.project.migrations import Script
 
@@ -96,7 +97,7 @@ def newly_violating(before: Violations, after: Violations) -> tuple[str, ...]:
         f"{name}: {', '.join(row)}"
         for name, rows in after.items()
         for row in sorted(rows)
-        if row[:2] not in {old[:2] for old in before.get(name, frozenset())}
+        if key_of(row) not in {key_of(old) for old in before.get(name, frozenset())}
     )
 
 

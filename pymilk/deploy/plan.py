@@ -48,6 +48,7 @@ class Plan:
         overrides: Check → the written reason for going on without it.
         run: What everything that this run writes into the ledger has in common.
         copy: Where it is rehearsed.
+        because: What a watch saw that makes it roll back, a line each; for the ledger.
     """
 
     project: Project
@@ -59,6 +60,7 @@ class Plan:
     overrides: Mapping[str, str] = field(default_factory=dict)
     run: uuid.UUID = field(default_factory=uuid.uuid4)
     copy: CopyAt = CopyAt()
+    because: tuple[str, ...] = ()
 
     @property
     def backups(self) -> Path:

@@ -15,6 +15,7 @@ from pymilk.deploy.checks import (
     Checks,
     Look,
 )
+from pymilk.deploy.daily import time_daily
 from pymilk.deploy.evidence import Check, Evidence, Preflight, Verdict
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
@@ -40,9 +41,10 @@ def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
         ChecksFailed: A check failed and was not overridden.
         ChecksNotNow: The same, but only such as pass by themselves.
     """
-    return replace(
-        evidence, preflight=_preflight(plan, bench.major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
-    )
+    found = _preflight(plan, bench.major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
+    with connect(plan.target.url, purpose="preflight") as connection:
+        daily = time_daily(connection, plan.project.daily).seconds
+    return replace(evidence, preflight=replace(found, daily=daily))
 
 
 def run_for_rehearsal(plans: Sequence[Plan], bench: Bench, evidence: Evidence) -> Evidence:

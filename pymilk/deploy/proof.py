@@ -7,11 +7,12 @@ from pymilk.database.connection import Connection
 from pymilk.database.history import read_history
 from pymilk.deploy.backup import backup_facts
 from pymilk.deploy.checks import budget_check, window_check
-from pymilk.deploy.evidence import Check, Evidence, Preflight, Rehearsed
+from pymilk.deploy.evidence import Check, Evidence, Preflight, Rehearsed, Violations
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.preflight import refuse_failed
 from pymilk.deploy.recorded import Refused
 from pymilk.deploy.rehearsal import rehearsal_facts
+from pymilk.deploy.sample import key_of
 from pymilk.problem import TryAgainLater
 from pymilk.project.policy import hours_since
 
@@ -79,11 +80,22 @@ def proof_facts(plan: Plan, evidence: Evidence, rehearsed: Rehearsed) -> dict[st
     return {
         "overrides": dict(plan.overrides),
         "checks": {check.name: f"{check.verdict}: {check.found}" for check in preflight.checks},
+        "daily_before": preflight.daily,
         "backup": backup_facts(evidence.backup.backup) if evidence.backup else {},
         "rehearsal": rehearsal_facts(rehearsed),
         # The text that was rehearsed with this deploy is the one that undoes it.
         "rollback_script": plan.migration.down.text if plan.migration.down else None,
         "uncommitted": plan.revision.uncommitted,
+    }
+
+
+def violation_facts(violations: Violations) -> dict[str, object]:
+    """What the ledger keeps of what was broken already: whatever a watch finds beside it is new."""
+    return {
+        "standing": {name: len(rows) for name, rows in violations.items() if rows},
+        "violating": {
+            name: sorted({key_of(row) for row in rows}) for name, rows in violations.items()
+        },
     }
 
 

@@ -19,6 +19,10 @@ class Refused(Problem):
     """The change would not have been a clean one; it was not made, or taken back whole."""
 
 
+class RowsWouldBeLost(Refused):
+    """A rollback would take rows away; a person decides whether the archive is to have them."""
+
+
 @dataclass(frozen=True)
 class Recorded:
     """What the deploy recorded.

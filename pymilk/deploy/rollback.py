@@ -40,7 +40,13 @@ from pymilk.deploy.lock import lock_this_transaction, only_deploy
 from pymilk.deploy.made import untouched
 from pymilk.deploy.one_go import in_one_go
 from pymilk.deploy.plan import Plan
-from pymilk.deploy.recorded import Recorded, Refused, api_functions, read_recorded
+from pymilk.deploy.recorded import (
+    Recorded,
+    Refused,
+    RowsWouldBeLost,
+    api_functions,
+    read_recorded,
+)
 from pymilk.deploy.row_proof import TouchedRows, changed_rows, watch
 from pymilk.deploy.script import ScriptFailed, read_settings
 from pymilk.deploy.strong_locks import LocksNotHad, locking_all
@@ -247,6 +253,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         "kept": [str(loss) for loss in kept],
         "drift": drift,
         "overrides": dict(plan.overrides),
+        "because": plan.because,
         "state": state,
     }
     event = Event(
@@ -330,7 +337,7 @@ def _expected(plan: Plan, recorded: Recorded, now: Catalog) -> tuple[Catalog, tu
 def _refuse_losses(attempt: _Attempt, losses: tuple[Loss, ...]) -> None:
     if losses and not attempt.archive:
         argument = attempt.plan.migration.argument
-        raise Refused(
+        raise RowsWouldBeLost(
             "Rows would be lost:" + "".join(f"\n    {loss}" for loss in losses),
             todo=f"Keep them in the archive: pymilk rollback {argument} --archive. The next deploy"
             " gives back what it can put in its place again.",

@@ -13,12 +13,13 @@ from pydantic import TypeAdapter
 from pymilk.database.connection import Connection
 from pymilk.database.ledger_version import ledger_version, refuse_newer_ledger, tool
 from pymilk.database.person import person
-from pymilk.deploy.sample import Activity, Sample
+from pymilk.deploy.sample import Activity, Row, Sample
 
 # The first version of the ledger that has them.
 _SINCE_VERSION = 3
 
 _sample = TypeAdapter(Sample)
+_baseline = TypeAdapter(dict[str, tuple[Row, ...]])
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class Taken:
 
 @dataclass(frozen=True)
 class Moment:
-    """A sample without what it saw: when it was, of which deploy, and whether something broke."""
+    """A sample without what it saw: when it was, whether something broke, and of which run."""
 
-    deploy: int | None
     taken_at: datetime
     breach: bool
+    watch: uuid.UUID
 
 
 def record_sample(
@@ -116,11 +117,29 @@ def read_moments(connection: Connection, deploy: int | None) -> tuple[Moment, ..
     if not _are_there(connection):
         return ()
     rows = connection.execute(
-        "select deploy, taken_at, breach from pymilk.samples"
+        "select taken_at, breach, watch from pymilk.samples"
         " where deploy is not distinct from %s order by taken_at",
         (deploy,),
     )
     return tuple(Moment(*row) for row in rows)
+
+
+def read_baselines(
+    connection: Connection, deploy: int | None
+) -> tuple[Mapping[str, tuple[Row, ...]], ...]:
+    """What the first samples of one deploy found standing, where nobody had looked before.
+
+    Raises:
+        Problem: The ledger was made by a newer pymilk.
+    """
+    if not _are_there(connection):
+        return ()
+    rows = connection.execute(
+        "select facts -> 'baseline' from pymilk.samples where deploy is not distinct from %s"
+        " and jsonb_typeof(facts -> 'baseline') = 'object' order by id",
+        (deploy,),
+    )
+    return tuple(_baseline.validate_python(row[0]) for row in rows)
 
 
 def between(earlier: Activity | None, later: Activity | None) -> Activity | None:

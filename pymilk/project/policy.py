@@ -17,6 +17,13 @@ class Preset(StrEnum):
     LOCAL = "local"
 
 
+class SoakCounts(StrEnum):
+    """Which time a deploy's soak consists of."""
+
+    WATCHED = "watched"
+    LIVE = "live"
+
+
 class Policy(BaseModel):
     """The rules of one kind of database, `[tool.pymilk.policy.<preset>]` in pyproject.toml.
 
@@ -25,7 +32,12 @@ class Policy(BaseModel):
         window_start: When it opens, local time; the whole day when it equals `window_end`.
         window_end: When it closes; before `window_start` means the next morning.
         time_zone: The window's time zone.
-        soak_hours: Hours that the previous deploy must have been live.
+        soak_hours: Hours that the previous deploy must have been live, and watched.
+        soak_counts: Which hours those are: `watched` ones, or all that it was `live`.
+        watch_gap_minutes: Minutes that two samples of a watch may lie apart for the time between
+            them to be watched.
+        rollback_on_breach: Whether a watch rolls the deploy back by itself when something breaks
+            that held before it.
         proof_max_age_hours: How old the backup and its proven restore may be when the change is
             made; data written since then are in neither.
         plan_max_age_hours: How old an approved plan may be when it is applied.
@@ -54,6 +66,9 @@ class Policy(BaseModel):
     window_end: time = time(0, 0)
     time_zone: str = "UTC"
     soak_hours: float = Field(default=24, ge=0)
+    soak_counts: SoakCounts = SoakCounts.WATCHED
+    watch_gap_minutes: float = Field(default=30, gt=0)
+    rollback_on_breach: bool = False
     proof_max_age_hours: float = Field(default=1, gt=0)
     plan_max_age_hours: float = Field(default=24, gt=0)
     lock_timeout_ms: int = Field(default=200, ge=10, le=2000)
@@ -131,7 +146,13 @@ class Policy(BaseModel):
 PRESETS: dict[Preset, dict[str, object]] = {
     Preset.LIVE: {},
     # Our own throw-away or laptop database: every proof runs, nobody has to wait for the night.
-    Preset.LOCAL: {"soak_hours": 0, "ask": False, "clean_tree": False, "lock_held_ms": 60_000},
+    Preset.LOCAL: {
+        "soak_hours": 0,
+        "rollback_on_breach": True,
+        "ask": False,
+        "clean_tree": False,
+        "lock_held_ms": 60_000,
+    },
 }
 
 

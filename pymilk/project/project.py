@@ -54,6 +54,16 @@ class Project:
         """The queries whose figures no deploy and no rollback may change (first column: key)."""
         return self._queries("state", "sql/state")
 
+    @cached_property
+    def daily(self) -> tuple[Script, ...]:
+        """Queries that the app runs all day; a watch times them."""
+        return self._queries("daily", "sql/daily")
+
+    @cached_property
+    def outcomes(self) -> tuple[Script, ...]:
+        """Queries that count what clients report (first column: what, second: how often)."""
+        return self._queries("outcomes", "sql/outcomes")
+
     @property
     def functions(self) -> str:
         """Where the function files lie, from the project's folder."""

@@ -69,7 +69,7 @@ def test_deployed_one_after_the_other_until_one_is_refused(shop: Database, two: 
     plan, evidence = next(going)
     assert plan is plans[0]
     assert evidence is not None
-    with pytest.raises(TryAgainLater, match="has been live for") as later:
+    with pytest.raises(TryAgainLater, match="has been watched for") as later:
         next(going)
     assert later.value.todo.endswith("Still pending: GAP-002.")
 

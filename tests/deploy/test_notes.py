@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -9,10 +10,11 @@ from pymilk.database.connection import Target
 from pymilk.database.ledger import Entry, Event, Kind, Outcome, read_entries, record
 from pymilk.deploy.notes import add_note, open_notes
 from pymilk.deploy.past import read_past, tell, without_proofs
-from pymilk.deploy.soak import Soak, soaking
+from pymilk.deploy.samples import Moment
+from pymilk.deploy.soak import Soak, read_soak, soaking
 from pymilk.deploy.status import read_status
 from pymilk.problem import Problem, UsageProblem
-from pymilk.project.policy import Preset
+from pymilk.project.policy import Policy, Preset, SoakCounts
 from support.databases import Database
 from support.projects import Toy
 
@@ -49,13 +51,60 @@ def entry(number: int, kind: Kind, at: float, answers: int | None = None) -> Ent
     )
 
 
+LIVE = Policy(soak_hours=24, soak_counts=SoakCounts.LIVE)
+WATCHED = Policy(soak_hours=24, watch_gap_minutes=60)
+
+
 def soak_of(*entries: Entry, now: float) -> Soak:
-    found = soaking(entries, {"1", "2"}, 24, hours(now))
-    assert found is not None
-    return found
+    (deploy,) = (found for found in entries if found.kind is Kind.DEPLOY)
+    return soaking(entries, deploy, (), LIVE, hours(now))
 
 
 DEPLOYED = entry(1, Kind.DEPLOY, 0)
+
+
+def watched_at(*at: float, broken: tuple[float, ...] = ()) -> tuple[Moment, ...]:
+    return tuple(Moment(hours(each), each in broken, UUID(int=1)) for each in at)
+
+
+def watched(*moments: Moment, now: float, notes: tuple[Entry, ...] = ()) -> Soak:
+    return soaking((DEPLOYED, *notes), DEPLOYED, moments, WATCHED, hours(now))
+
+
+class TestWatchedTime:
+    """Only time that somebody watched counts, and in which nothing was broken."""
+
+    def test_time_that_nobody_watched_does_not_count(self) -> None:
+        assert watched(now=99).passed == 0
+        assert watched(*watched_at(5, 6), now=99).passed == pytest.approx(1)
+
+    def test_looks_that_lie_close_enough_vouch_for_what_is_between(self) -> None:
+        assert watched(*watched_at(0.5, 1.5, 2), now=2).passed == pytest.approx(2)
+        assert watched(*watched_at(0.5, 1.51, 2), now=2).passed == pytest.approx(0.99)
+        assert watched(*watched_at(0.5), now=24).passed == pytest.approx(0.5)
+
+    def test_it_is_over_when_enough_was_watched(self) -> None:
+        moments = watched_at(*range(1, 25))
+        assert not watched(*moments[:-1], now=24).over
+        assert watched(*moments, now=24).over
+        assert watched(*moments[:20], now=60).until == hours(64)
+
+    def test_time_in_which_something_was_broken_does_not_count(self) -> None:
+        moments = watched_at(1, 2, 3, 4, 5, broken=(3, 4))
+        soak = watched(*moments, now=5)
+        assert soak.passed == pytest.approx(2)
+        assert not soak.broken
+        assert watched(*watched_at(1, broken=(1,)), now=1).passed == 0
+
+    def test_as_long_as_something_is_broken_it_is_not_over(self) -> None:
+        moments = watched_at(*range(1, 31), broken=(30,))
+        soak = watched(*moments, now=30)
+        assert soak.passed == pytest.approx(29)
+        assert not soak.over
+
+    def test_a_complaint_stops_this_clock_as_well(self) -> None:
+        notes = (entry(2, Kind.NOTE, 1.5), entry(3, Kind.NOTE, 4, answers=2))
+        assert watched(*watched_at(1, 2, 3, 4, 5), now=5, notes=notes).passed == pytest.approx(2.5)
 
 
 class TestTheClock:
@@ -96,9 +145,15 @@ class TestTheClock:
         before = entry(3, Kind.NOTE, -1, answers=1)
         assert soak_of(note, before, deploy, now=24).passed == pytest.approx(24)
 
-    def test_what_is_not_live_does_not_soak(self) -> None:
-        assert soaking((DEPLOYED,), {"1"}, 24, hours(1)) is None
-        assert soaking((DEPLOYED,), {"2"}, 0, hours(1)) is None
+
+def test_what_is_not_live_does_not_soak(shop: Database) -> None:
+    session = shop.connect(autocommit=True)
+    assert read_soak(session, (DEPLOYED,), {"1"}, LIVE, hours(1)) is None
+    nothing = Policy(soak_hours=0)
+    assert read_soak(session, (DEPLOYED,), {"2"}, nothing, hours(1)) is None
+    soak = read_soak(session, (DEPLOYED,), {"1", "2"}, LIVE, hours(1))
+    assert soak is not None
+    assert soak.passed == pytest.approx(1)
 
 
 def target(database: Database) -> Target:

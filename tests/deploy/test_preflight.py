@@ -2,12 +2,15 @@
 
 import re
 import subprocess
+import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from psycopg import conninfo
 
+from pymilk.database.ledger import Kind, latest, read_entries
 from pymilk.database.programs import find_programs
 from pymilk.deploy import preflight
 from pymilk.deploy.checks import window_check
@@ -15,6 +18,8 @@ from pymilk.deploy.evidence import Check, Evidence, Preflight, Verdict
 from pymilk.deploy.notes import add_note
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.rollback import roll_back
+from pymilk.deploy.sample import Broken, Sample
+from pymilk.deploy.samples import record_sample
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 from pymilk.project.policy import Policy, Preset
 from support.databases import Database
@@ -323,20 +328,40 @@ def test_the_last_gap_must_soak(shop_001: Database, toy: Toy, look: Look) -> Non
     toy.gap_at(LATER)
     plan = toy.plan(shop_001, "002", policy={"soak_hours": 24})
     problem = look.refused(plan)
+    assert "[soak] gap_001_pay_bill has been watched for 0.0 of 24 hours" in problem.happened
+    assert "pymilk watch --for 24h" in problem.todo
+    assert problem.exit_code == TryAgainLater.exit_code
     # How long ago the template was deployed is the test run's affair.
+    live = {"soak_hours": 24, "soak_counts": "live"}
+    problem = look.refused(toy.plan(shop_001, "002", policy=live))
     assert re.search(
         r"\[soak\] gap_001_pay_bill has been live for \d\.\d of 24 hours", problem.happened
     )
-    assert problem.exit_code == TryAgainLater.exit_code
-    short = toy.plan(shop_001, "002", policy={"soak_hours": 1e-9})
+    short = toy.plan(shop_001, "002", policy={**live, "soak_hours": 1e-9})
     assert look.found(short)["soak"].verdict is Verdict.PASSED
+
+
+def test_a_look_that_found_nothing_broken_lets_the_next_gap_come(
+    shop_001: Database, toy: Toy, look: Look
+) -> None:
+    toy.gap_at(LATER)
+    plan = toy.plan(shop_001, "002", policy={"soak_hours": 1e-9, "watch_gap_minutes": 999})
+    assert "[soak]" in look.refused(plan).happened
+    session, watch = shop_001.connect(autocommit=True), uuid.uuid4()
+    deploy = latest(read_entries(session), Kind.DEPLOY)
+    assert deploy is not None
+    seen = Sample(datetime.now(UTC), 0.1, {"overpaid": 0.1})
+    record_sample(session, seen, deploy.id, watch)
+    assert look.found(plan)["soak"].verdict is Verdict.PASSED
+    record_sample(session, replace(seen, broken=(Broken("overpaid", 1, 1),)), deploy.id, watch)
+    assert "is broken that held before" in look.refused(plan).happened
 
 
 def test_a_complaint_stops_the_clock_until_it_is_answered(
     shop_001: Database, toy: Toy, look: Look
 ) -> None:
     toy.gap_at(LATER)
-    plan = toy.plan(shop_001, "002", policy={"soak_hours": 1e-9})
+    plan = toy.plan(shop_001, "002", policy={"soak_hours": 1e-9, "soak_counts": "live"})
     number = add_note(plan.target, "customer 47 says the bill is wrong")
     problem = look.refused(plan)
     assert "customer 47 says the bill is wrong" in problem.happened

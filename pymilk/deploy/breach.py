@@ -1,0 +1,190 @@
+"""What a watch does when something breaks that held before the deploy.
+
+It says so, to whoever is to be told; and where the policy has it do so, it takes the deploy back.
+What was written meanwhile stays: a rollback loses no row, and mends none.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from pymilk.database.connection import Connection, Target
+from pymilk.database.ledger import Event, Kind, record
+from pymilk.deploy.before import Before
+from pymilk.deploy.plan import Plan
+from pymilk.deploy.recorded import RowsWouldBeLost
+from pymilk.deploy.rollback import RolledBack, roll_back
+from pymilk.deploy.sample import Row, Sample, key_of
+from pymilk.deploy.samples import Taken
+from pymilk.problem import Problem, TryAgainLater
+
+# Whoever is told has to be told before the next sample; one that hangs must not stop the watch.
+_COMMAND_SECONDS = 30.0
+
+
+class Then(StrEnum):
+    """What was done about a breach."""
+
+    LEFT = "left to people"
+    ROLLED_BACK = "rolled back"
+    ROWS_WOULD_BE_LOST = "not rolled back: rows would be lost"
+    REFUSED = "not rolled back"
+    LATER = "to be rolled back at the next sample"
+
+    @property
+    def ends_the_watch(self) -> bool:
+        """Whether there is nothing to watch any more, or a person is to decide first."""
+        return self in {Then.ROLLED_BACK, Then.ROWS_WOULD_BE_LOST, Then.REFUSED}
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A breach, and what was done about it.
+
+    Attributes:
+        lines: What broke, a line each.
+        then: What was done.
+        problem: Why it was not rolled back, in which state the database is, and what to do.
+        rolled_back: The rollback, if there was one.
+        plan: What was, or was to be, rolled back.
+        command: What the command to be told by ended with; none where none was run.
+    """
+
+    lines: tuple[str, ...]
+    then: Then
+    problem: Problem | None = None
+    rolled_back: RolledBack | None = None
+    plan: Plan | None = None
+    command: int | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How breaches are answered.
+
+    Attributes:
+        target: The database.
+        plan: Gives the plan of the watched deploy's rollback; none where the policy leaves it to
+            people. Raises a `Problem` where there can be none.
+        command: Is run on each new breach, by the shell.
+    """
+
+    target: Target
+    plan: Callable[[], Plan] | None = None
+    command: str | None = None
+
+
+def is_told(taken: Taken, before: Before, previous: Sample | None) -> bool:
+    """Whether all that is broken was broken at the sample before too, and somebody was told.
+
+    What was mended and breaks again is told again; so is what the command could not tell.
+    """
+    told = {
+        key
+        for entry in before.breaches
+        if entry.evidence.get("command") in {None, 0}
+        for key in _keys_of(entry.evidence.get("broken", {}))
+    }
+    known = _keys(previous) if previous else frozenset()
+    return _keys(taken.sample) <= told & known
+
+
+def answer_breach(
+    connection: Connection, answer: Answer, taken: Taken, before: Before, *, told: bool
+) -> Breach:
+    """Roll back or leave it, tell whoever is to be told, and write down what was done.
+
+    Args:
+        connection: The watch's own, for the ledger.
+        answer: How.
+        taken: The sample that found it.
+        before: What was watched.
+        told: Whether it was told before; then nobody is told again.
+    """
+    lines = tuple(
+        f"{found.invariant}: {found.new} new row(s): "
+        + "; ".join(", ".join(row) for row in found.new_examples[:3])
+        for found in taken.sample.breach
+    )
+    breach = _roll_back(answer, lines)
+    if told and breach.then in {Then.LEFT, Then.LATER}:
+        return breach
+    if answer.command is not None and not told:
+        breach = replace(breach, command=_tell(answer, breach, before))
+    _record(connection, taken, before, breach)
+    return breach
+
+
+def _roll_back(answer: Answer, lines: tuple[str, ...]) -> Breach:
+    if answer.plan is None:
+        return Breach(lines, Then.LEFT)
+    plan: Plan | None = None
+    try:
+        plan = replace(answer.plan(), because=lines)
+        return Breach(lines, Then.ROLLED_BACK, None, roll_back(plan, archive=False), plan)
+    except RowsWouldBeLost as problem:
+        return Breach(lines, Then.ROWS_WOULD_BE_LOST, problem, None, plan)
+    except TryAgainLater as problem:
+        return Breach(lines, Then.LATER, problem, None, plan)
+    except Problem as problem:
+        return Breach(lines, Then.REFUSED, problem, None, plan)
+
+
+def _tell(answer: Answer, breach: Breach, before: Before) -> int:
+    """Run the command; gives what it ended with, -1 where it did not end."""
+    said = "\n".join(breach.lines)
+    words = {
+        "PYMILK_BREACH": said,
+        "PYMILK_THEN": str(breach.then),
+        "PYMILK_DATABASE": answer.target.label,
+        "PYMILK_DEPLOY": before.label,
+    }
+    try:
+        ended = subprocess.run(
+            ["/bin/sh", "-c", answer.command or ""],
+            env={**os.environ, **words},
+            input=f"{before.label}: {breach.then}\n{said}\n",
+            text=True,
+            check=False,
+            capture_output=True,
+            timeout=_COMMAND_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return -1
+    return ended.returncode
+
+
+def _record(connection: Connection, taken: Taken, before: Before, breach: Breach) -> None:
+    facts = {
+        "deploy": before.number,
+        "sample": taken.id,
+        "broken": {
+            found.invariant: [key_of(row) for row in found.new_examples]
+            for found in taken.sample.breach
+        },
+        "said": breach.lines,
+        "then": breach.then,
+        "why": breach.problem.happened if breach.problem else None,
+        "command": breach.command,
+    }
+    deploy = before.deploy
+    event = Event(
+        Kind.BREACH,
+        facts,
+        version=deploy.version if deploy else None,
+        name=deploy.name if deploy else None,
+        run=taken.watch,
+    )
+    record(connection, event)
+
+
+def _keys(sample: Sample) -> frozenset[tuple[str, Row]]:
+    return frozenset(
+        (found.invariant, key_of(row)) for found in sample.breach for row in found.new_examples
+    )
+
+
+def _keys_of(broken: Mapping[str, list[list[str]]]) -> frozenset[tuple[str, Row]]:
+    return frozenset((name, tuple(row)) for name, rows in broken.items() for row in rows)

@@ -1,0 +1,369 @@
+"""A watch sees what breaks, takes back what it may, and goes on from the ledger."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pymilk.database.ledger import Event, Kind, latest, read_entries, record
+from pymilk.deploy import sampling
+from pymilk.deploy.breach import Then
+from pymilk.deploy.samples import read_samples
+from pymilk.deploy.watch import Asked, Began, Ended, Happening, Lost, Seen, watch
+from pymilk.deploy.watch_end import verdict_of
+from pymilk.problem import Problem, SomethingToDo, UsageProblem
+from support.databases import Database
+from support.projects import Toy, copy_of, deploy_toy, schema_and_rows, write_toy
+
+BREAK = "update public.bills set paid = amount + 1 where id = {}"
+MEND = "update public.bills set paid = 0 where id = {}"
+
+
+def asked(toy: Toy, database: Database, *, rolls_back: bool = False, **others: object) -> Asked:
+    plan = toy.plan(database, policy={"rollback_on_breach": rolls_back})
+
+    def plan_for(version: str) -> object:
+        return toy.plan(database, version, policy={"rollback_on_breach": rolls_back})
+
+    given: dict[str, object] = {
+        "project": plan.project,
+        "target": plan.target,
+        "policy": plan.policy,
+        "every_seconds": 0.05,
+        "for_seconds": None,
+        "plan_for": plan_for,
+        **others,
+    }
+    return Asked(**given)  # type: ignore[arg-type]
+
+
+def seen(happenings: Iterator[Happening]) -> Seen:
+    """The next sample."""
+    found = next(each for each in happenings if isinstance(each, Seen))
+    assert isinstance(found, Seen)
+    return found
+
+
+def weaken(toy: Toy) -> None:
+    """A gap that doesn't guard the bills."""
+    toy.gap("create table public.extra (id int primary key);", "drop table public.extra;")
+
+
+@pytest.fixture(scope="module")
+def _weak_deployed(
+    toy_adopted: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    with copy_of(toy_adopted) as database:
+        toy = write_toy(tmp_path_factory.mktemp("weak"))
+        weaken(toy)
+        deploy_toy(toy.plan(database))
+        yield database
+
+
+@pytest.fixture
+def weak(_weak_deployed: Database, toy: Toy) -> Iterator[Database]:
+    """The toy with that gap, deployed by the real pipeline."""
+    weaken(toy)
+    with copy_of(_weak_deployed) as database:
+        yield database
+
+
+@pytest.fixture(autouse=True)
+def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What passes by is looked at again as often, only sooner."""
+    monkeypatch.setattr(sampling, "_BETWEEN_LOOKS_SECONDS", 0.01)
+
+
+class TestASample:
+    """What one look finds, and writes down."""
+
+    def test_it_is_in_the_ledger_when_it_is_told(self, weak: Database, toy: Toy) -> None:
+        begun, found = watch(asked(toy, weak))
+        assert isinstance(begun, Began)
+        assert isinstance(found, Seen)
+        deploy = latest(read_entries(weak.connect()), Kind.DEPLOY)
+        assert deploy is not None
+        (taken,) = read_samples(weak.connect(), deploy.id)
+        assert taken.sample == found.taken.sample
+        assert list(taken.sample.invariants) == ["overpaid"]
+        assert taken.sample.activity is not None
+        assert {"what clients report", "daily statements"} <= taken.sample.lacking.keys()
+        assert verdict_of(found) is None
+
+    def test_what_was_broken_before_the_deploy_is_no_breach(self, shop: Database, toy: Toy) -> None:
+        weaken(toy)
+        shop.connect(autocommit=True).execute(BREAK.format(1))
+        deploy_toy(toy.plan(shop))
+        found = seen(watch(asked(toy, shop)))
+        assert (found.taken.sample.broken[0].rows, found.breach) == (1, None)
+        shop.connect(autocommit=True).execute("update public.bills set paid = 999 where id = 1")
+        assert seen(watch(asked(toy, shop))).breach is None
+
+    def test_what_breaks_after_it_is_one(self, weak: Database, toy: Toy) -> None:
+        weak.connect(autocommit=True).execute(BREAK.format(2))
+        found = seen(watch(asked(toy, weak)))
+        assert found.breach is not None
+        assert found.breach.lines == ("overpaid: 1 new row(s): 2, 50, 51",)
+        assert found.breach.then is Then.LEFT
+        problem = verdict_of(found)
+        assert isinstance(problem, SomethingToDo)
+        assert "2, 50, 51" in problem.happened
+
+    def test_what_is_broken_in_passing_is_none(self, weak: Database, toy: Toy) -> None:
+        toy.write(
+            "sql/invariants",
+            "passing",
+            "select 'bill', 1 where (select paid from public.bills where id = 1) <> 0",
+        )
+        seen(watch(asked(toy, weak)))  # nobody had looked at that one before
+        session = weak.connect(autocommit=True)
+        toy.write(
+            "sql/invariants",
+            "overpaid",
+            # Broken at the first look alone: a sequence counts the looks.
+            "select 'bill', 1 where pg_sequence_last_value('looks') = 1",
+        )
+        session.execute("create sequence looks")
+        session.execute("select setval('looks', 1)")
+        happenings = watch(asked(toy, weak))
+        next(happenings)
+        mend = weak.connect(autocommit=True)
+        original = time.sleep
+
+        def mended(seconds: float) -> None:
+            mend.execute("select setval('looks', 2)")
+            original(seconds)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(time, "sleep", mended)
+            found = seen(happenings)
+        assert found.breach is None
+        assert found.taken.sample.passing == ("overpaid: bill, 1",)
+
+    def test_an_invariant_that_nobody_had_looked_at_begins_with_what_stands(
+        self, weak: Database, toy: Toy
+    ) -> None:
+        toy.write("sql/invariants", "late", "select 'bill', id from public.bills where paid > 0")
+        first = seen(watch(asked(toy, weak)))
+        assert (first.breach, first.taken.sample.baseline) == (None, {"late": (("bill", "2"),)})
+        weak.connect(autocommit=True).execute("update public.bills set paid = 1 where id = 1")
+        second = seen(watch(asked(toy, weak)))
+        assert second.breach is not None
+        assert second.breach.lines == ("late: 1 new row(s): bill, 1",)
+        assert second.taken.sample.baseline is None
+
+    def test_one_that_cannot_be_read_is_told_and_fails(self, weak: Database, toy: Toy) -> None:
+        toy.write("sql/invariants", "bad", "select nothing")
+        found = seen(watch(asked(toy, weak)))
+        problem = verdict_of(found)
+        assert problem is not None
+        assert problem.exit_code == 1
+        assert "invariants/bad.sql, line 1" in problem.happened
+
+    def test_lock_waits_outcomes_and_daily_times_are_seen(self, weak: Database, toy: Toy) -> None:
+        toy.write("sql/daily", "bills", "select count(*) from public.bills")
+        toy.write("sql/daily", "gone", "select * from public.nowhere")
+        toy.write("sql/outcomes", "refused", "select body, id from public.notes")
+        toy.write("sql/outcomes", "later", "select * from public.comes_later")
+        holder = weak.connect()
+        holder.execute("lock table public.marks")
+        waiter = weak.connect()
+        with waiter.pipeline():
+            waiter.execute("select from public.marks")
+            waiter.pgconn.flush()
+            until_waiting(weak, waiter.info.backend_pid)
+            sample = seen(watch(asked(toy, weak))).taken.sample
+            holder.rollback()
+        assert sample.waits.sessions == 1
+        assert sample.times.keys() == {"bills"}
+        assert sample.outcomes == {"refused": {"first": 1, "": 2, "None": 3}}
+        assert {"daily/gone", "outcomes/later"} <= sample.lacking.keys()
+
+    def test_it_holds_no_snapshot_afterwards(self, weak: Database, toy: Toy) -> None:
+        happenings = watch(asked(toy, weak, for_seconds=60))
+        seen(happenings)
+        held = weak.connect(autocommit=True).execute(
+            "select state, backend_xmin from pg_stat_activity"
+            " where application_name = 'pymilk watch' and datname = current_database()"
+        )
+        assert held.fetchall() == [("idle", None)]
+
+
+def until_waiting(database: Database, pid: int) -> None:
+    watcher = database.connect(autocommit=True)
+    for _ in range(1000):
+        row = watcher.execute("select cardinality(pg_blocking_pids(%s)) > 0", (pid,)).fetchone()
+        if row and row[0]:
+            return
+        time.sleep(0.01)
+    raise AssertionError("nobody was seen waiting")
+
+
+class TestABreach:
+    """Told once, rolled back where the policy says so, never at the cost of a row."""
+
+    def test_the_deploy_is_rolled_back_and_every_row_stays(self, weak: Database, toy: Toy) -> None:
+        happenings = watch(asked(toy, weak, rolls_back=True, for_seconds=60))
+        assert seen(happenings).breach is None
+        weak.connect(autocommit=True).execute(BREAK.format(1))
+        before = schema_and_rows(weak)
+        found = seen(happenings)
+        assert found.breach is not None
+        assert found.breach.then is Then.ROLLED_BACK
+        assert next(happenings, None) is None
+        after = schema_and_rows(weak)
+        assert "table public.extra" in before["objects"]  # type: ignore[operator]
+        assert "table public.extra" not in after["objects"]  # type: ignore[operator]
+        for table in ("customers", "bills", "notes", "marks"):
+            assert after[table] == before[table]
+        entries = read_entries(weak.connect())
+        rollback, breach = latest(entries, Kind.ROLLBACK), latest(entries, Kind.BREACH)
+        assert rollback is not None
+        assert breach is not None
+        assert rollback.evidence["because"] == ["overpaid: 1 new row(s): 1, 100, 101"]
+        assert breach.evidence["then"] == "rolled back"
+        assert breach.evidence["sample"] == found.taken.id
+        problem = verdict_of(found)
+        assert problem is not None
+        assert problem.exit_code == 1
+        assert "GAP-001 was rolled back" in problem.happened
+
+    def test_it_stops_and_asks_where_rows_would_be_lost(self, weak: Database, toy: Toy) -> None:
+        session = weak.connect(autocommit=True)
+        session.execute("insert into public.extra values (7)")
+        session.execute(BREAK.format(1))
+        before = schema_and_rows(weak)
+        happenings = watch(asked(toy, weak, rolls_back=True, for_seconds=60))
+        found = seen(happenings)
+        assert found.breach is not None
+        assert found.breach.then is Then.ROWS_WOULD_BE_LOST
+        assert next(happenings, None) is None
+        assert schema_and_rows(weak) == before
+        problem = verdict_of(found)
+        assert isinstance(problem, SomethingToDo)
+        assert "extra" in problem.happened
+        assert "--archive" in problem.todo
+
+    def test_it_is_tried_again_while_the_locks_are_not_to_be_had(
+        self, weak: Database, toy: Toy
+    ) -> None:
+        holder = weak.connect()
+        holder.execute("select from public.extra")
+        weak.connect(autocommit=True).execute(BREAK.format(1))
+        impatient = toy.plan(
+            weak, policy={"rollback_on_breach": True, "lock_attempts": 1, "lock_timeout_ms": 10}
+        )
+        happenings = watch(
+            asked(
+                toy,
+                weak,
+                policy=impatient.policy,
+                plan_for=lambda _: impatient,
+                for_seconds=60,
+            )
+        )
+        first = seen(happenings)
+        assert first.breach is not None
+        assert first.breach.then is Then.LATER
+        holder.rollback()
+        second = seen(happenings)
+        assert second.breach is not None
+        assert second.breach.then is Then.ROLLED_BACK
+
+    def test_somebody_is_told_once_until_it_breaks_anew(
+        self, weak: Database, toy: Toy, tmp_path: Path
+    ) -> None:
+        told, session = tmp_path / "told", weak.connect(autocommit=True)
+        command = f'cat >> "{told}"; echo "$PYMILK_THEN" >> "{told}"'
+        ask = asked(toy, weak, on_breach=command)
+        session.execute(BREAK.format(1))
+        for _ in range(2):  # as cron runs it
+            assert seen(watch(ask)).breach is not None
+        assert told.read_text().count("overpaid: 1 new row(s)") == 1
+        assert told.read_text().endswith("left to people\n")
+        session.execute(MEND.format(1))
+        assert seen(watch(ask)).breach is None
+        session.execute(BREAK.format(1))
+        seen(watch(ask))
+        assert told.read_text().count("overpaid: 1 new row(s)") == 2
+        session.execute(BREAK.format(3))
+        seen(watch(ask))
+        assert told.read_text().count("overpaid: 2 new row(s)") == 1
+        breaches = [one for one in read_entries(session) if one.kind is Kind.BREACH]
+        assert len(breaches) == 3
+
+    def test_what_could_not_be_told_is_told_at_the_next_sample(
+        self, weak: Database, toy: Toy, tmp_path: Path
+    ) -> None:
+        weak.connect(autocommit=True).execute(BREAK.format(1))
+        failed = seen(watch(asked(toy, weak, on_breach="exit 3")))
+        assert failed.breach is not None
+        assert failed.breach.command == 3
+        told = tmp_path / "told"
+        seen(watch(asked(toy, weak, on_breach=f'touch "{told}"')))
+        assert told.exists()
+
+
+class TestGoingOn:
+    """The ledger says for how long it was watched; a watch ends, and survives, accordingly."""
+
+    def test_it_ends_when_it_was_watched_for_long_enough(self, weak: Database, toy: Toy) -> None:
+        *_, last = watch(asked(toy, weak, for_seconds=0.3))
+        assert isinstance(last, Seen)
+        assert last.watched_seconds >= 0.3
+        begun, *_ = watch(asked(toy, weak, for_seconds=0.3))
+        assert isinstance(begun, Began)
+        assert begun.watched_seconds >= last.watched_seconds
+
+    def test_a_lost_connection_is_made_again(self, weak: Database, toy: Toy) -> None:
+        happenings = watch(asked(toy, weak, for_seconds=60))
+        first = seen(happenings)
+        weak.connect(user="supabase_admin", autocommit=True).execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where application_name = 'pymilk watch' and datname = current_database()"
+        )
+        assert isinstance(next(happenings), Lost)
+        again = seen(happenings)
+        assert again.taken.id == first.taken.id + 1
+        assert again.previous == first.taken
+
+    def test_it_ends_when_what_it_watches_is_gone(self, weak: Database, toy: Toy) -> None:
+        happenings = watch(asked(toy, weak, for_seconds=60))
+        seen(happenings)
+        session, version = weak.connect(autocommit=True), "20250917000000"
+        session.execute(
+            "delete from supabase_migrations.schema_migrations where version > '202509020'"
+        )
+        record(session, Event(Kind.ROLLBACK, {"because": ["x"]}, version=version, name="gap_001_x"))
+        ended = next(happenings)
+        assert isinstance(ended, Ended)
+        problem = verdict_of(ended)
+        assert problem is not None
+        assert "because of x" in problem.happened
+
+    def test_without_a_deploy_it_watches_what_stands(self, shop: Database, toy: Toy) -> None:
+        shop.connect(autocommit=True).execute(BREAK.format(1))
+        assert seen(watch(asked(toy, shop))).breach is None
+        shop.connect(autocommit=True).execute(BREAK.format(2))
+        assert seen(watch(asked(toy, shop, rolls_back=True))).breach is not None
+        *_, last = watch(asked(toy, shop, for_seconds=0.1))
+        assert isinstance(last, Seen)
+
+    def test_what_cannot_be_watched_is_said(self, empty_database: Database, toy: Toy) -> None:
+        with pytest.raises(Problem, match="no ledger yet"):
+            list(watch(asked(toy, empty_database)))
+        seldom = asked(toy, empty_database, for_seconds=9999, every_seconds=3600)
+        with pytest.raises(UsageProblem, match="too seldom"):
+            list(watch(seldom))
+        nowhere = replace(seldom.target, url="postgresql://nobody@127.0.0.1:1/x")
+        with pytest.raises(Problem, match="Can't connect"):
+            list(watch(replace(seldom, every_seconds=1, target=nowhere)))
+
+
+def test_the_samples_of_a_watch_are_the_owners_alone(weak: Database, toy: Toy) -> None:
+    seen(watch(asked(toy, weak)))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        weak.connect(role="service_role").execute("select from pymilk.samples")
