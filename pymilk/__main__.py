@@ -11,7 +11,7 @@ def main() -> int:
         sys.stderr.write("Interrupted before anything was begun; nothing was changed.\n")
         return 130
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich", "pydantic"}:
+        if error.name not in {"typer", "rich", "pydantic", "tomlkit"}:
             raise
         sys.stderr.write(
             f"The toolkit isn't installed here ({error.name} is missing); the client is.\n"

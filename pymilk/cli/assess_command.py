@@ -1,59 +1,101 @@
 """`pymilk assess`: which way of changing this database is safe, and what is missing for it."""
 
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder
+from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder, Yes
 from pymilk.cli.render import say, say_json
 
 if TYPE_CHECKING:
     from pymilk.cli.opening import Opened
     from pymilk.deploy.assess import Assessment
 
+_SECTION = ("tool", "pymilk", "assess")
+
+Given = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--answer", metavar="KEY=ANSWER", help="Answer a question beforehand (may be repeated)."
+    ),
+]
+
 
 def assess(
     db_url: DbUrl = None,
     project: ProjectFolder = HERE,
     policy: PolicyName = None,
+    answer: Given = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Answer the safety questionnaire, and say what follows from it and what is missing.
 
-    What only people know is asked on a terminal; kept, it stands in pyproject.toml under
-    [tool.pymilk.assess].
+    What only people know is asked on a terminal, or given with --answer; it is kept in
+    pyproject.toml under [tool.pymilk.assess], after a question, or with --yes.
 
-    Example: pymilk assess --json
+    Example: pymilk assess --answer monitoring=yes --yes
     """
     from pymilk.cli.opening import open_project
     from pymilk.deploy.assess import assess as run_assess
 
+    given = _given(answer or ())
     opened = open_project(project, db_url, policy)
-    told = {} if as_json or not sys.stdin.isatty() else _asked(opened)
+    ask = sys.stdin.isatty() and not as_json
+    told = {**given, **(_asked(opened, given) if ask else {})}
     rules = opened.project.policy(opened.target.preset)
     found = run_assess(opened.project, opened.target, rules, told)
+    if not as_json:
+        say(opened.target.label, *_text(found))
+    kept = _keep(opened, told, yes=yes, ask=ask)
     if as_json:
-        say_json({"database": opened.target.label, **vars(found)})
-        return
-    say(opened.target.label, *_text(found))
-    if told:
-        say("", "To keep your answers, put them into pyproject.toml:", "[tool.pymilk.assess]")
-        say(*(f'{key} = "{value}"' for key, value in told.items()))
+        say_json({"database": opened.target.label, **vars(found), "kept": kept})
 
 
-def _asked(opened: "Opened") -> dict[str, str]:
+def _given(answers: Sequence[str]) -> dict[str, str]:
+    from pymilk.deploy.assess import refuse_no_answers
+
+    pairs = [text.partition("=") for text in answers]
+    told = {key.strip(): value.strip() for key, _, value in pairs}
+    refuse_no_answers(told, "--answer")
+    return told
+
+
+def _asked(opened: "Opened", given: Mapping[str, str]) -> dict[str, str]:
     from pymilk.deploy.assess import QUESTIONS, kept_answers
 
-    kept = kept_answers(opened.project)
+    known = {*kept_answers(opened.project), *given}
     told = {}
     for key, (question, answers) in QUESTIONS.items():
-        if key not in kept:
+        if key not in known:
             said = typer.prompt(f"{question} ({', '.join(answers)}; empty: not sure)", default="")
             if said in answers:
                 told[key] = str(said)
     return told
+
+
+def _keep(opened: "Opened", told: Mapping[str, str], *, yes: bool, ask: bool) -> dict[str, str]:
+    """Write new answers into pyproject.toml; gives those that were."""
+    from pymilk.deploy.assess import kept_answers
+    from pymilk.project.settings_file import keep_settings
+
+    known = kept_answers(opened.project)
+    new = {key: value for key, value in told.items() if known.get(key) != value}
+    if not new:
+        return {}
+    lines = [f"[{'.'.join(_SECTION)}]", *(f'{key} = "{value}"' for key, value in new.items())]
+    if not yes:
+        # A program's one document stays alone on stdout.
+        (sys.stdout if ask else sys.stderr).write("\n".join(("", *lines, "")))
+        if not ask:
+            sys.stderr.write("Not kept: with --yes it goes into pyproject.toml.\n")
+            return {}
+        if not typer.confirm("Put this into pyproject.toml?"):
+            return {}
+    keep_settings(opened.project.root, _SECTION, new)
+    return new
 
 
 def _text(found: "Assessment") -> Iterator[str]:

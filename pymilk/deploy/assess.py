@@ -119,15 +119,25 @@ def kept_answers(project: Project) -> dict[str, str]:
         UsageProblem: Something there is no question, or no answer to it.
     """
     kept = project.settings.get("assess", {})
-    for key, value in kept.items() if isinstance(kept, Mapping) else (("assess", kept),):
+    answers = dict(kept) if isinstance(kept, Mapping) else {"assess": kept}
+    refuse_no_answers(answers, "pyproject.toml, [tool.pymilk.assess]")
+    return {str(key): str(value) for key, value in answers.items()}
+
+
+def refuse_no_answers(answers: Mapping[str, object], where: str) -> None:
+    """Refuse what is no question, or no answer to it.
+
+    Raises:
+        UsageProblem: There is such.
+    """
+    for key, value in answers.items():
         if key not in QUESTIONS or value not in QUESTIONS[key][1]:
             choice = f"one of {', '.join(QUESTIONS[key][1])}" if key in QUESTIONS else "no question"
             raise UsageProblem(
-                f"pyproject.toml, [tool.pymilk.assess], {key} = {value!r}: it is {choice}.",
+                f"{where}, {key} = {value!r}: it is {choice}.",
                 state="No database was touched.",
                 todo=f"There are: {', '.join(QUESTIONS)}.",
             )
-    return {str(key): str(value) for key, value in dict(kept).items()}  # type: ignore[call-overload]
 
 
 def _read(connection: Connection, project: Project, target: Target, policy: Policy) -> _Facts:

@@ -1,5 +1,6 @@
 """What follows for a project from what its database and its files say, and when it can be done."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ from pymilk.deploy.calendar import lay_out
 from pymilk.problem import UsageProblem
 from pymilk.project.policy import Policy, Preset
 from pymilk.project.project import load_project
+from support.commands import run
 from support.databases import Database
 from support.projects import BASELINE_SQL, Toy
 
@@ -64,6 +66,25 @@ def test_answers_are_kept_and_what_nobody_says_is_unanswered(shop: Database, toy
     answers = {answer.key: answer for answer in assessed(toy, shop).answers}
     assert (answers["data"].answer, answers["data"].source) == ("critical", "pyproject.toml")
     assert (answers["staging"].answer, answers["staging"].source) == (None, "unanswered")
+
+
+def test_answers_go_into_pyproject_toml_and_are_not_asked_again(shop: Database, toy: Toy) -> None:
+    """Without a terminal only with --yes; what was given counts either way."""
+    toy.settings("# ours\n[tool.pymilk]\n")
+    path = toy.root / "pyproject.toml"
+    given = ("assess", "--answer", "monitoring=yes", "--json", "--db-url", shop.url)
+    done = run(*given, cwd=toy.root)
+    found = json.loads(done.stdout)
+    assert found["kept"] == {}
+    assert not any("nobody is known to watch" in each["missing"] for each in found["missing"])
+    assert "Not kept: with --yes" in done.stderr
+    assert path.read_text() == "# ours\n[tool.pymilk]\n"
+    assert json.loads(run(*given, "--yes", cwd=toy.root).stdout)["kept"] == {"monitoring": "yes"}
+    assert path.read_text().startswith("# ours\n[tool.pymilk]\n")
+    assert load_project(toy.root).settings["assess"] == {"monitoring": "yes"}
+    assert json.loads(run(*given, "--yes", cwd=toy.root).stdout)["kept"] == {}
+    wrong = run("assess", "--answer", "monitoring=perhaps", "--db-url", shop.url, cwd=toy.root)
+    assert (wrong.returncode, "it is one of yes, no" in wrong.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("line", ['data = "so so"', 'colour = "red"'])
