@@ -9,6 +9,7 @@ from psycopg import conninfo, sql
 from pymilk.database.catalog import OWN_SCHEMAS, PLATFORM_SCHEMAS, project_schemas
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.connection import Connection, Target, connect
+from pymilk.database.default_privileges import forget_default_privileges
 from pymilk.database.embedded import scratch
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from pymilk.database.programs import find_programs
@@ -192,6 +193,7 @@ def _empty(connection: Connection) -> None:
         "create schema public authorization pg_database_owner;"
         "grant usage on schema public to public"
     )
+    forget_default_privileges(connection)
 
 
 def _empty_tables_of_the_platform(connection: Connection) -> frozenset[tuple[str, str]]:

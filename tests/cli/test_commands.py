@@ -219,7 +219,11 @@ def test_the_whole_way_in_json(shop_url: str, toy: Toy) -> None:
     assert isinstance(events, list)
     deployed = next(event for event in events if event["kind"] == "deploy")
     whole = told("history", str(deployed["id"]))
-    assert [each["kind"] for each in whole["run"]] == ["backup", "restore-test", "rehearsal"]  # type: ignore[attr-defined]
+    run_before = whole["run"]
+    assert isinstance(run_before, list)
+    assert [each["kind"] for each in run_before] == [
+        *("backup", "restore-test", "rehearsal", "after")
+    ]
     text = run("history", str(deployed["id"]), "--db-url", shop_url, cwd=toy.root).stdout
     assert f"{deployed['id']}: deploy {GAP}" in text
     assert "+ table public.receipts" in text
@@ -234,6 +238,7 @@ def test_the_whole_way_in_json(shop_url: str, toy: Toy) -> None:
 class TestBackups:
     """Backup, restore test and restore, as a program reads them."""
 
+    @pytest.mark.long
     def test_the_whole_way(self, shop_url: str, new_url: str, toy: Toy) -> None:
         def told(*arguments: str, code: int = 0) -> dict[str, Any]:
             done = run(*arguments, "--json", "--db-url", shop_url, cwd=toy.root)
@@ -262,6 +267,7 @@ class TestBackups:
         assert f"pymilk restore {folder.name} --table customers --over" in unnamed.stderr
         assert json.loads(run("restore", folder.name, *over, cwd=toy.root).stdout)["over"] is None
 
+    @pytest.mark.long
     def test_what_comes_back_of_a_file(self, shop_url: str, new_url: str, toy: Toy) -> None:
         """All of it is counted in the file, and compared after; half a file is refused."""
         file = toy.root / "theirs.dump"

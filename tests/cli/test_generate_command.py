@@ -30,6 +30,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_new_function_file_appears_after_one_command(project: Path) -> None:
     stale = run("generate", "--check", cwd=project)
     assert stale.returncode == 3

@@ -18,6 +18,7 @@ def shop(empty_database: Database, toy: Toy) -> Database:
     return empty_database
 
 
+@pytest.mark.long
 def test_looked_at_rehearsed_and_applied_as_approved(
     shop: Database, toy: Toy, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ def verify(connection: Connection, migration: Migration) -> None:
     connection.rollback()
 
 
+@pytest.mark.long
 def test_each_comes_and_goes_without_a_trace_one_by_one_with_psql(
     either_privileges: Database,
 ) -> None:

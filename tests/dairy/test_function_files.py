@@ -3,6 +3,8 @@
 import re
 from hashlib import sha256
 
+import pytest
+
 from dairy.books import Books
 from dairy.scripts import FUNCTIONS, dump, run_file
 from support.databases import MIGRATIONS, ROOT, Database
@@ -28,6 +30,7 @@ def test_what_is_quoted_has_the_hash_that_stands_beside_it() -> None:
             assert sha256(text.encode()).hexdigest() == digest, (migration.stem, path)
 
 
+@pytest.mark.long
 def test_loading_the_files_over_a_migrated_database_changes_nothing(
     either_privileges: Database,
 ) -> None:

@@ -1,13 +1,13 @@
 """A project whose defaults grant everything to everybody, in every schema: ours stay closed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from dairy.scripts import run_file
-from support.databases import MIGRATIONS, Connection, Database
+from support.databases import MIGRATIONS, Connection, Database, Templates
 
 ROLES = ("anon", "authenticated", "service_role")
 KINDS = ("tables", "sequences", "functions")
@@ -41,19 +41,27 @@ OPEN = {
 READ_ALONE = ("audit_trail", "invoice_counters", "invoice_sales_mapping", "bulk_operation_logs")
 
 
-@pytest.fixture
-def generous(baseline: Database) -> Connection:
+@pytest.fixture(scope="module")
+def generously(templates: Templates) -> Iterator[Database]:
     """All migrations, one after the other, where everything new is granted to everybody."""
-    connection = baseline.connect(autocommit=True)
-    for kind in KINDS:
-        connection.execute(
-            sql.SQL("alter default privileges grant all on {} to {}").format(
-                sql.SQL(kind), sql.SQL(", ").join(map(sql.Identifier, ROLES))
+    with templates.clone("baseline") as database:
+        connection = database.connect(autocommit=True)
+        for kind in KINDS:
+            connection.execute(
+                sql.SQL("alter default privileges grant all on {} to {}").format(
+                    sql.SQL(kind), sql.SQL(", ").join(map(sql.Identifier, ROLES))
+                )
             )
-        )
-    for path in sorted(MIGRATIONS.glob("*_gap_*.sql")):
-        run_file(baseline.url, path)
-    return connection
+        for path in sorted(MIGRATIONS.glob("*_gap_*.sql")):
+            run_file(database.url, path)
+        yield database
+
+
+@pytest.fixture
+def generous(generously: Database) -> Iterator[Connection]:
+    """A session there, for a test that changes nothing."""
+    with generously.lent() as database:
+        yield database.connect()
 
 
 def reached(connection: Connection, kind: str) -> Sequence[tuple[object, ...]]:

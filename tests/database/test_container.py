@@ -47,6 +47,7 @@ def test_it_is_the_wanted_postgres_shaped_and_reached_with_a_password(major: int
     assert row == ("postgres", True)
 
 
+@pytest.mark.long
 def test_the_next_one_removes_what_the_killed_left_and_nothing_else(
     major: int, tmp_path: Path
 ) -> None:

@@ -150,12 +150,14 @@ def test_destroyed_is_gone_and_can_begin_anew(server: EmbeddedServer) -> None:
 # ── Several at once ─────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.long
 def test_many_start_it_at_once(new: EmbeddedServer) -> None:
     _all_succeed([_python(START, new) for _ in range(6)])
     assert new.running()
     assert len(_postmasters(_setting(new, "unix_socket_directories"))) == 1
 
 
+@pytest.mark.long
 def test_some_start_and_some_stop_it_at_once(server: EmbeddedServer) -> None:
     server.start()
     _write_note(server)
@@ -378,6 +380,7 @@ def test_scratch_is_destroyed_when_its_block_is_interrupted() -> None:
     _assert_nothing_is_left(Path(seen[0]), seen[1])
 
 
+@pytest.mark.long
 def test_the_next_scratch_removes_what_the_killed_left_and_nothing_else() -> None:
     killed, of_killed, url_of_killed = _scratch_of_another_process()
     living, of_living, url_of_living = _scratch_of_another_process()

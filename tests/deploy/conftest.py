@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pymilk.deploy import backup, preflight, rehearsal, restore_test
 from pymilk.deploy.evidence import Evidence
-from pymilk.deploy.plan import Bench
+from pymilk.deploy.plan import Bench, CopyAt
 from support.databases import Database, Templates
 from support.projects import (
     Toy,
@@ -16,11 +18,11 @@ from support.projects import (
     deploy_toy,
     mark_baseline,
     scratch_server,
-    toy,
+    set_aside,
     write_toy,
 )
 
-__all__ = ["bench", "scratch_server", "toy"]
+__all__ = ["bench", "scratch_server", "set_aside"]
 
 # Not skipped where it can't run: CI takes no skip for an answer, and fetches what it needs.
 collect_ignore = [] if "PYMILK_SUPABASE_CLI" in os.environ else ["test_supabase_cli.py"]
@@ -40,9 +42,16 @@ def toy_adopted(
 def _toy_deployed(
     toy_adopted: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
+    # Rehearsed as people do it, on a server that is started for it; the tests share one.
     with copy_of(toy_adopted) as database:
         deploy_toy(write_toy(tmp_path_factory.mktemp("deployed")).plan(database))
         yield database
+
+
+@pytest.fixture
+def toy(tmp_path: Path, set_aside: CopyAt) -> Toy:
+    """The toy project, to be varied; rehearsed in the database that is set aside for all."""
+    return replace(write_toy(tmp_path / "project"), copy=set_aside)
 
 
 @pytest.fixture

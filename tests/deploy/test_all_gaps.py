@@ -221,9 +221,8 @@ def quickly(plan: Plan) -> None:
         record(connection, event)
 
 
-@pytest.mark.parametrize(
-    "first", [quickly, pytest.param(fully, marks=pytest.mark.long)], ids=["quick", "full"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("first", [quickly, fully], ids=["quick", "full"])
 def test_nothing_is_lost_when_all_gaps_go_and_come_again(
     first: Callable[[Plan], None], dairy: Database, project: Toy
 ) -> None:

@@ -108,3 +108,19 @@ def test_only_a_superuser_restores_everything(spare: str) -> None:
         open_bench(CopyAt(Backend.URL, owner), None, 18),
     ):
         pass
+
+
+def test_what_roles_grant_by_default_is_as_it_was(spare: str) -> None:
+    granted = "select count(*) from pg_default_acl"
+    with psycopg.connect(spare, autocommit=True) as session:
+        before = session.execute(granted).fetchone()
+        with open_bench(CopyAt(Backend.URL, spare), None, 18):
+            # As a live schema may have them: fewer than usual, and more.
+            for change in (
+                "revoke execute on functions from public",
+                "grant select on tables to anon",
+                "revoke all on types from postgres",
+                "in schema extensions grant usage on sequences to anon",
+            ):
+                session.execute(f"alter default privileges for role postgres {change}".encode())
+        assert session.execute(granted).fetchone() == before == (0,)

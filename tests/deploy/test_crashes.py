@@ -92,7 +92,16 @@ def is_interrupted(process: subprocess.Popen[str], number: signal.Signals) -> No
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("strike", [kill_the_tool, end_the_session, press_ctrl_c, tell_it_to_end])
+@pytest.mark.parametrize(
+    "strike",
+    [
+        kill_the_tool,
+        *(
+            pytest.param(each, marks=pytest.mark.long)
+            for each in (end_the_session, press_ctrl_c, tell_it_to_end)
+        ),
+    ],
+)
 def test_struck_in_the_middle_of_the_change_nothing_is_there_and_the_next_run_finishes(
     shop: Database, slow_toy: Toy, strike: Strike
 ) -> None:
@@ -142,6 +151,7 @@ def server_that_survives(directory: Path) -> Iterator[EmbeddedServer]:
         server.destroy()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["deploy", "rollback"])
 def test_postgres_killed_in_the_middle_of_the_change(
     slow_toy: Toy, command: str, tmp_path: Path
@@ -212,7 +222,16 @@ def leftovers(toy: Toy) -> list[str]:
     return [path.name for path in (toy.root / ".pymilk").rglob("*.partial")]
 
 
-@pytest.mark.parametrize("step", ["backup", "restore test", "rehearsal", "apply"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "apply",
+        *(
+            pytest.param(each, marks=pytest.mark.long)
+            for each in ("backup", "restore test", "rehearsal")
+        ),
+    ],
+)
 def test_ctrl_c_at_any_step_leaves_nothing(shop: Database, toy: Toy, step: str) -> None:
     before = schema_and_rows(shop)
     earlier = {"backup": "preflight", "restore test": "backup", "rehearsal": "restore test"}

@@ -74,6 +74,7 @@ def test_deployed_one_after_the_other_until_one_is_refused(shop: Database, two: 
     assert later.value.todo.endswith("Still pending: GAP-002.")
 
 
+@pytest.mark.long
 def test_on_a_backup_alone(shop: Database, two: Toy) -> None:
     evidence = deploy_toy(two.plan(shop))
     assert evidence.backup is not None
@@ -116,6 +117,7 @@ class TestDrill:
         toy.write("supabase/use", BASELINE, ROWS)
         return run_drill(load_project(toy.root), CopyAt(), _no_demo, lambda _: None)
 
+    @pytest.mark.long
     def test_all_the_way_back_with_everything_used(self, two: Toy) -> None:
         two.write("supabase", "seed", "insert into public.notes values (7, 'seeded');")
         drill = self.run(two)
@@ -126,6 +128,7 @@ class TestDrill:
         assert drill.night.rewritten == ()
         assert all(one.used.tables for one in drill.rehearsed)
 
+    @pytest.mark.long
     def test_it_goes_back_as_far_as_there_are_rollbacks(self, two: Toy) -> None:
         two.down(None)
         drill = self.run(two)

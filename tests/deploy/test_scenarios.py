@@ -164,6 +164,7 @@ class TestThroughAPooler:
             assert locks_left(shop) == 0
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_and_run_again(shop: Database, toy: Toy) -> None:
     before = schema_and_rows(shop)
     toy.up(UP_SQL + WAIT)

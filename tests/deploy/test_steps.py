@@ -135,6 +135,7 @@ def _building(watcher: psycopg.Connection[tuple[object, ...]], index: str) -> in
     return int(str(row[0]))
 
 
+@pytest.mark.long
 def test_killed_while_an_index_is_made(shop: Database, stepwise: Toy) -> None:
     """It is left invalid, or the server finishes it alone: either way the next run knows."""
     reader, watcher = shop.connect(), shop.connect(autocommit=True)

@@ -430,6 +430,7 @@ class TestCheck:
         assert check_quotations(load_project(ROOT)) == ()
 
 
+@pytest.mark.long
 def test_refreshing_our_own_migrations_changes_nothing(tmp_path: Path) -> None:
     for folder in ("supabase", "sql"):
         shutil.copytree(ROOT / folder, tmp_path / folder)

@@ -5,7 +5,7 @@ Its migration does a little of everything: a table, a column, functions, a trigg
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from pymilk.database.ledger import Event, Kind, prepare_ledger, record
 from pymilk.database.programs import find_programs
 from pymilk.deploy.evidence import Evidence
 from pymilk.deploy.pipeline import deploy
-from pymilk.deploy.plan import Bench, Plan
+from pymilk.deploy.plan import Backend, Bench, CopyAt, Plan
 from pymilk.project.migrations import find_migration
 from pymilk.project.policy import Policy, Preset
 from pymilk.project.project import load_project, revision
@@ -143,9 +143,15 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class Toy:
-    """The toy project on disk; each of its files can be written anew."""
+    """The toy project on disk; each of its files can be written anew.
+
+    Attributes:
+        root: Where it is.
+        copy: Where its migrations are rehearsed.
+    """
 
     root: Path
+    copy: CopyAt = field(default_factory=CopyAt)
 
     def write(self, folder: str, name: str, text: str | None) -> None:
         """Write `folder/name.sql`; none removes it."""
@@ -203,6 +209,7 @@ class Toy:
             programs=find_programs(),
             revision=revision(project),
             overrides=overrides or {},
+            copy=self.copy,
         )
 
 
@@ -324,3 +331,11 @@ def bench(scratch_server: EmbeddedServer) -> Bench:
     """Its database for the single steps; each restore replaces what is in it."""
     superuser = scratch_server.url(user=SUPERUSER)
     return Bench(scratch_server.url(), superuser, find_programs().major, "embedded")
+
+
+@pytest.fixture(scope="session")
+def set_aside(scratch_server: EmbeddedServer) -> CopyAt:
+    """A database of its own for whole rehearsals, which is emptied before and after each."""
+    with psycopg.connect(scratch_server.url(user=SUPERUSER), autocommit=True) as session:
+        session.execute("create database set_aside template template0")
+    return CopyAt(Backend.URL, scratch_server.url("set_aside", SUPERUSER))
