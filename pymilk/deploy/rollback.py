@@ -94,7 +94,9 @@ class _Attempt:
         down: The script that undoes it.
         recorded: What its deploy recorded.
         archive: Whether rows that would go may be moved into the archive.
-        now: The schema as it was before anything was locked: it is in the ledger already.
+        now: The schema as it was before anything was locked.
+        expected: The schema to arrive at; both are in the ledger already.
+        drift: What was changed by hand elsewhere and is left as it is.
         compared: Tables whose rows are compared, one by one.
         locking: Takes every lock that is needed; none where none is.
     """
@@ -104,6 +106,8 @@ class _Attempt:
     recorded: Recorded
     archive: bool
     now: Catalog
+    expected: Catalog
+    drift: tuple[str, ...]
     compared: tuple[Table, ...] = ()
     locking: sql.Composed | None = None
 
@@ -145,10 +149,10 @@ def _attempts(
     """Go at it, again where more has to be compared than was known."""
     # What takes long to read or to send is read and sent while nobody waits for it.
     now = read_catalog(guard)
-    expected, _ = _expected(plan, recorded, now)
+    expected, drift = _expected(plan, recorded, now)
     record_catalog(guard, now)
     record_catalog(guard, expected)
-    attempt = _Attempt(plan, down, recorded, archive, now)
+    attempt = _Attempt(plan, down, recorded, archive, now, expected, drift)
     while True:
         _refuse_losses(attempt, _losses(guard, attempt)[0])
         attempt = replace(attempt, locking=_locking(guard, attempt))
@@ -209,7 +213,7 @@ def _in_a_transaction(guard: Connection, attempt: _Attempt) -> RolledBack:
 
 
 def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> RolledBack:
-    plan, recorded, version = attempt.plan, attempt.recorded, attempt.plan.migration.version
+    plan, version = attempt.plan, attempt.plan.migration.version
     connection.execute("set transaction isolation level repeatable read")
     lock_history(connection)
     if attempt.locking is not None:
@@ -217,19 +221,13 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     # The snapshot begins here: from now on only this transaction changes what it sees.
     lock_this_transaction(connection)
     _refuse_moved_history(connection, version)
-    now = read_catalog_beside(connection, attempt.now)
-    expected, drift = _expected(plan, recorded, now)
     state = read_state(connection, plan.project.state)
     losses, own = _losses(connection, attempt)
     _refuse_losses(attempt, losses)
     keep(connection, version, losses)
     before = watch(connection, tuple(table.qualified for table in attempt.compared))
     positions = read_positions(connection, project_schemas(connection))
-    record_catalog(connection, now)
-    record_catalog(connection, expected)
-
     settings = read_settings(connection)
-
     with in_one_go(connection, settings) as go:
         go.script(attempt.down)
     _refuse_turned_back(connection, attempt.down, positions)
@@ -240,8 +238,9 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     _refuse_losses(attempt, tuple(found.loss for found in changed))
     for found in changed:
         keep_rows(connection, version, found.loss, found.query)
-    restored = read_catalog_beside(connection, expected)
-    _refuse_other_schema(expected, restored)
+    # Also sees what somebody has changed since the schema was read.
+    restored = read_catalog_beside(connection, attempt.expected)
+    _refuse_other_schema(attempt.expected, restored)
     moved = differing_figures(state, read_state(connection, plan.project.state))
     if moved:
         raise Refused(
@@ -251,7 +250,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     kept = (*losses, *(found.loss for found in changed))
     facts = {
         "kept": [str(loss) for loss in kept],
-        "drift": drift,
+        "drift": attempt.drift,
         "overrides": dict(plan.overrides),
         "because": plan.because,
         "state": state,
@@ -263,7 +262,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         name=plan.migration.name,
         revision=plan.revision.commit,
         checksum=attempt.down.checksum,
-        before=now,
+        before=attempt.now,
         after=restored,
         run=plan.run,
     )
@@ -271,8 +270,8 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         connection.execute("notify pgrst, 'reload schema'")
         forget_applied(connection, version)
         record(connection, event, token)
-    gone = api_functions(now.difference(restored).vanished)
-    return RolledBack(0.0, 0, len(restored.objects), state, kept, drift, gone)
+    gone = api_functions(attempt.now.difference(restored).vanished)
+    return RolledBack(0.0, 0, len(restored.objects), state, kept, attempt.drift, gone)
 
 
 def _lock_everything(connection: Connection, locking: sql.Composed, policy: Policy) -> None:
