@@ -37,7 +37,8 @@ def history(
     if number is not None:
         told = tell(url, number)
         if as_json:
-            say_json({"database": label, **vars(told)})
+            evidence = {each.id: each.evidence for each in (told.entry, *told.run)}
+            say_json({"database": label, **vars(told), "evidence": evidence})
         else:
             say(*_told_text(told))
         return
@@ -52,14 +53,15 @@ def history(
 
 
 def _line(entry: "Entry") -> str:
-    what = f"{entry.evidence.get('of', entry.kind)}"
+    tried = entry.kind == "attempt"
+    what = str(entry.evidence.get("of")) if tried else str(entry.kind)
     what += "" if entry.outcome == "done" else f", {entry.outcome}"
-    about = entry.name or str(entry.evidence.get("text", ""))
+    about = entry.name or (str(entry.evidence.get("text", "")) if entry.kind == "note" else "")
     if entry.answers is not None:
         about = f"answers {entry.answers}: {about}"
     when = f"{entry.happened_at:%Y-%m-%d %H:%M:%S} UTC"
     line = f"  {entry.id:>4}  {when}  {what:<20} {about}  by {entry.person}"
-    why = str(entry.evidence.get("why", "")) if entry.kind == "attempt" else ""
+    why = str(entry.evidence.get("why", "")) if tried else ""
     return f"{line}\n        {why.splitlines()[0]}" if why else line
 
 

@@ -2,11 +2,11 @@
 
 import json
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
@@ -36,6 +36,7 @@ __all__ = [
     "read_entries",
     "read_recorded_catalog",
     "record",
+    "whole",
 ]
 
 
@@ -107,12 +108,34 @@ class Event:
     answers: int | None = None
 
 
+# What these prove can be large (scripts, figures of every customer), and there are hundreds.
+_LARGE = (Kind.DEPLOY, Kind.ROLLBACK, Kind.REHEARSAL, Kind.AFTER)
+
+
+class _NotRead(Mapping[str, Any]):
+    """Evidence that was left in the database: to ask for it is a mistake, not an empty answer."""
+
+    def __getitem__(self, key: str) -> NoReturn:
+        raise AssertionError(f"the evidence was not read, {key} neither: whole() reads it")
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("the evidence was not read: whole() reads it")
+
+    def __len__(self) -> int:
+        raise AssertionError("the evidence was not read: whole() reads it")
+
+
+_NOT_READ = _NotRead()
+
+
 @dataclass(frozen=True)
 class Entry:
     """One row as it stands in the ledger; the fields are those of `Event` and who and when.
 
     Attributes:
         id: Its number.
+        evidence: The proof; of deploys, rollbacks, rehearsals and what came after only where
+            `whole` has read it.
         database_role: As whom the tool was connected.
         client_address: From where, as the server saw it; none through a socket.
         tool: Which pymilk wrote it; none from before it was written down.
@@ -184,7 +207,8 @@ def record(connection: Connection, event: Event, token: uuid.UUID | None = None)
 
 _COLUMNS = (
     "id, kind, happened_at, person, version, name, checksum, catalog_before as before,"
-    " catalog_after as after, evidence, revision, database_role"
+    " catalog_after as after, revision, database_role,"
+    " case when kind <> all(%(large)s) then evidence end as evidence"
 )
 _SINCE_SECOND_VERSION = (
     "outcome, run, plan_hash, step, answers, tool, host(client_address) as client_address"
@@ -199,6 +223,8 @@ _BEFORE_SECOND_VERSION = (
 def read_entries(connection: Connection) -> tuple[Entry, ...]:
     """Every event, oldest first; none where there is no ledger.
 
+    What deploys, rollbacks and rehearsals prove stays where it is; `whole` reads it, of one.
+
     Raises:
         Problem: The ledger was made by a newer pymilk.
     """
@@ -208,12 +234,36 @@ def read_entries(connection: Connection) -> tuple[Entry, ...]:
         return ()
     more = _SINCE_SECOND_VERSION if version > 1 else _BEFORE_SECOND_VERSION
     rows = connection.cursor(row_factory=dict_row).execute(
-        f"select {_COLUMNS}, {more} from pymilk.events order by id"  # noqa: S608 - constants
+        f"select {_COLUMNS}, {more} from pymilk.events order by id",  # noqa: S608 - constants
+        {"large": list(_LARGE)},
     )
     return tuple(
-        Entry(**{**row, "kind": Kind(row["kind"]), "outcome": Outcome(row["outcome"])})
+        Entry(
+            **{
+                **row,
+                "kind": Kind(row["kind"]),
+                "outcome": Outcome(row["outcome"]),
+                "evidence": _NOT_READ if row["evidence"] is None else row["evidence"],
+            }
+        )
         for row in rows
     )
+
+
+def whole(connection: Connection, entry: Entry) -> Entry:
+    """The entry with its evidence.
+
+    Raises:
+        LookupError: The ledger has no such entry.
+    """
+    if entry.evidence is not _NOT_READ:
+        return entry
+    row = connection.execute(
+        "select evidence from pymilk.events where id = %s", (entry.id,)
+    ).fetchone()
+    if row is None:
+        raise LookupError(entry.id)
+    return replace(entry, evidence=row[0])
 
 
 def read_recorded_catalog(connection: Connection, fingerprint: str) -> Catalog:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from pymilk.database.connection import Connection
 from pymilk.database.history import TABLE, history_exists, read_history
-from pymilk.database.ledger import Entry, Kind, latest, read_entries
+from pymilk.database.ledger import Entry, Kind, latest, read_entries, whole
 from pymilk.deploy.sample import Row, Sample, key_of
 from pymilk.deploy.samples import read_baselines
 
@@ -65,6 +65,7 @@ def read_before(connection: Connection) -> Before:
         standing = {**_keys(baseline), **standing}
     if deploy is None:
         return Before(None, standing)
+    deploy = whole(connection, deploy)
     recorded = deploy.evidence.get("violating", {})
     found = {name: frozenset(map(tuple, rows)) for name, rows in recorded.items()}
     return Before(

@@ -14,7 +14,7 @@ from pymilk.database.catalog import Catalog, Difference, read_catalog
 from pymilk.database.connection import Target, connect
 from pymilk.database.embedded import EmbeddedServer, scratch
 from pymilk.database.history import Applied, read_history
-from pymilk.database.ledger import Entry, Kind, latest, read_entries, read_recorded_catalog
+from pymilk.database.ledger import Entry, Kind, latest, read_entries, read_recorded_catalog, whole
 from pymilk.database.lookalike import DefaultPrivileges
 from pymilk.deploy.replay import empty_project, likely_privileges, replay, replay_one
 from pymilk.deploy.script import ScriptFailed
@@ -136,7 +136,8 @@ def _read(target: Target) -> _Live:
         reasons = {
             name: reason
             for entry in entries
-            for name, reason in _accepted(entry)
+            if entry.kind in {Kind.ADOPT, Kind.ROLLBACK}
+            for name, reason in _accepted(whole(connection, entry))
             # Changed once more since, nobody has accepted it.
             if known.objects.get(name) == catalog.objects.get(name)
         }

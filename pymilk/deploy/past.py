@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pymilk.database.catalog import Difference
 from pymilk.database.connection import connect
-from pymilk.database.ledger import Entry, Kind, read_entries, read_recorded_catalog
+from pymilk.database.ledger import Entry, Kind, read_entries, read_recorded_catalog, whole
 from pymilk.problem import UsageProblem
 
 _PROOF = frozenset({Kind.BACKUP, Kind.RESTORE_TEST, Kind.REHEARSAL, Kind.AFTER})
@@ -70,10 +70,12 @@ def tell(url: str, number: int) -> Told:
         if entry.before and entry.after:
             before = read_recorded_catalog(connection, entry.before)
             schema = before.difference(read_recorded_catalog(connection, entry.after))
-    run = tuple(found for found in entries if entry.run and found.run == entry.run)
+        others = [each for each in entries if entry.run and each.run == entry.run]
+        run = tuple(whole(connection, each) for each in others if each.id != entry.id)
+        entry = whole(connection, entry)
     return Told(
         entry,
-        tuple(found for found in run if found.id != entry.id),
+        run,
         schema,
         next((found for found in entries if found.answers == entry.id), None),
     )

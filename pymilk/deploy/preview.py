@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pymilk.database.connection import connect
-from pymilk.database.ledger import Entry, Kind, latest, read_entries
+from pymilk.database.connection import Connection, connect
+from pymilk.database.ledger import Entry, Kind, latest, read_entries, whole
 from pymilk.database.programs import find_programs
 from pymilk.deploy.evidence import Blocked, Check, StatementRun, Verdict
 from pymilk.deploy.plan import Backend, Plan
@@ -82,6 +82,7 @@ def preview(plan: Plan, later: tuple[str, ...]) -> Preview:
     major = find_programs().major if plan.copy.backend is Backend.EMBEDDED else None
     with connect(plan.target.url, purpose="plan") as connection:
         entries = read_entries(connection)
+        rehearsed = _rehearsed(connection, plan, entries)
     backup = latest(entries, Kind.BACKUP)
     return Preview(
         migration=plan.migration.stem,
@@ -97,16 +98,18 @@ def preview(plan: Plan, later: tuple[str, ...]) -> Preview:
         copy=str(plan.copy.backend),
         backups=plan.backups,
         backup_at=backup.happened_at if backup else None,
-        rehearsed=_rehearsed(plan, entries),
+        rehearsed=rehearsed,
         later=later,
     )
 
 
-def _rehearsed(plan: Plan, entries: tuple[Entry, ...]) -> LastRehearsal | None:
+def _rehearsed(
+    connection: Connection, plan: Plan, entries: tuple[Entry, ...]
+) -> LastRehearsal | None:
     entry = latest(entries, Kind.REHEARSAL, version=plan.migration.version)
     if entry is None or entry.checksum != plan.migration.up.checksum:
         return None
-    found = entry.evidence
+    found = whole(connection, entry).evidence
     return LastRehearsal(
         entry.happened_at,
         float(found.get("up_seconds") or 0),

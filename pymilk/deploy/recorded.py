@@ -7,7 +7,7 @@ from pymilk.database.catalog import Catalog
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Contents
 from pymilk.database.history import read_history
-from pymilk.database.ledger import Kind, latest, read_entries, read_recorded_catalog
+from pymilk.database.ledger import Kind, latest, read_entries, read_recorded_catalog, whole
 from pymilk.deploy.archive import Vanishing, find_vanishing
 from pymilk.deploy.half import half_of
 from pymilk.deploy.strong_locks import Needed
@@ -85,10 +85,11 @@ def read_recorded(connection: Connection, migration: Migration) -> Recorded:
     before = read_recorded_catalog(connection, entry.before)
     after = read_recorded_catalog(connection, entry.after)
     vanishing = find_vanishing(connection, before, after)
-    made = {table: Contents(**found) for table, found in entry.evidence.get("made", {}).items()}
-    found = entry.evidence.get("rehearsal", {}).get("down_locks")
+    evidence = whole(connection, entry).evidence
+    made = {table: Contents(**found) for table, found in evidence.get("made", {}).items()}
+    found = evidence.get("rehearsal", {}).get("down_locks")
     locks = Needed(**found) if found else None
-    return Recorded(before, after, vanishing, made, locks, entry.evidence.get("rollback_script"))
+    return Recorded(before, after, vanishing, made, locks, evidence.get("rollback_script"))
 
 
 def api_functions(objects: Iterable[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import conninfo
 
 from pymilk.database.connection import Connection, Target, connect, first_line
-from pymilk.database.ledger import Kind, latest, ledger_exists, prepare_ledger, read_entries
+from pymilk.database.ledger import Kind, latest, ledger_exists, prepare_ledger, read_entries, whole
 from pymilk.deploy.before import Before, newest_marks, read_before
 from pymilk.deploy.breach import Answer, Breach, answer_breach, is_told
 from pymilk.deploy.plan import Plan
@@ -260,7 +260,7 @@ def _ended(connection: Connection, so: _So) -> Ended:
     version = deploy.version if deploy else None
     gone = latest(read_entries(connection), Kind.DEPLOY, Kind.ROLLBACK, version=version)
     if gone is not None and version is not None and gone.kind is Kind.ROLLBACK:
-        because = gone.evidence.get("because") or ()
+        because = whole(connection, gone).evidence.get("because") or ()
         why = f", because of {'; '.join(because)}" if because else ""
         return Ended(
             f"{gone.name} was rolled back at {gone.happened_at:%H:%M:%S} UTC by {gone.person}{why}",

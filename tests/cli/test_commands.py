@@ -224,6 +224,8 @@ def test_the_whole_way_in_json(shop_url: str, toy: Toy) -> None:
     assert [each["kind"] for each in run_before] == [
         *("backup", "restore-test", "rehearsal", "after")
     ]
+    evidence = whole["evidence"][str(deployed["id"])]  # type: ignore[index]
+    assert evidence["rehearsal"]["up_seconds"] > 0
     text = run("history", str(deployed["id"]), "--db-url", shop_url, cwd=toy.root).stdout
     assert f"{deployed['id']}: deploy {GAP}" in text
     assert "+ table public.receipts" in text

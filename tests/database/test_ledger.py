@@ -23,6 +23,7 @@ from pymilk.database.ledger import (
     read_entries,
     read_recorded_catalog,
     record,
+    whole,
 )
 from pymilk.database.ledger_version import NEWEST, ledger_version, tool
 from pymilk.problem import Problem
@@ -76,6 +77,10 @@ def test_an_event_comes_back_as_it_was_recorded(session: Connection) -> None:
     (entry,) = read_entries(session)
     assert (entry.kind, entry.version, entry.name) == (Kind.DEPLOY, "20250917000000", "gap_001_x")
     assert (entry.checksum, entry.person) == ("def", person())
+    with pytest.raises(AssertionError, match="was not read"):
+        entry.evidence.get("amount")  # a deploy without proof must not look like one
+    entry = whole(session, entry)
+    assert whole(session, entry) is entry
     assert entry.evidence == {"amount": 1, "who": ["ä"], "token": str(token)}
     assert entry.after is not None
     assert entry.before is not None

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from pymilk.database.connection import connect
-from pymilk.database.ledger import Entry, Kind, latest, read_entries
+from pymilk.database.ledger import Entry, Kind, latest, read_entries, whole
 from pymilk.deploy import after, apply
 from pymilk.deploy.evidence import Evidence
 from pymilk.deploy.past import read_past, without_proofs
@@ -15,9 +15,10 @@ from support.projects import Toy
 
 
 def first_look(database: Database) -> Entry:
-    found = latest(read_entries(database.connect()), Kind.AFTER)
+    session = database.connect()
+    found = latest(read_entries(session), Kind.AFTER)
     assert found is not None
-    return found
+    return whole(session, found)
 
 
 def test_before_and_after_can_be_laid_side_by_side(shop_001: Database) -> None:
@@ -25,6 +26,7 @@ def test_before_and_after_can_be_laid_side_by_side(shop_001: Database) -> None:
     deploy = latest(read_entries(shop_001.connect()), Kind.DEPLOY)
     assert deploy is not None
     assert (seen.version, seen.run) == (deploy.version, deploy.run)
+    deploy = whole(shop_001.connect(), deploy)
     assert seen.evidence["rows_after"] == {**deploy.evidence["rows_before"], "public.receipts": 0}
     assert seen.evidence["moved"] == {"owed": {}}
     assert seen.evidence["broken"] == []

@@ -10,7 +10,7 @@ from threading import Event
 import psycopg
 import pytest
 
-from pymilk.database.ledger import Kind, latest, read_entries
+from pymilk.database.ledger import Kind, latest, read_entries, whole
 from pymilk.deploy import after
 from pymilk.deploy.evidence import Evidence
 from pymilk.deploy.plan import Bench, Plan
@@ -69,6 +69,7 @@ def test_the_change_and_its_records_come_together(
     entry = latest(read_entries(session), Kind.DEPLOY)
     assert entry is not None
     assert (entry.version, entry.checksum) == (VERSION, up.checksum)
+    entry = whole(session, entry)
     assert entry.evidence["rollback_script"] == down.text
     assert entry.evidence["backup"]["rows"] > 0
     assert entry.evidence["rehearsal"]["locks"]["public.bills"]["mode"] == "AccessExclusiveLock"

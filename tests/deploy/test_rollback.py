@@ -8,7 +8,7 @@ import pytest
 
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Connection
-from pymilk.database.ledger import Kind, latest, read_entries
+from pymilk.database.ledger import Kind, latest, read_entries, whole
 from pymilk.deploy.recorded import Refused
 from pymilk.deploy.rollback import RolledBack, roll_back
 from pymilk.deploy.transaction import standing
@@ -391,6 +391,7 @@ def test_drift_elsewhere_is_named_and_may_stay_with_a_reason(shop_001: Database,
     assert session.execute("select to_regclass('public.by_hand') is not null").fetchone() == (True,)
     entry = latest(read_entries(session), Kind.ROLLBACK)
     assert entry is not None
+    entry = whole(session, entry)
     assert entry.evidence["overrides"] == {"drift": "it is needed"}
 
 

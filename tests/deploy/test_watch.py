@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pymilk.database.ledger import Event, Kind, latest, read_entries, record
+from pymilk.database.ledger import Event, Kind, latest, read_entries, record, whole
 from pymilk.deploy import sampling
 from pymilk.deploy.breach import Then
 from pymilk.deploy.samples import read_samples
@@ -223,6 +223,7 @@ class TestABreach:
         rollback, breach = latest(entries, Kind.ROLLBACK), latest(entries, Kind.BREACH)
         assert rollback is not None
         assert breach is not None
+        rollback = whole(weak.connect(), rollback)
         assert rollback.evidence["because"] == ["overpaid: 1 new row(s): 1, 100, 101"]
         assert breach.evidence["then"] == "rolled back"
         assert breach.evidence["sample"] == found.taken.id
