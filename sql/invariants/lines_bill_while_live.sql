@@ -1,14 +1,19 @@
 -- A line bills while its invoice is live, unless another line bills the same (see billed_once).
--- The column comes with gap 006.
 -- do: report a defect; the database derives it from the invoice.
-with billing as (
+-- The column comes with gap 006; before it, the unqualified name means the one of `absent`.
+with absent as (
+  select null::boolean as bills
+),
+
+billing as (
   select
     item.id,
     item.sale_id,
     item.delivery_id,
-    (to_jsonb(item) ->> 'bills')::boolean as bills,
+    (select bills from (select item.*) as whole) as bills, -- noqa: RF02
     (invoice.id is not null and coalesce(invoice.invoice_status, 'draft') <> 'cancelled') as live
-  from public.invoice_line_items as item
+  from absent
+  cross join public.invoice_line_items as item
   left join public.invoice_metadata as invoice on item.invoice_id = invoice.id
 )
 
