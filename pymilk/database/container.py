@@ -1,10 +1,12 @@
 """A Postgres in a Docker container, shaped like a Supabase project and thrown away after use."""
 
 import contextlib
+import io
 import secrets
+import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from testcontainers.core.container import DockerContainer
 
 from pymilk.database import lockfile
 from pymilk.database.cluster import SUPERUSER
+from pymilk.database.extensions import stand_ins_beside
 from pymilk.database.lookalike import DefaultPrivileges, give_passwords, make_supabase_shaped
 from pymilk.database.services import stand_in_for_services
 from pymilk.problem import Problem
@@ -123,6 +126,7 @@ def scratch(
                 host = _LOOPBACK if _engine_is_here() else running.get_container_host_ip()
                 server = ContainerServer(host, int(running.get_exposed_port(_PORT)), password)
                 _wait_until_ready(server, running)
+                _offer_extensions(server, running)
                 make_supabase_shaped(server.url(user=SUPERUSER), privileges=privileges)
                 stand_in_for_services(server.url(user=SUPERUSER))
                 give_passwords(server.url(user=SUPERUSER), password)
@@ -177,6 +181,55 @@ def _wait_until_ready(server: ContainerServer, container: DockerContainer) -> No
             time.sleep(0.05)
         else:
             return
+
+
+def _offer_extensions(server: ContainerServer, running: DockerContainer) -> None:
+    """Put the stand-ins of extensions beside the image's own, and let the owner make any of them.
+
+    Raises:
+        Problem: The image is one that they can't be put into.
+    """
+    with psycopg.connect(server.url(user=SUPERUSER)) as connection:
+        found = connection.execute(
+            "select setting from pg_catalog.pg_config where name = 'SHAREDIR'"
+        ).fetchone()
+        names = connection.execute("select name from pg_catalog.pg_available_extensions")
+        real = {name for (name,) in names}
+    folder = f"{found[0] if found else ''}/extension"
+    container = running.get_wrapped_container()
+    try:
+        container.put_archive(folder, _as_tar(stand_ins_beside(real)))
+        trusted = container.exec_run(["sh", "-c", _TRUST_ALL], user="root", workdir=folder)
+    except docker.errors.APIError as error:
+        raise _not_into(folder, str(error)) from error
+    if trusted.exit_code:
+        raise _not_into(folder, trusted.output.decode(errors="replace"))
+
+
+# As `postgres` may on a hosted project, where a superuser makes them for it.
+_TRUST_ALL = """
+for control in *.control; do
+  grep -q '^ *trusted' "$control" || printf '\\ntrusted = true\\n' >> "$control" || exit 1
+done
+"""
+
+
+def _as_tar(files: Mapping[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o644
+            tar.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def _not_into(folder: str, why: str) -> Problem:
+    return Problem(
+        f"Extensions could not be put into the container's {folder}: {why.strip()}",
+        state="The container is removed; nothing else was touched.",
+        todo="Use an official image of Postgres, or the embedded server.",
+    )
 
 
 def _remove_leftovers() -> None:

@@ -5,7 +5,7 @@ that `create extension` in anybody's file finds it. It says of itself that it is
 file: that is how it is told from a real one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -57,12 +57,20 @@ def offered_files(installed: Path) -> dict[str, bytes]:
         installed: The folder with the installation's control files.
     """
     real = {control.name: _trusted(control) for control in sorted(installed.glob("*.control"))}
-    stand_ins = {
+    return {**stand_ins_beside({name.removesuffix(".control") for name in real}), **real}
+
+
+def stand_ins_beside(real: Container[str]) -> dict[str, bytes]:
+    """The stand-ins of all extensions that a server doesn't have itself, by file name.
+
+    Args:
+        real: The names of those that it has.
+    """
+    return {
         entry.name: entry.read_bytes()
         for entry in _FOLDER.iterdir()
-        if f"{entry.name.removesuffix('.control').partition('--')[0]}.control" not in real
+        if entry.name.removesuffix(".control").partition("--")[0] not in real
     }
-    return {**stand_ins, **real}
 
 
 def _trusted(control: Path) -> bytes:

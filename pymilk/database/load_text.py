@@ -19,6 +19,7 @@ from pymilk.database.connection import Connection, connect, first_line, on_datab
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from pymilk.database.platform import give_keys, read_platform
 from pymilk.database.services import stand_in_for_services
+from pymilk.database.stamps import without_stamps
 from pymilk.project.statements import Statement, split
 
 _COPY = re.compile(rb"^COPY (?P<table>.+?) (?:\(.*\) )?FROM stdin;\r?\n$")
@@ -168,7 +169,7 @@ class _Loading:
 
     def run(self, text: bytes, *, rest: bool) -> bytes:
         """Run the statements of a text; with `rest`, all but the last, which is given back."""
-        words = text.decode(errors="surrogateescape")
+        words = without_stamps(text.decode(errors="surrogateescape"))
         statements = split(words)
         kept = ""
         if rest and statements:
