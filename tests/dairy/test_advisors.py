@@ -1,7 +1,7 @@
 """Supabase's advisors find nothing on the hardened database but what is answered here.
 
-Run by .ci/advisors, which fetches the Supabase CLI; collected only where PYMILK_SUPABASE_CLI names
-it (tests/dairy/conftest.py). Level info: everything that it has to say.
+Run by .ci/run and .ci/advisors, which fetch the Supabase CLI; collected only where
+PYMILK_SUPABASE_CLI names it (tests/dairy/conftest.py). Level info: everything that it has to say.
 """
 
 import json
