@@ -6,7 +6,7 @@ file: that is how it is told from a real one.
 """
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -106,7 +106,9 @@ def supply_of(connection: Connection, names: Iterable[str]) -> Supply:
     )
 
 
-def make_extensions(connection: Connection, extensions: Iterable[Extension]) -> Supply:
+def make_extensions(
+    connection: Connection, extensions: Iterable[Extension], later: Iterable[Extension] = ()
+) -> Supply:
     """Make a copy's extensions those of the database that it is a copy of, where they can be had.
 
     Those that the copy has beyond them (a fresh project's own) go, and one in another schema moves
@@ -115,6 +117,7 @@ def make_extensions(connection: Connection, extensions: Iterable[Extension]) -> 
     Args:
         connection: To the copy, which holds nothing of the project's yet, as a superuser.
         extensions: What the other database has.
+        later: Those of them that are made once their schema is there.
 
     Returns:
         How they are supplied; those that are lacking were not made.
@@ -130,9 +133,21 @@ def make_extensions(connection: Connection, extensions: Iterable[Extension]) -> 
         connection.execute(
             sql.SQL("drop extension if exists {} cascade").format(sql.Identifier(extension.name))
         )
+    waiting = {extension.name for extension in later}
     for name in (*supply.real, *supply.stood_in):
-        make_extension(connection, wanted[name])
+        if name not in waiting:
+            make_extension(connection, wanted[name])
     return supply
+
+
+def make_each(connection: Connection, extensions: Iterable[Extension]) -> None:
+    """Make some that the server is known to have.
+
+    Raises:
+        psycopg.Error: one of them can't be made.
+    """
+    for extension in extensions:
+        make_extension(connection, extension)
 
 
 def make_extension(connection: Connection, extension: Extension) -> None:
@@ -163,46 +178,46 @@ def make_extension(connection: Connection, extension: Extension) -> None:
         connection.execute("reset role")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Added:
-    """What was made in a database of somebody's, for a backup to be restored into it.
+    """What is made in a database of somebody's, for a backup to be restored into it.
 
     Attributes:
         undo: What takes it away again.
         lacking: The extensions that aren't there as the backup has them, each with the reason.
     """
 
-    undo: tuple[sql.Composed, ...]
-    lacking: tuple[str, ...]
+    undo: list[sql.Composed] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
+
+    def add(self, connection: Connection, extensions: Iterable[Extension]) -> None:
+        """Make the extensions that the database doesn't have yet, as the role that we are.
+
+        Nothing that is there is moved or dropped: it is somebody's. What can't be made is told, not
+        refused: whether anything needs it, only the restore can tell.
+
+        Args:
+            connection: To the database, outside of a transaction.
+            extensions: What the backed up database had.
+        """
+        there = {extension.name: extension for extension in read_extensions(connection)}
+        for extension in extensions:
+            found = there.get(extension.name)
+            if found is None:
+                self._make(connection, extension)
+                there |= {added.name: added for added in read_extensions(connection)}
+            elif found != extension:
+                self.lacking.append(
+                    f"{extension.name} is in schema {found.schema} here,"
+                    f" in the backup in {extension.schema}"
+                )
 
     def take_away(self, connection: Connection) -> None:
         """Leave the database as it was found."""
         for statement in self.undo:
             connection.execute(statement)
 
-
-def add_extensions(connection: Connection, extensions: Iterable[Extension]) -> Added:
-    """Make the extensions that a database doesn't have yet, as the role that we are.
-
-    Nothing that is there is moved or dropped: it is somebody's. What can't be made is told, not
-    refused: whether anything needs it, only the restore can tell.
-
-    Args:
-        connection: To the database, outside of a transaction.
-        extensions: What the backed up database had.
-    """
-    there = {extension.name: extension for extension in read_extensions(connection)}
-    undo: list[sql.Composed] = []
-    lacking: list[str] = []
-    for extension in extensions:
-        found = there.get(extension.name)
-        if found is not None:
-            if found != extension:
-                lacking.append(
-                    f"{extension.name} is in schema {found.schema} here,"
-                    f" in the backup in {extension.schema}"
-                )
-            continue
+    def _make(self, connection: Connection, extension: Extension) -> None:
         name, schema = sql.Identifier(extension.name), sql.Identifier(extension.schema)
         new_schema = not _has_schema(connection, extension.schema)
         try:
@@ -212,13 +227,11 @@ def add_extensions(connection: Connection, extensions: Iterable[Extension]) -> A
                     sql.SQL("create extension {} with schema {} cascade").format(name, schema)
                 )
         except psycopg.DatabaseError as error:
-            lacking.append(f"{extension.name}: {first_line(error)}")
-            continue
-        undo.append(sql.SQL("drop extension if exists {} cascade").format(name))
+            self.lacking.append(f"{extension.name}: {first_line(error)}")
+            return
+        self.undo.append(sql.SQL("drop extension if exists {} cascade").format(name))
         if new_schema:
-            undo.append(sql.SQL("drop schema if exists {}").format(schema))
-        there |= {added.name: added for added in read_extensions(connection)}
-    return Added(tuple(undo), tuple(lacking))
+            self.undo.append(sql.SQL("drop schema if exists {}").format(schema))
 
 
 def _has_schema(connection: Connection, name: str) -> bool:

@@ -66,6 +66,12 @@ class Backup:
     said: str = ""
 
     @property
+    def own_extensions(self) -> tuple[Extension, ...]:
+        """Extensions in a schema that is in the backup: they go between it and what is in it."""
+        own = {*self.schemas} - {"public"}
+        return tuple(each for each in self.platform.extensions if each.schema in own)
+
+    @property
     def moment(self) -> str:
         """The moment that it is of, as one tells a person."""
         return self.said or f"{self.taken_at:%Y-%m-%d %H:%M:%S} UTC"

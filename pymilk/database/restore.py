@@ -19,7 +19,7 @@ from pymilk.database.contents import (
     turned_back,
 )
 from pymilk.database.dump import JOBS
-from pymilk.database.extensions import Supply, make_extensions
+from pymilk.database.extensions import Extension, Supply, make_each, make_extensions
 from pymilk.database.manifest import Backup
 from pymilk.database.meter import UNWATCHED, Meter, phase
 from pymilk.database.platform import give_keys
@@ -67,6 +67,7 @@ class How:
         told: How a failure is told.
         options: Further options of pg_restore.
         wanted: Which lines of the archive's list to restore.
+        extend: Makes extensions in schemas of the backup's own, once these are there.
         keys: Sees to the platform's rows that the restored ones point at, before the rules on them
             are made; gives marks of lines that are left out, then.
     """
@@ -74,6 +75,7 @@ class How:
     told: Told
     options: tuple[str, ...] = ()
     wanted: Callable[[str], bool] = _but_public
+    extend: Callable[[Connection, Iterable[Extension]], None] = make_each
     keys: Callable[[Connection, Backup], tuple[str, ...]] = _keys_alone
 
 
@@ -121,9 +123,10 @@ def restore_tables(
     _make_way(backup, url)
     pg_restore, dump = str(programs.path("pg_restore")), str(backup.dump)
     marks = [f" TABLE DATA {table.schema} {table.name} " for table in tables]
+    wanted = _with_own_extensions(backup, url, programs, _AS_SUPERUSER)
     with (
         phase(meter, "rows"),
-        _chosen(pg_restore, dump, _TOLD, _but_public) as listed,
+        _chosen(pg_restore, dump, _TOLD, wanted) as listed,
     ):
         _define([pg_restore, "--section=pre-data", "--file=-", *listed, dump], programs, url, _TOLD)
     with _chosen(pg_restore, dump, _TOLD, lambda line: any(m in line for m in marks)) as listed:
@@ -145,7 +148,7 @@ def _make_way(backup: Backup, url: str) -> Supply:
         connection.execute("grant usage on schema public to public")
         make_missing_roles(connection, backup.roles)
         _clear_platform(connection)
-        supply = make_extensions(connection, backup.platform.extensions)
+        supply = make_extensions(connection, backup.platform.extensions, backup.own_extensions)
     _refuse_lacking(supply)
     return supply
 
@@ -193,8 +196,9 @@ def load(
     """
     pg_restore, dump = str(programs.path("pg_restore")), str(backup.dump)
     copies = copies_in(backup.contents)
+    wanted = _with_own_extensions(backup, url, programs, how)
     with (
-        _chosen(pg_restore, dump, how.told, how.wanted) as listed,
+        _chosen(pg_restore, dump, how.told, wanted) as listed,
         phase(meter, "rows, indexes and constraints", copies.total),
         looking(copies, meter, url),
     ):
@@ -215,9 +219,31 @@ def load(
             pg_restore,
             dump,
             how.told,
-            lambda line: how.wanted(line) and not any(mark in line for mark in without),
+            lambda line: wanted(line) and not any(mark in line for mark in without),
         ) as rest:
             run([*command, *rest, "--section=post-data", dump], programs, url, how.told)
+
+
+def _with_own_extensions(
+    backup: Backup, url: str, programs: Programs, how: How
+) -> Callable[[str], bool]:
+    """Make the schemas that extensions are in, and these; gives what is wanted of the rest.
+
+    A dump of schemas has the schema, and not the extension that what follows in it may need.
+    """
+    if not backup.own_extensions:
+        return how.wanted
+    marks = tuple({f" SCHEMA - {extension.schema} " for extension in backup.own_extensions})
+    pg_restore, dump = str(programs.path("pg_restore")), str(backup.dump)
+
+    def holds_one(line: str) -> bool:
+        return any(mark in line for mark in marks)
+
+    with _chosen(pg_restore, dump, how.told, holds_one) as listed:
+        _define([pg_restore, *how.options, *listed, "--file=-", dump], programs, url, how.told)
+    with connect(url, purpose="restore") as connection:
+        how.extend(connection, backup.own_extensions)
+    return lambda line: how.wanted(line) and not holds_one(line)
 
 
 def _run_in_parallel(command: list[str], _programs: Programs, url: str, told: Told) -> None:

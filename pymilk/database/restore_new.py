@@ -9,7 +9,7 @@ from psycopg import sql
 from pymilk.database.catalog import OWN_SCHEMAS, project_schemas
 from pymilk.database.connection import Connection, Target, connect, first_line
 from pymilk.database.default_privileges import granted_by_default
-from pymilk.database.extensions import Added, add_extensions
+from pymilk.database.extensions import Added
 from pymilk.database.manifest import Backup
 from pymilk.database.meter import UNWATCHED, Meter, phase
 from pymilk.database.platform import Reference
@@ -65,7 +65,7 @@ def restore_into_new(
         _refuse_full(connection, label)
         _mark(connection, _MARK)
         by_default = granted_by_default(connection)
-        added = Added((), ())
+        added = Added()
         try:
             by_default.take_back(connection)
             for schema in {*backup.schemas} - {"public"}:
@@ -73,11 +73,18 @@ def restore_into_new(
                     sql.SQL("drop schema if exists {}").format(sql.Identifier(schema))
                 )
             make_missing_roles(connection, _named(backup))
-            added = add_extensions(connection, backup.platform.extensions)
+            own = backup.own_extensions
+            added.add(connection, [each for each in backup.platform.extensions if each not in own])
             others = _others(connection)
             # Owners that we can't be: what is theirs is made ours, and the comparison says so.
             options = ("--no-owner",) if others else ()
-            how = How(told, options, lambda line: _may_be_restored(line, others), _without_missing)
+            how = How(
+                told,
+                options,
+                wanted=lambda line: _may_be_restored(line, others),
+                extend=added.add,
+                keys=_without_missing,
+            )
             load(backup, url, programs, meter, how)
             left = _make_beside(connection, backup)
             with phase(meter, "comparing"):
@@ -98,7 +105,7 @@ def restore_into_new(
             if isinstance(error, Problem) and added.lacking:
                 error.happened += f" Extensions not there: {'; '.join(added.lacking)}."
             raise
-    return Restored(compared, left, added.lacking)
+    return Restored(compared, left, tuple(added.lacking))
 
 
 def _refuse_full(connection: Connection, label: str) -> None:

@@ -51,9 +51,13 @@ def baseline_text(connection: Connection, url: str, programs: Programs) -> str:
     row = connection.execute("select to_char(now(), 'YYYY-MM-DD')").fetchone()
     dumped = schema_text(url, programs, project_schemas(connection))
     sql = "\n".join(line for line in dumped.splitlines() if not line.startswith("\\"))
+    ours = [each for each in split(sql) if _is_ours(each)]
+    schemas = [each for each in ours if each.words[:2] == ("create", "schema")]
     statements = [
+        # Extensions may be in schemas of the project's own, and what follows may need them.
+        *map(_bare, schemas),
         *_extensions(connection),
-        *(_bare(each) for each in split(sql) if _is_ours(each)),
+        *(_bare(each) for each in ours if each not in schemas),
         *read_beside_for_owner(connection),
     ]
     return _HEAD.format(when=row[0] if row else "") + "".join(f"{each};\n\n" for each in statements)
