@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from pymilk.database.platform import KEYS_ALONE
 from pymilk.deploy.evidence import Blocked, Evidence, Used, Verdict
 from pymilk.deploy.figures import differing_figures
 
@@ -106,6 +107,11 @@ def _rehearsal(evidence: Evidence) -> list[str]:
             lines.append(f"keeps waiting for {longest:.2f} s: {blocked} of {', '.join(held)}")
     if not found.up.strong_lock_seconds:
         lines.append("locks out nobody of any existing table")
+    lines += [
+        f"NOT proven: what line {one.line} makes of {', '.join(one.unproven)}; {KEYS_ALONE}"
+        for one in found.up.statements
+        if one.unproven
+    ]
     lines += _used(found.used)
     if found.changed_tables:
         lines.append(f"changes rows of: {', '.join(found.changed_tables)}")

@@ -37,7 +37,7 @@ def preview_text(found: "Preview") -> list[str]:
             f"                last {last.at:%Y-%m-%d %H:%M} UTC: {last.up_seconds:.2f} s, keeping"
             f" readers or writers waiting for {last.strong_lock_seconds:.2f} s"
         )
-        felt = [one for one in last.statements if one.held_seconds or one.rewrites]
+        felt = [one for one in last.statements if one.held_seconds or one.rewrites or one.unproven]
         lines += statements_text(felt)
         if len(felt) < len(last.statements):
             others = len(last.statements) - len(felt)
@@ -63,7 +63,8 @@ def statements_text(statements: "Sequence[StatementRun]") -> list[str]:
         lines.append(_row(str(one.line), f"{one.seconds:.3f}", one.words, waits))
         locks = [f"{_short(name)}: {mode.removesuffix('Lock')}" for name, mode in one.locks.items()]
         rewrites = [f"rewrites {_short(name)}" for name in one.rewrites]
-        lines += [f"{'':<{_INDENT}}{each}" for each in (*locks, *rewrites)]
+        unproven = [f"reads {name}, of which a copy has the keys alone" for name in one.unproven]
+        lines += [f"{'':<{_INDENT}}{each}" for each in (*locks, *rewrites, *unproven)]
     return lines
 
 

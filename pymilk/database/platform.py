@@ -5,6 +5,7 @@ its definitions may use extensions. A copy needs both: the extensions are create
 for, and of the rows pointed at their keys alone, without anybody's name or address.
 """
 
+import re
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -12,6 +13,19 @@ from psycopg import sql
 from pymilk.database.catalog import OWN_SCHEMAS, PLATFORM_SCHEMAS
 from pymilk.database.connection import Connection
 from pymilk.database.extensions import Extension, read_extensions
+
+# Where services keep rows; what a migration sets up there (buckets, jobs) is on a copy as it is.
+_SERVICES = sorted(
+    {*PLATFORM_SCHEMAS} - {"extensions", "information_schema", "supabase_migrations"}
+)
+_WHOLE_ON_A_COPY = ("storage.buckets", "cron.job")
+# A name with an argument list or columns after it is a function, or a key: a copy has both.
+_NAMED = re.compile(rf'\b({"|".join(_SERVICES)})"?\s*\.\s*"?\w+\b"?(?!\s*\()')
+
+KEYS_ALONE = (
+    "a copy has the keys of the platform's rows that yours point at, and nothing else of them:"
+    " no address, no metadata"
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,27 @@ def read_platform(connection: Connection) -> Platform:
             for schema, table, columns, to_schema, to_table, to_columns in references
         ),
     )
+
+
+def services_in(text: str) -> frozenset[str]:
+    """The platform's schemas of which a script or statement names a table."""
+    return frozenset(_NAMED.findall(text))
+
+
+def read_scans(connection: Connection, services: frozenset[str]) -> dict[str, int]:
+    """Table of these schemas → how often this transaction has looked for rows in it.
+
+    Only tables whose rows a copy hasn't got as they are.
+    """
+    if not services:
+        return {}
+    rows = connection.execute(
+        "select s.schemaname || '.' || s.relname, s.seq_scan + coalesce(s.idx_scan, 0)"
+        " from pg_catalog.pg_stat_xact_user_tables as s"
+        " where s.schemaname = any(%s) and s.schemaname || '.' || s.relname <> all(%s)",
+        (list(services), list(_WHOLE_ON_A_COPY)),
+    ).fetchall()
+    return dict(rows)
 
 
 def give_keys(connection: Connection, platform: Platform) -> None:

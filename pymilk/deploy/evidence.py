@@ -91,6 +91,7 @@ class StatementTime:
     line: int
     words: str
     seconds: float
+    text: str = field(default="", repr=False)
 
 
 class Blocked(StrEnum):
@@ -132,6 +133,8 @@ class StatementRun:
         blocks: Whom the strongest of these locks keeps waiting.
         held_seconds: For how long, as rehearsed on the copy's rows: from its beginning to the end
             of the script, and of the canary where one follows; 0 where it keeps nobody waiting.
+        unproven: Tables of the platform's that it names and reads rows of: a copy has their keys
+            alone, so what it makes of the rest is not proven.
     """
 
     line: int
@@ -141,6 +144,7 @@ class StatementRun:
     rewrites: tuple[str, ...]
     blocks: Blocked = Blocked.NOBODY
     held_seconds: float = 0.0
+    unproven: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from pymilk.database.catalog import OWN_SCHEMAS
 from pymilk.database.connection import Connection
+from pymilk.database.platform import read_scans, services_in
 from pymilk.deploy.evidence import Blocked, LockHeld, ScriptRun, StatementRun, StatementTime
 from pymilk.deploy.script import run_script
 from pymilk.project.migrations import Script
@@ -37,6 +38,8 @@ def observe(connection: Connection, script: Script) -> ScriptRun:
     held: dict[str, str] = {}
     seen: list[StatementRun] = []
     changes = _row_changes(connection)
+    services = services_in(script.text)
+    scans = read_scans(connection, services)
 
     def look(ran: StatementTime) -> None:
         taken, rewritten = {}, []
@@ -48,7 +51,12 @@ def observe(connection: Connection, script: Script) -> ScriptRun:
                 files[oid] = file
                 rewritten.append(names[oid])
         held.update(taken)
-        seen.append(StatementRun(ran.line, ran.words, ran.seconds, taken, tuple(rewritten)))
+        now = read_scans(connection, services)
+        read = () if ran.words.startswith("alter table ") else _read_by(ran.text, scans, now)
+        scans.update(now)
+        seen.append(
+            StatementRun(ran.line, ran.words, ran.seconds, taken, tuple(rewritten), unproven=read)
+        )
 
     run_script(connection, script, look)
     now = _row_changes(connection)
@@ -58,6 +66,19 @@ def observe(connection: Connection, script: Script) -> ScriptRun:
         statements=tuple(_with_waits(seen, changed)),
         locked=_locked(seen, changed),
         strong_lock_seconds=_strong_lock_seconds(seen),
+    )
+
+
+def _read_by(text: str, before: Mapping[str, int], now: Mapping[str, int]) -> tuple[str, ...]:
+    """Tables of the platform's that were read meanwhile, of schemas that the statement names.
+
+    Others were read to check a key, which a copy has.
+    """
+    named = services_in(text)
+    return tuple(
+        table
+        for table, scans in now.items()
+        if scans != before.get(table, 0) and table.partition(".")[0] in named
     )
 
 

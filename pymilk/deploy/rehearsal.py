@@ -19,6 +19,7 @@ from pymilk.database.contents import (
 )
 from pymilk.database.history import prepare_history, read_history
 from pymilk.database.ledger import Event, Kind, prepare_ledger, record
+from pymilk.database.platform import KEYS_ALONE, services_in
 from pymilk.deploy.evidence import Evidence, Lost, Rehearsed, Used
 from pymilk.deploy.on_the_copy import (
     UNCHANGED,
@@ -88,6 +89,8 @@ def rehearse(plan: Plan, bench: Bench) -> Rehearsed:
             return _rehearse(connection, plan, bench)
         except (ScriptFailed, BadWorkload) as problem:
             problem.state = UNCHANGED
+            if any(services_in(script.text) for script in plan.migration.scripts):
+                problem.todo += f" If it is that: {KEYS_ALONE}. A script has to hold without it."
             raise
         except NOT_NOW as error:
             # Nobody else is on the copy: on the live database it would be tried again for ever.

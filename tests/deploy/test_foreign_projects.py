@@ -5,17 +5,19 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pymilk.cli.render_plan import statements_text
 from pymilk.database.connection import connect
 from pymilk.database.history import prepare_history, record_applied
 from pymilk.database.ledger import prepare_ledger
 from pymilk.database.services import stand_in_for_services
 from pymilk.deploy import backup, preflight, restore_test
 from pymilk.deploy.evidence import Evidence
+from pymilk.deploy.pipeline import rehearse
 from pymilk.deploy.plan import Bench
 from pymilk.problem import Problem
 from pymilk.project.project import load_project
 from support.databases import Database
-from support.projects import Toy, bench, deploy_toy
+from support.projects import Silent, Toy, bench, deploy_toy
 
 __all__ = ["bench"]
 
@@ -169,3 +171,43 @@ def test_an_extension_without_a_stand_in_is_named(their_database: Database, thei
     with pytest.raises(Problem) as refused:
         deploy_toy(theirs.plan(their_database, "slugs", overrides=WHY))
     assert 'extension "postgis" is not available' in refused.value.happened
+
+
+class TestWhatAMigrationReadsOfAccounts:
+    """A copy has the keys of the accounts alone: what that leaves unproven is said."""
+
+    def test_it_is_named_with_its_line(self, their_database: Database, theirs: Toy) -> None:
+        theirs.up(
+            "create table public.logins (id uuid references auth.users (id), email text);\n"
+            "insert into public.logins (id) select t.owner from public.teams as t;\n"
+            "update public.logins as l set email = u.email from auth.users as u"
+            " where l.id = u.id;\n"
+            "create view public.people as select u.id from auth.users as u;\n"
+            "alter table public.teams add foreign key (owner) references auth.users (id);\n"
+            "do $$ begin perform count(*) from auth.users; end $$;",
+            stem=THIRD,
+        )
+        found = rehearse(theirs.plan(their_database, "slugs", overrides=WHY), Silent()).rehearsal
+        assert found is not None
+        assert {one.line: one.unproven for one in found.up.statements} == {
+            **dict.fromkeys((1, 2, 4, 5), ()),
+            **dict.fromkeys((3, 6), ("auth.users",)),
+        }
+        told = "\n".join(statements_text(found.up.statements))
+        assert told.count("reads auth.users, of which a copy has the keys alone") == 2
+
+    def test_one_that_fails_of_it_says_why_it_may(
+        self, their_database: Database, theirs: Toy
+    ) -> None:
+        theirs.up(
+            "create table public.logins (email text not null);\n"
+            "insert into public.logins select u.email from auth.users as u;",
+            stem=THIRD,
+        )
+        with pytest.raises(Problem, match="null value in column") as failed:
+            rehearse(theirs.plan(their_database, "slugs", overrides=WHY), Silent())
+        assert "a copy has the keys of the platform's rows" in failed.value.todo
+        theirs.up("select 1 / 0, auth.uid(), '1' from public.teams;", stem=THIRD)
+        with pytest.raises(Problem, match="division by zero") as failed:
+            rehearse(theirs.plan(their_database, "slugs", overrides=WHY), Silent())
+        assert "keys of the platform" not in failed.value.todo
