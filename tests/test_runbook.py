@@ -35,7 +35,7 @@ def new_project(templates: Templates) -> Iterator[Database]:
 
 
 def test_there_are_commands_to_run() -> None:
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 11
 
 
 @pytest.mark.long

@@ -212,7 +212,7 @@ def _is_it_this_one(newest: Path, names: tuple[str, ...], yes: bool) -> None:
 
 def beside_text(brought: "BroughtBeside") -> list[str]:
     """What stands beside the live tables now."""
-    lines = [f"They are as at {brought.moment}, in a schema of their own:"]
+    lines = [f"They are as {brought.moment}, in a schema of their own:"]
     for name, rows in brought.tables.items():
         lines.append(f"  {brought.schema}.{name.partition('.')[2]}: {rows:,} rows, all equal")
     lines += [
@@ -224,7 +224,7 @@ def beside_text(brought: "BroughtBeside") -> list[str]:
 
 def over_text(comparison: "Comparison") -> str:
     """What putting the rows back would do."""
-    lines = [f"Back to {comparison.moment}:"]
+    lines = [f"Back to what was there {comparison.moment}:"]
     for each in comparison.differences:
         lines.append(
             f"{each.table}: {each.gone:,} rows come back, {each.changed:,} get the backup's values,"
@@ -258,9 +258,9 @@ def _text(reborn: "Reborn", tested: "FileTested | None") -> list[str]:
     equal = f"{backup.rows:,} rows in {len(backup.contents)} tables, all equal"
     lines = [
         f"Restored into {reborn.label} in {reborn.seconds:.1f} s: {equal}.",
-        f"  It is {backup.taken_from} as it was at {backup.moment};"
+        f"  It is {backup.taken_from} as it was {backup.moment};"
         if tested is None
-        else f"  It is the project's part of {backup.taken_from}, taken: {backup.moment};",
+        else f"  It is the project's part of {backup.taken_from}, taken: {backup.said};",
         "  what was written since is not in it.",
     ]
     if reborn.url:

@@ -73,8 +73,10 @@ class Backup:
 
     @property
     def moment(self) -> str:
-        """The moment that it is of, as one tells a person."""
-        return self.said or f"{self.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+        """Of when it is, to go on after "as it was": at a time, or in a file."""
+        if self.said:
+            return f"in {self.taken_from} (taken: {self.said})"
+        return f"at {self.taken_at:%Y-%m-%d %H:%M:%S} UTC"
 
     @property
     def dump(self) -> Path:

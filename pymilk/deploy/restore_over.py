@@ -63,7 +63,7 @@ class Comparison:
     """The backup's rows at hand on a session of the live database, and how the live ones differ.
 
     Attributes:
-        moment: The moment that the backup is of, in words.
+        moment: Of when the backup is, in words: at a time, or in a file of others.
         differences: Table by table; those that others refer to come first.
     """
 

@@ -51,7 +51,7 @@ class BroughtBeside:
         schema: The schema that they stand in.
         tables: Live table → rows of it in the backup.
         taken_at: The moment that they are of.
-        moment: The same in words; of a file of others, as nearly as it says.
+        moment: The same in words: at a time, or in a file of others.
         seconds: How long it took.
     """
 
@@ -150,7 +150,7 @@ def _bring(wanted: Wanted, table: Table, live: Connection, schema: str) -> int:
                 copy.identifier, sql.SQL(", ").join(map(sql.Identifier, key))
             )
         )
-    told = f"{table.qualified} as it was at {wanted.backup.moment}"
+    told = f"{table.qualified} as it was {wanted.backup.moment}"
     live.execute(sql.SQL("comment on table {} is {}").format(copy.identifier, told))
     if not equal(wanted.bench, table, live, copy, table.columns):
         raise Problem(
