@@ -2,11 +2,13 @@
 
 import json
 
-from pymilk.cli.render_plan import statements_text
+from pymilk.cli.render import plain
+from pymilk.cli.render_plan import preview_text, statements_text
 from pymilk.deploy.evidence import Blocked, StatementRun
-from support.commands import run
+from pymilk.deploy.pipeline import rehearse
+from pymilk.deploy.preview import preview
 from support.databases import Database
-from support.projects import Toy
+from support.projects import Silent, Toy
 
 TOLD = """\
   line        s  statement                                  who waits
@@ -42,19 +44,20 @@ def test_a_rehearsal_shows_it_and_the_plan_afterwards(shop: Database, toy: Toy) 
     toy.up("alter table public.notes alter column id type bigint;\nselect 1;\n")
     toy.down("alter table public.notes alter column id type integer;\n")
     toy.verify("select 1;")
-    at = ("--policy", "local", "--db-url", shop.url)
-    done = run("rehearse", "001", *at, cwd=toy.root)
-    assert done.returncode == 0, done.stderr
-    shown = done.stdout.splitlines()[done.stdout.splitlines().index(TOLD.splitlines()[0]) :]
-    assert shown[1].startswith("     1 ")
-    assert "  everybody " in shown[1]
-    assert [line.strip() for line in shown[2:4]] == ["notes: AccessExclusive", "rewrites notes"]
-    assert shown[4].endswith("  select")
-    planned = run("plan", "001", *at, cwd=toy.root)
-    assert shown[1:4] == [line for line in planned.stdout.splitlines() if line in shown[1:4]]
-    assert "1 other statement(s) keep nobody waiting" in planned.stdout
-    plan = json.loads(run("plan", "001", "--json", *at, cwd=toy.root).stdout)["plan"]
-    first, second = plan["rehearsed"]["statements"]
+    plan = toy.plan(shop)
+    found = rehearse(plan, Silent()).rehearsal
+    assert found is not None
+    lines = statements_text(found.up.statements)
+    assert lines[0] == TOLD.splitlines()[0]
+    assert lines[1].startswith("     1 ")
+    assert "  everybody " in lines[1]
+    assert [line.strip() for line in lines[2:4]] == ["notes: AccessExclusive", "rewrites notes"]
+    assert lines[4].endswith("  select")
+    seen = preview(plan, ())
+    told = preview_text(seen)
+    assert [line for line in told if line in lines] == lines[:4]
+    assert "  1 other statement(s) keep nobody waiting" in told
+    first, second = json.loads(json.dumps(plain(seen)))["rehearsed"]["statements"]
     assert (first["locks"], first["rewrites"], first["blocks"]) == (
         {"public.notes": "AccessExclusiveLock"},
         ["public.notes"],
