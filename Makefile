@@ -33,7 +33,7 @@ $(READY): pyproject.toml constraints.txt
 
 $(TOOLS): $(READY)
 	@echo "adding the tools for tests and checks (once)"
-	@$(PIP) --editable '.[deploy,embedded,dev]'
+	@$(PIP) --editable '.[deploy,embedded,report,dev]'
 	@touch $@
 
 deploy-gap: $(READY) ## deploy one gap with everything proven:  make deploy-gap GAP=001

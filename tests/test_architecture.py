@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pymilk"
 
 # Each part may import those after it; `problem` may be imported by all of them.
-FLOORS = ("cli", "demo", "testing", "generate", "deploy", "database", "project")
+FLOORS = ("cli", "demo", "testing", "generate", "report", "deploy", "database", "project")
 # What works with the client, and not only on the database.
 CALLERS = {"cli", "testing", "generate"}
 LONGEST = 400

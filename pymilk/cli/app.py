@@ -30,6 +30,7 @@ from pymilk.cli.note_command import note
 from pymilk.cli.plan_command import plan
 from pymilk.cli.rehearse_command import rehearse
 from pymilk.cli.render import problem_text
+from pymilk.cli.report_command import report
 from pymilk.cli.restore_command import restore
 from pymilk.cli.restore_test_command import restore_test
 from pymilk.cli.rollback_command import rollback
@@ -62,6 +63,7 @@ for command in (
     status,
     drift,
     history,
+    report,
     note,
     verify,
     check,

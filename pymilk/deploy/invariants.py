@@ -11,15 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
-
 from pymilk.database.connection import Connection, Target, connect
+from pymilk.deploy.readings import read_query
 from pymilk.deploy.sample import Row
-from pymilk.deploy.script import failure
 from pymilk.problem import UsageProblem
 from pymilk.project.migrations import Script
-
-_TODO = "do:"
+from pymilk.project.query_header import read_header
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,13 @@ def check(target: Target, queries: tuple[Script, ...]) -> Checked:
 def read_checked(connection: Connection, queries: Iterable[Script]) -> Checked:
     """The same over an open connection, which is in no transaction."""
     with one_snapshot(connection) as at:
-        started = time.perf_counter()
-        found = tuple(_read(connection, query) for query in queries)
+        return read_in_snapshot(connection, queries, at)
+
+
+def read_in_snapshot(connection: Connection, queries: Iterable[Script], at: datetime) -> Checked:
+    """The same in the snapshot of `one_snapshot`, beside what else is read in it."""
+    started = time.perf_counter()
+    found = tuple(_read(connection, query) for query in queries)
     return Checked(at, time.perf_counter() - started, found)
 
 
@@ -112,41 +114,14 @@ def one_snapshot(connection: Connection) -> Iterator[datetime]:
 
 def head_of(query: Script) -> tuple[str, str]:
     """What the comment at the head of a query says: what it means, and what to do."""
-    means: list[str] = []
-    todo: list[str] = []
-    said = means
-    for line in query.text.splitlines():
-        if not line.startswith("--"):
-            break
-        words = line.removeprefix("--").strip()
-        if words.startswith(_TODO):
-            said, words = todo, words.removeprefix(_TODO).strip()
-        said.append(words)
-    return " ".join(means), " ".join(todo)
+    header = read_header(query.text)
+    return f"{header.title} {header.more}".strip(), header.directives.get("do", "")
 
 
 def _read(connection: Connection, query: Script) -> Invariant:
     means, todo = head_of(query)
-    name, started = query.path.stem, time.perf_counter()
-    statement = next(iter(query.statements), None)
-    try:
-        # A savepoint: one that fails must not end the snapshot of the others, nor may what a file
-        # sets for itself reach them.
-        with connection.transaction(force_rollback=True):
-            cursor = None
-            for statement in query.statements:
-                if not statement.only_comment:
-                    cursor = connection.execute(statement.text.encode())
-            rows = cursor.fetchall() if cursor and cursor.description else []
-            columns = tuple(each.name for each in (cursor and cursor.description) or ())
-    except psycopg.Error as error:
-        if connection.closed or statement is None:
-            raise
-        found = failure(query, statement, error).happened
-        return Invariant(name, means, todo, time.perf_counter() - started, failure=found)
-    seconds = time.perf_counter() - started
-    if not columns:
-        said = f"{query.path.parent.name}/{query.path.name}: it holds no query."
-        return Invariant(name, means, todo, seconds, failure=said)
-    as_text = tuple(tuple(str(value) for value in row) for row in rows)
-    return Invariant(name, means, todo, seconds, columns, as_text)
+    found = read_query(connection, query)
+    rows = tuple(tuple(str(value) for value in row) for row in found.rows)
+    return Invariant(
+        query.path.stem, means, todo, found.seconds, found.columns, rows, found.failure
+    )

@@ -85,6 +85,11 @@ class Project:
             )
         return tuple(named)
 
+    @cached_property
+    def books(self) -> tuple[Script, ...]:
+        """What `pymilk report --books` tells of the books: a table or a chart a query."""
+        return self._queries("books", "sql/books")
+
     def policy(self, preset: Preset) -> Policy:
         """The policy of a kind of database: the preset, and what the project says over it.
 

@@ -2,6 +2,7 @@
 --
 -- outstanding: opening balance less what was paid of it, plus what is unpaid of issued invoices.
 -- credit: what is left of the customer's payments. A voided payment counts in neither.
+-- money: outstanding, credit
 with invoice_paid as (
   select
     invoice_id,

@@ -1,4 +1,5 @@
 -- The dairy's money in a few figures, in rupees, from the rows and not from the cached totals.
+-- money: value
 with figure as (
   select
     (

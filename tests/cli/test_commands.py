@@ -33,6 +33,7 @@ COMMANDS = (
     ("lint",),
     ("history",),
     ("note",),
+    ("report",),
     ("verify",),
     ("adopt",),
     ("snapshot",),
