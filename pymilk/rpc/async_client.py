@@ -9,6 +9,7 @@ from pymilk.rpc.call import Call, Rows
 from pymilk.rpc.client import RETRY, AsyncTransport
 from pymilk.rpc.outcome import Outcome, outcome_of
 from pymilk.rpc.protocol import Calls, Keyed, Pause, Retry, Step, arun, making
+from pymilk.rpc.reporting import Reporting
 
 if TYPE_CHECKING:
     import psycopg
@@ -23,9 +24,15 @@ T = TypeVar("T")
 class AsyncClient:
     """Makes calls; tasks may share it. What its methods take and raise stands in `Client`."""
 
-    def __init__(self, transport: AsyncTransport, retry: Retry = RETRY) -> None:
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        retry: Retry = RETRY,
+        reporting: Reporting | None = None,
+    ) -> None:
         self._transport = transport
         self._retry = retry
+        self._reporting = reporting
 
     @classmethod
     def postgres(
@@ -34,11 +41,12 @@ class AsyncClient:
         *,
         schema: str | None = None,
         retry: Retry = RETRY,
+        reporting: Reporting | None = None,
     ) -> Self:
         """A client on psycopg: a DSN, a pool or an open connection; see `Client.postgres`."""
         from pymilk.rpc.lending import AsyncPostgres  # noqa: PLC0415 - only for who needs it
 
-        return cls(AsyncPostgres(where, schema), retry)
+        return cls(AsyncPostgres(where, schema), retry, reporting)
 
     @classmethod
     def supabase(  # noqa: PLR0913 - a setting each
@@ -51,13 +59,14 @@ class AsyncClient:
         timeout: "float | Timeout | None" = None,
         headers: Mapping[str, str] | None = None,
         retry: Retry = RETRY,
+        reporting: Reporting | None = None,
     ) -> Self:
         """A client on Supabase's API; see `Client.supabase`."""
         from pymilk.rpc.dialling import dial_async  # noqa: PLC0415 - only for who needs it
         from pymilk.rpc.rest import AsyncSupabase  # noqa: PLC0415
 
         found = dial_async(url, key, token, timeout, headers) if isinstance(url, str) else url
-        return cls(AsyncSupabase(found, schema), retry)
+        return cls(AsyncSupabase(found, schema), retry, reporting)
 
     async def call(
         self, call: Call[T], *, idempotency_key: str | None = None, dry_run: bool = False
@@ -69,6 +78,7 @@ class AsyncClient:
             dry_run=dry_run,
             repeatable=self._transport.repeatable,
             retry=self._retry,
+            reporting=self._reporting,
         )
         return await arun(steps, self._act)
 

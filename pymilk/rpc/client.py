@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 from pymilk.rpc.call import Call, Rows
 from pymilk.rpc.outcome import Outcome, outcome_of
 from pymilk.rpc.protocol import Calls, Exchange, Keyed, Pause, Retry, Step, making, run
+from pymilk.rpc.reporting import Reporting
 
 if TYPE_CHECKING:
     import psycopg
@@ -60,9 +61,15 @@ class Client:
         ```
     """
 
-    def __init__(self, transport: Transport, retry: Retry = RETRY) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        retry: Retry = RETRY,
+        reporting: Reporting | None = None,
+    ) -> None:
         self._transport = transport
         self._retry = retry
+        self._reporting = reporting
 
     @classmethod
     def postgres(
@@ -71,6 +78,7 @@ class Client:
         *,
         schema: str | None = None,
         retry: Retry = RETRY,
+        reporting: Reporting | None = None,
     ) -> Self:
         """A client on psycopg.
 
@@ -81,10 +89,12 @@ class Client:
                 never committed here, and a call that fails leaves that transaction as it was.
             schema: Where the functions are, when it isn't the schema they were generated from.
             retry: How often a call is attempted; on an open connection it is once.
+            reporting: Where failed calls are reported; by default nowhere, and from an open
+                connection never.
         """
         from pymilk.rpc.lending import Postgres  # noqa: PLC0415 - a driver only for who needs it
 
-        return cls(Postgres(where, schema), retry)
+        return cls(Postgres(where, schema), retry, reporting)
 
     @classmethod
     def supabase(  # noqa: PLR0913 - a setting each
@@ -97,6 +107,7 @@ class Client:
         timeout: "float | Timeout | None" = None,
         headers: Mapping[str, str] | None = None,
         retry: Retry = RETRY,
+        reporting: Reporting | None = None,
     ) -> Self:
         """A client on Supabase's API.
 
@@ -109,12 +120,13 @@ class Client:
             timeout: Seconds that an answer is waited for; 120 unless said.
             headers: More headers for each request.
             retry: How often a call is attempted.
+            reporting: Where failed calls are reported; by default nowhere.
         """
         from pymilk.rpc.dialling import dial  # noqa: PLC0415 - a package only for who needs it
         from pymilk.rpc.rest import Supabase  # noqa: PLC0415
 
         found = dial(url, key, token, timeout, headers) if isinstance(url, str) else url
-        return cls(Supabase(found, schema), retry)
+        return cls(Supabase(found, schema), retry, reporting)
 
     def call(
         self, call: Call[T], *, idempotency_key: str | None = None, dry_run: bool = False
@@ -138,6 +150,7 @@ class Client:
             dry_run=dry_run,
             repeatable=self._transport.repeatable,
             retry=self._retry,
+            reporting=self._reporting,
         )
         return run(steps, self._act)
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from pymilk.rpc.call import Call, Key, Rows
 from pymilk.rpc.failures import OutcomeUnknown, PymilkError, Refusal
+from pymilk.rpc.reporting import Reporting, is_reported, report_of
 
 T = TypeVar("T")
 Asked = TypeVar("Asked")
@@ -91,8 +92,14 @@ class Retry:
         return Pause(random.uniform(0, limit))  # noqa: S311 - nobody gains by guessing it
 
 
-def making(
-    call: Call[T], *, key: str | None, dry_run: bool, repeatable: bool, retry: Retry
+def making(  # noqa: PLR0913 - what decides on an attempt, one each
+    call: Call[T],
+    *,
+    key: str | None,
+    dry_run: bool,
+    repeatable: bool,
+    retry: Retry,
+    reporting: Reporting | None = None,
 ) -> Generator[Step, Rows, T]:
     """Make a call, again where that is safe, and read its answer.
 
@@ -102,6 +109,8 @@ def making(
         dry_run: Whether what it writes is undone.
         repeatable: Whether the transport can make it again: not within somebody's transaction.
         retry: How often.
+        reporting: Where a failed call is reported, if anywhere; not from within somebody's
+            transaction, nor of a dry run.
 
     Raises:
         PymilkError: It didn't come to a result. When one attempt may have been written and those
@@ -126,6 +135,8 @@ def making(
                 yield pause
                 continue
             _log.info("%s: %s after %d attempts, key %s", call.function, error.reason, attempt, key)
+            if reporting is not None and repeatable and not dry_run and is_reported(error):
+                yield from _report(report_of(reporting, call, error, key))
             # A later refusal is final: it was made after the key was looked up.
             if doubt is None or doubt is error or isinstance(error, Refusal):
                 raise
@@ -137,6 +148,14 @@ def making(
     except PymilkError as error:
         error.idempotency_key = key
         raise
+
+
+def _report(call: Call[None]) -> Generator[Step, Rows, None]:
+    """Report a failed call, once; whatever becomes of that, the call's own error counts."""
+    try:
+        yield Exchange(call, None, dry_run=False)
+    except PymilkError as error:
+        _log.info("a failed call could not be reported: %s", error.reason)
 
 
 def run(steps: Generator[Asked, Told, T], act: Callable[[Asked], Told]) -> T:
