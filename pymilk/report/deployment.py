@@ -8,7 +8,14 @@ from itertools import takewhile
 
 from pymilk.database.catalog import Difference
 from pymilk.database.connection import Connection, Target, connect
-from pymilk.database.ledger import Entry, Kind, latest, read_entries, read_recorded_catalog
+from pymilk.database.ledger import (
+    Entry,
+    Kind,
+    latest,
+    read_entries,
+    read_recorded_catalog,
+    whole,
+)
 from pymilk.deploy.notes import open_notes
 from pymilk.deploy.samples import Taken, read_samples
 from pymilk.problem import Problem, UsageProblem
@@ -165,11 +172,14 @@ def _tell(
     entries: tuple[Entry, ...],
     entry: Entry,
 ) -> Deployment:
+    entry = whole(connection, entry)
     migration = next((one for one in project.migrations if one.version == entry.version), None)
     run = tuple(found for found in entries if entry.run is not None and found.run == entry.run)
     if entry.kind is Kind.REHEARSAL:
         facts = DeployFacts(rehearsal=facts_of(entry, RehearsalFacts))
-        seen = Deployment(database, entry, migration, facts, proof=_proof(entries, run, entry))
+        seen = Deployment(
+            database, entry, migration, facts, proof=_proof(connection, entries, run, entry)
+        )
         return _with_schema(connection, seen)
     since = tuple(found for found in entries if found.id > entry.id)
     live = tuple(takewhile(lambda found: not _ends(found, entry), since))
@@ -185,11 +195,13 @@ def _tell(
             entry,
             migration,
             facts_of(entry, DeployFacts),
-            proof=_proof(entries, run, entry),
+            proof=_proof(connection, entries, run, entry),
             after=after,
-            after_facts=facts_of(after, AfterFacts) if after else AfterFacts(),
+            after_facts=facts_of(whole(connection, after), AfterFacts) if after else AfterFacts(),
             rollback=rollback,
-            rollback_facts=facts_of(rollback, RollbackFacts) if rollback else RollbackFacts(),
+            rollback_facts=facts_of(whole(connection, rollback), RollbackFacts)
+            if rollback
+            else RollbackFacts(),
             samples=read_samples(connection, entry.id),
             breaches=_breaches(entries, entry),
             notes=notes,
@@ -228,7 +240,9 @@ _PROOFS: dict[Kind, type[BackupFacts | RestoreTestFacts | RehearsalFacts]] = {
 }
 
 
-def _proof(entries: tuple[Entry, ...], run: tuple[Entry, ...], subject: Entry) -> tuple[Proof, ...]:
+def _proof(
+    connection: Connection, entries: tuple[Entry, ...], run: tuple[Entry, ...], subject: Entry
+) -> tuple[Proof, ...]:
     """What it relies on: of its own run; several that are rehearsed at once share one backup."""
     steps = [latest(run, kind) for kind in (Kind.BACKUP, Kind.RESTORE_TEST)]
     if subject.kind is Kind.REHEARSAL:
@@ -238,7 +252,8 @@ def _proof(entries: tuple[Entry, ...], run: tuple[Entry, ...], subject: Entry) -
         steps.append(subject)
     else:
         steps.append(latest(run, Kind.REHEARSAL, version=subject.version))
-    return tuple(Proof(step, facts_of(step, _PROOFS[step.kind])) for step in steps if step)
+    found = (whole(connection, step) for step in steps if step)
+    return tuple(Proof(step, facts_of(step, _PROOFS[step.kind])) for step in found)
 
 
 def _with_schema(connection: Connection, seen: Deployment) -> Deployment:
