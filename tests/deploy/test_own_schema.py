@@ -4,7 +4,6 @@ import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from pymilk.database.connection import Target
@@ -12,7 +11,8 @@ from pymilk.database.dump import take_backup
 from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.programs import find_programs
 from pymilk.deploy.adopt import adopt
-from pymilk.deploy.plan import Bench
+from pymilk.deploy.bench import open_bench
+from pymilk.deploy.plan import CopyAt
 from pymilk.deploy.restore_test import prove_restore
 from pymilk.deploy.restoring import restore_at
 from pymilk.project.policy import Policy, Preset
@@ -38,14 +38,11 @@ def own(shop: Database) -> Database:
     return shop
 
 
-def test_it_comes_back_on_a_copy(own: Database, bench: Bench, tmp_path: Path) -> None:
+def test_it_comes_back_on_a_copy(own: Database, set_aside: CopyAt, tmp_path: Path) -> None:
     backup = take_backup(own.url, PROGRAMS, tmp_path / "one")
-    try:
-        for _ in range(2):  # the copy's server is used again
+    with open_bench(set_aside, None, PROGRAMS.major) as bench:
+        for _ in range(2):  # over what the first has left
             assert prove_restore(backup, bench, PROGRAMS).rows == backup.rows
-    finally:
-        with psycopg.connect(bench.superuser_url) as others_copy_too:
-            others_copy_too.execute("drop schema if exists tools cascade")
 
 
 def test_it_comes_back_in_a_new_project(
