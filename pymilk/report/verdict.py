@@ -87,7 +87,9 @@ def judge(seen: Deployment, compared: SideBySide, wording: Wording) -> Verdict:
         happened,
         _money(seen, compared),
         (
-            Todo("Nothing now. Go on looking from time to time:", "pymilk check"),
+            Todo("Nothing is urgent. Look from time to time:", "pymilk check")
+            if seen.samples
+            else Todo("Nothing is urgent. Have it watched for a day:", "pymilk watch --for 24h"),
             Todo("Should a customer complain, write it down:", 'pymilk note "what was said"'),
         ),
     )
@@ -152,38 +154,67 @@ def _rolled_back(seen: Deployment, wording: Wording) -> Verdict:
     rollback, facts = seen.rollback, seen.rollback_facts
     if rollback is None:
         raise AssertionError("asked for only where there is one")
+    broken = _broken_while_live(seen)
     kept = (
         f" What people had entered with it is kept in the archive ({len(facts.kept)} kinds, listed"
         " below) and comes back with the next deploy."
         if facts.kept
         else " Nothing had to be put away for it."
     )
-    todo = [
-        Todo("Make sure that the app is back, too: it must not call what is gone."),
-        Todo("When the cause is mended, deploy it again:", f"pymilk deploy {seen.argument}"),
-    ]
-    todo += [
-        Todo(f"A complaint is open: {_text(note)} Look, and answer:", answer(note))
-        for note in seen.open_notes
-    ]
     return Verdict(
-        Tone.LOOK if facts.drift or seen.open_notes else Tone.GOOD,
+        Tone.LOOK if facts.drift or seen.open_notes or broken else Tone.GOOD,
         f"{_was_deployed(seen, wording)} and taken back on {wording.moment(rollback.happened_at)};"
-        " nobody owes more or less because of it.",
+        + (
+            " a rule of the books had been broken, and whoever wrote those rows did not take them"
+            " back."
+            if broken
+            else " nobody owes more or less because of it."
+        ),
         f"{rollback.person} took it back{_why_back(seen)}. The schema is again what it was before"
         f" the deploy.{kept}",
-        (
-            "No. The rollback compared every figure in its own transaction; had one moved, it would"
-            " have undone itself. What customers paid and ordered meanwhile is all there."
-        ),
-        tuple(todo),
+        _money_after_rollback(broken),
+        tuple(_todo_after_rollback(seen, broken)),
     )
+
+
+def _broken_while_live(seen: Deployment) -> tuple[str, ...]:
+    """The invariants that were broken at any time between the deploy and its end."""
+    lines = (
+        *seen.after_facts.broken,
+        *(line for each in seen.breaches for line in each.facts.said),
+    )
+    sampled = (found.invariant for taken in seen.samples for found in taken.sample.breach)
+    return tuple(dict.fromkeys((*sampled, *(line.partition(":")[0] for line in lines))))
+
+
+def _money_after_rollback(broken: tuple[str, ...]) -> str:
+    if broken:
+        return (
+            "Perhaps. The rollback itself moved nothing: it compared every figure in its own"
+            " transaction. But it takes the change back, not what was written meanwhile, and that"
+            f" had broken a rule ({', '.join(broken)}). Until those rows are mended, the books"
+            " contradict themselves."
+        )
+    return (
+        "No. The rollback compared every figure in its own transaction; had one moved, it would"
+        " have undone itself. What customers paid and ordered meanwhile is all there."
+    )
+
+
+def _todo_after_rollback(seen: Deployment, broken: tuple[str, ...]) -> Iterator[Todo]:
+    if broken:
+        yield Todo("Look whether those rows are mended, and mend them:", "pymilk check")
+    for note in seen.open_notes:
+        yield Todo(f"A complaint is open: {_text(note)} Look, and answer:", answer(note))
+    yield Todo("Make sure that the app is back, too: it must not call what is gone.")
+    yield Todo("When the cause is mended, deploy it again:", f"pymilk deploy {seen.argument}")
 
 
 def _why_back(seen: Deployment) -> str:
     reasons = [f"{name}: {reason}" for name, reason in seen.rollback_facts.overrides.items()]
     if seen.breaches:
-        reasons.append(f"the watch had found {len(seen.breaches)} breach(es)")
+        count = len(seen.breaches)
+        reasons.append(f"a watch had found {count} breach{'' if count == 1 else 'es'}")
     return f" ({'; '.join(reasons)})" if reasons else ""
 
 

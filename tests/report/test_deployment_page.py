@@ -62,7 +62,7 @@ def test_a_deployment_that_went_well(shop: Database, project: Project, wording: 
     answers = page.said("In one sentence")
     assert "No. All 3 figures (who owes what, and the totals) are to the last digit" in answers
     assert f"{deploy.person} deployed it" in answers
-    assert page.commands[:2] == ["pymilk check", 'pymilk note "what was said"']
+    assert page.commands[:2] == ["pymilk watch --for 24h", 'pymilk note "what was said"']
     assert "Pay a bill in one call." in page.said("What it is, why, and by whom")
     figures, rows = page.table("Before and after"), page.table("Before and after", 1)
     assert figures["1"] == ["owed ₹130.00, opening ₹0.00"] * 2
@@ -249,6 +249,23 @@ def test_the_watch_as_plots(shop: Database, project: Project) -> None:
         assert not re.search(r'(?:stroke|fill)="#', str(plot))
     named = [plot["aria-labelledby"] for plot in plots]
     assert len(set(named)) == len(named)
+
+
+def test_taken_back_because_of_a_breach_is_not_all_well(
+    toy: Toy, shop: Database, project: Project
+) -> None:
+    """The rollback takes the change back, not the rows that somebody wrote meanwhile."""
+    with psycopg.connect(shop.url) as session:
+        session.execute("update public.bills set amount = 10 where id = 2")
+    watched(shop, an_hour_of(deploy_of(shop))[:23])
+    roll_back(toy.plan(shop), archive=False)
+    page = page_of(shop, project)
+    assert page.sentence.startswith("Have a look. GAP-001 was deployed on ")
+    assert "a rule of the books had been broken" in page.sentence
+    answers = page.said("In one sentence")
+    assert "Perhaps. The rollback itself moved nothing" in answers
+    assert "overpaid" in answers
+    assert page.commands[0] == "pymilk check"
 
 
 def test_a_breach_that_still_stands(shop: Database, project: Project) -> None:
