@@ -80,7 +80,7 @@ def deployed_text(plan: "Plan", evidence: "Evidence") -> list[str]:
         f"{plan.migration.label} is deployed.",
         f"  To undo it:  pymilk rollback {argument}"
         + (f"   (make rollback-gap GAP={plan.migration.gap})" if plan.migration.gap else ""),
-        "  Watch:       pymilk status; refused calls in the app; what customers say of their bills",
+        "  Watch:       pymilk watch --for 24h; what customers say of their bills: pymilk note",
     ]
 
 

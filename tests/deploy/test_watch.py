@@ -88,6 +88,7 @@ class TestASample:
         assert deploy is not None
         (taken,) = read_samples(weak.connect(), deploy.id)
         assert taken.sample == found.taken.sample
+        assert found.watched_seconds > 0  # the deploy has looked as well, when it ended
         assert list(taken.sample.invariants) == ["overpaid"]
         assert taken.sample.activity is not None
         assert {"what clients report", "daily statements"} <= taken.sample.lacking.keys()
