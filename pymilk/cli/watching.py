@@ -165,7 +165,8 @@ def table_of(seen: Seen, needed: float | None) -> Table:
     """One sample as a table."""
     table = Table.grid(padding=(0, 2))
     for name, part in _parts(seen):
-        table.add_row(Text(f"  {name}", "dim"), Text(part))
+        told = part.removeprefix(name).lstrip(": ")
+        table.add_row(Text(f"  {name}", "dim"), Text(told))
     watched = in_words(seen.watched_seconds)
     of = f" of {in_words(needed)}" if needed is not None else ""
     told = f"{watched}{of}, last looked at {_clock(seen.taken.taken_at)}"

@@ -99,19 +99,21 @@ def read_outcomes(connection: Connection, queries: Iterable[Script]) -> Reported
     """
     outcomes: dict[str, Mapping[str, int]] = {}
     lacking: dict[str, str] = {}
-    for query in queries:
-        name, statement = query.path.stem, query.statements[0]
-        try:
-            with connection.transaction():
-                connection.execute("set transaction read only")
-                rows = connection.execute(query.text.encode()).fetchall()
-            outcomes[name] = {str(row[0]): int(row[1]) for row in rows}
-        except psycopg.Error as error:
-            if connection.closed:
-                raise
-            lacking[f"outcomes/{name}"] = failure(query, statement, error).happened
-        except (IndexError, TypeError, ValueError):
-            lacking[f"outcomes/{name}"] = "its columns are not what and how often"
+    with connection.transaction():
+        connection.execute("set transaction read only")
+        for query in queries:
+            name, statement = query.path.stem, query.statements[0]
+            try:
+                # A savepoint: a transaction that failed would be counted among those looked at.
+                with connection.transaction():
+                    rows = connection.execute(query.text.encode()).fetchall()
+                outcomes[name] = {str(row[0]): int(row[1]) for row in rows}
+            except psycopg.Error as error:
+                if connection.closed:
+                    raise
+                lacking[f"outcomes/{name}"] = failure(query, statement, error).happened
+            except (IndexError, TypeError, ValueError):
+                lacking[f"outcomes/{name}"] = "its columns are not what and how often"
     return Reported(outcomes, lacking)
 
 

@@ -17,6 +17,7 @@ from pymilk.deploy.watch_end import verdict_of
 from pymilk.problem import Problem, SomethingToDo, UsageProblem
 from support.databases import Database
 from support.projects import Toy, copy_of, deploy_toy, schema_and_rows, write_toy
+from support.sessions import wait_until_gone
 
 BREAK = "update public.bills set paid = amount + 1 where id = {}"
 MEND = "update public.bills set paid = 0 where id = {}"
@@ -182,6 +183,24 @@ class TestASample:
         assert sample.times.keys() == {"bills"}
         assert sample.outcomes == {"refused": {"first": 1, "": 2, "None": 3}}
         assert {"daily/gone", "outcomes/later"} <= sample.lacking.keys()
+
+    def test_what_fails_in_it_is_not_counted_as_a_rollback(self, weak: Database, toy: Toy) -> None:
+        toy.write("sql/daily", "gone", "select * from public.nowhere")
+        toy.write("sql/outcomes", "later", "select * from public.comes_later")
+        toy.write("sql/invariants", "bad", "select nothing")
+        counts = "select xact_rollback from pg_stat_database where datname = current_database()"
+        session = weak.connect(user="supabase_admin", autocommit=True)
+        before = session.execute(counts).fetchone()
+        happenings = watch(asked(toy, weak))
+        seen(happenings)
+        found = session.execute(
+            "select pid from pg_stat_activity"
+            " where application_name = 'pymilk watch' and datname = current_database()"
+        ).fetchone()
+        assert list(happenings) == []  # its session ends, and with it all is counted
+        if found is not None:
+            wait_until_gone(session, found[0])
+        assert session.execute(counts).fetchone() == before
 
     def test_it_holds_no_snapshot_afterwards(self, weak: Database, toy: Toy) -> None:
         happenings = watch(asked(toy, weak, for_seconds=60))
