@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import psycopg
 from psycopg import sql
 
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
@@ -49,11 +48,10 @@ from pymilk.deploy.recorded import (
 )
 from pymilk.deploy.row_proof import TouchedRows, changed_rows, watch
 from pymilk.deploy.script import ScriptFailed, read_settings
-from pymilk.deploy.strong_locks import LocksNotHad, locking_all
+from pymilk.deploy.strong_locks import locking_all, take_all
 from pymilk.deploy.transaction import all_or_nothing, standing
 from pymilk.problem import TryAgainLater
 from pymilk.project.migrations import Migration, Script
-from pymilk.project.policy import Policy
 
 _MEND = (
     " This is the script as rehearsed with the deploy; when the file is mended:"
@@ -216,8 +214,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     plan, version = attempt.plan, attempt.plan.migration.version
     connection.execute("set transaction isolation level repeatable read")
     lock_history(connection)
-    if attempt.locking is not None:
-        _lock_everything(connection, attempt.locking, plan.policy)
+    take_all(connection, attempt.locking, plan.policy.lock_timeout_ms)
     # The snapshot begins here: from now on only this transaction changes what it sees.
     lock_this_transaction(connection)
     _refuse_moved_history(connection, version)
@@ -272,19 +269,6 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         record(connection, event, token)
     gone = api_functions(attempt.now.difference(restored).vanished)
     return RolledBack(0.0, 0, len(restored.objects), state, kept, attempt.drift, gone)
-
-
-def _lock_everything(connection: Connection, locking: sql.Composed, policy: Policy) -> None:
-    """Take every lock at once, within one short time; nothing is looked at before.
-
-    In one statement, for which the limit holds, and one that takes no snapshot.
-    """
-    connection.execute(f"set local statement_timeout = {policy.lock_timeout_ms}")
-    try:
-        connection.execute(locking)
-    except psycopg.errors.QueryCanceled as error:
-        raise LocksNotHad(str(error)) from error
-    connection.execute("set local statement_timeout = 0")
 
 
 def _losses(connection: Connection, attempt: _Attempt) -> tuple[tuple[Loss, ...], frozenset[str]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from psycopg import sql
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table
@@ -131,6 +131,22 @@ def locking_all(
         sql.SQL(", ").join(sql.SQL("only {}").format(table.identifier) for table in ordered),
         sql.SQL(_STRONG[strongest]),
     )
+
+
+def take_all(connection: Connection, locking: sql.Composed | None, milliseconds: int) -> None:
+    """Take what `locking_all` gives, within one short time or not at all.
+
+    Raises:
+        LocksNotHad: They were not to be had.
+    """
+    if locking is None:
+        return
+    connection.execute(f"set local statement_timeout = {milliseconds}")
+    try:
+        connection.execute(locking)
+    except QueryCanceled as error:
+        raise LocksNotHad(str(error)) from error
+    connection.execute("set local statement_timeout = 0")
 
 
 def _children_first(connection: Connection, tables: Mapping[str, Table]) -> tuple[Table, ...]:
