@@ -28,6 +28,7 @@ def call(till: Till, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.long
 def test_a_person_allocates_a_payment(till: Till) -> None:
     lines = json.dumps([{"invoice_id": str(till.invoices[0]), "amount": 300.50}])
     arguments = ("allocate_payment_atomic", "--arg", f"payment_id={till.payment}")

@@ -194,6 +194,7 @@ def test_a_snapshot_is_checked_taken_and_checked(tmp_path: Path) -> None:
     assert not (toy.root / ".pymilk").exists()
 
 
+@pytest.mark.long
 def test_the_whole_way_in_json(shop_url: str, toy: Toy) -> None:
     """Each command gives one JSON document on stdout, and tells its progress on stderr."""
 

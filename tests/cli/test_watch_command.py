@@ -67,6 +67,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_once_is_for_cron(weak: Database, toy: Toy) -> None:
     on = ("watch", "--once", "--db-url", weak.url)
     good = run(*on, cwd=toy.root)
@@ -82,6 +83,7 @@ def test_once_is_for_cron(weak: Database, toy: Toy) -> None:
     assert told["broken"][0]["examples"] == [["1", "100", "101"]]
 
 
+@pytest.mark.long
 def test_deployed_watched_broken_and_rolled_back(shop: Database, toy: Toy) -> None:
     """The whole story, with a second session that breaks an invariant meanwhile."""
     deploying = start(
@@ -103,6 +105,7 @@ def test_deployed_watched_broken_and_rolled_back(shop: Database, toy: Toy) -> No
     assert re.search(r"breach +gap_001_pay_bill", history)
 
 
+@pytest.mark.long
 def test_killed_it_goes_on_from_the_ledger(weak: Database, toy: Toy) -> None:
     on = ("watch", "--every", "1s", "--db-url", weak.url, "--for")
     first = start(*on, "1h", cwd=toy.root)
@@ -115,6 +118,7 @@ def test_killed_it_goes_on_from_the_ledger(weak: Database, toy: Toy) -> None:
     assert "hold" in second.stdout
 
 
+@pytest.mark.long
 def test_it_outlives_its_terminal(weak: Database, toy: Toy) -> None:
     ours, theirs = pty.openpty()
     watching = subprocess.Popen(

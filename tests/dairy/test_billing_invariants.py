@@ -139,6 +139,7 @@ def test_lines_that_bill_what_they_should_not_or_do_not(owner: Billing) -> None:
     }
 
 
+@pytest.mark.long
 def test_a_mapping_that_says_something_else(owner: Billing) -> None:
     customer = owner.customer()
     sales = [owner.sale(customer, 70) for _ in range(2)]

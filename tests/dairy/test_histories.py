@@ -210,6 +210,7 @@ def test_what_happens_at_once_could_have_happened_in_some_order(
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("table", "trigger"),
     [

@@ -107,6 +107,7 @@ def test_nobody_else_gets_at_the_data_or_the_socket(server: EmbeddedServer) -> N
         assert stat.S_IMODE(Path(folder).stat().st_mode) == stat.S_IRWXU
 
 
+@pytest.mark.long
 def test_a_private_folder_stays_private(tmp_path: Path) -> None:
     """Also for root, whose Postgres runs as a user that can't enter it."""
     tmp_path.chmod(0o700)
@@ -196,6 +197,7 @@ def test_it_waits_for_the_last_children_of_a_killed_server(server: EmbeddedServe
     busy.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "reached",
     [
@@ -253,6 +255,7 @@ def test_a_pid_file_that_names_another_process_is_no_obstacle(server: EmbeddedSe
     assert _note(server) == "kept"
 
 
+@pytest.mark.long
 def test_a_folder_removed_by_hand_while_it_runs_begins_anew(server: EmbeddedServer) -> None:
     server.start()
     socket = _setting(server, "unix_socket_directories")
@@ -277,6 +280,7 @@ def test_any_path_to_the_folder_leads_to_the_server(
         assert other.url() == server.url()
 
 
+@pytest.mark.long
 def test_a_folder_renamed_while_it_runs_keeps_its_server(new: EmbeddedServer) -> None:
     new.start()
     _write_note(new)
@@ -345,6 +349,7 @@ def test_the_url_of_nothing_is_refused(new: EmbeddedServer) -> None:
         new.url()
 
 
+@pytest.mark.long
 def test_data_that_were_elsewhere_and_are_gone_are_missed(tmp_path: Path) -> None:
     """Not made anew in silence: somebody counted on them."""
     server = EmbeddedServer(tmp_path)

@@ -21,6 +21,7 @@ def first_look(database: Database) -> Entry:
     return whole(session, found)
 
 
+@pytest.mark.long
 def test_before_and_after_can_be_laid_side_by_side(shop_001: Database) -> None:
     seen = first_look(shop_001)
     deploy = latest(read_entries(shop_001.connect()), Kind.DEPLOY)

@@ -270,6 +270,7 @@ def only_seen(watcher: psycopg.Connection[tuple[object, ...]], purpose: str) -> 
     yield int(str(row[0]))
 
 
+@pytest.mark.long
 def test_a_killed_deploy_does_not_keep_its_locks(shop: Database, toy: Toy) -> None:
     """Its server process is in the middle of a statement, and would not notice by itself."""
     toy.up(UP_SQL + WAIT)

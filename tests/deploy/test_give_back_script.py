@@ -1,13 +1,17 @@
 """supabase/give_back: what a migration does with what comes back from the archive."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
 
 from pymilk.deploy.on_the_copy import RehearsalFailed
+from pymilk.deploy.plan import CopyAt
 from pymilk.deploy.preflight import ChecksFailed
 from pymilk.deploy.rollback import roll_back
 from pymilk.deploy.script import ScriptFailed
 from support.databases import Database
-from support.projects import GAP, Toy, deploy_toy, schema_and_rows
+from support.projects import GAP, Toy, copy_of, deploy_toy, schema_and_rows, write_toy
 
 UP = """\
 create table public.tips (id integer primary key, amount numeric not null);
@@ -26,16 +30,29 @@ end; $$;
 """
 
 
+@pytest.fixture(scope="module")
+def tipped_once(
+    toy_adopted: Database, set_aside: CopyAt, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """Deployed, used and rolled back: for the tests to copy."""
+    toy = replace(write_toy(tmp_path_factory.mktemp("tipped")), copy=set_aside)
+    toy.gap(UP, DOWN, VERIFY)
+    with copy_of(toy_adopted) as database:
+        deploy_toy(toy.plan(database))
+        with database.lent() as used:
+            session = used.connect(autocommit=True)
+            session.execute("insert into public.tips values (1, 5), (2, 7)")
+            session.execute(COUNT)
+        roll_back(toy.plan(database), archive=True)
+        yield database
+
+
 @pytest.fixture
-def tipped(shop: Database, toy: Toy) -> Database:
+def tipped(tipped_once: Database, toy: Toy) -> Iterator[Database]:
     """A gap whose total has to follow its rows: deployed, used and rolled back."""
     toy.gap(UP, DOWN, VERIFY)
-    deploy_toy(toy.plan(shop))
-    session = shop.connect(autocommit=True)
-    session.execute("insert into public.tips values (1, 5), (2, 7)")
-    session.execute(COUNT)
-    roll_back(toy.plan(shop), archive=True)
-    return shop
+    with copy_of(tipped_once) as database:
+        yield database
 
 
 def give_back(toy: Toy, text: str | None) -> None:

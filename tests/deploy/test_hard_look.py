@@ -35,6 +35,7 @@ def test_a_verification_that_would_stay_is_refused(shop_001: Database, toy: Toy)
     assert schema_and_rows(shop_001) == deployed
 
 
+@pytest.mark.long
 def test_what_comes_back_never_overwrites_what_is_newer(shop: Database, toy: Toy) -> None:
     """The migration itself fills a column and seeds a table; a person had changed both before."""
     toy.gap(

@@ -1,11 +1,15 @@
 """What a deploy put there by itself is no loss when it goes again, unless somebody touched it."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
 
+from pymilk.deploy.plan import CopyAt
 from pymilk.deploy.recorded import Refused
 from pymilk.deploy.rollback import roll_back
 from support.databases import Database
-from support.projects import Toy, deploy_toy, schema_and_rows
+from support.projects import Toy, copy_of, deploy_toy, schema_and_rows, write_toy
 
 UP = """
 create table public.prices (id integer primary key, price integer);
@@ -23,12 +27,31 @@ alter table public.customers drop column letters;
 """
 
 
-@pytest.fixture
-def seeded(shop: Database, toy: Toy) -> Toy:
+@pytest.fixture(scope="module")
+def seeded_once(
+    toy_adopted: Database, set_aside: CopyAt, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """Deployed: for the tests to copy."""
+    toy = replace(write_toy(tmp_path_factory.mktemp("seeded")), copy=set_aside)
     toy.gap(UP, DOWN)
-    before = schema_and_rows(shop)
-    deploy_toy(toy.plan(shop))
-    assert schema_and_rows(shop) != before
+    with copy_of(toy_adopted) as database:
+        before = schema_and_rows(database)
+        deploy_toy(toy.plan(database))
+        assert schema_and_rows(database) != before
+        yield database
+
+
+@pytest.fixture
+def shop(seeded_once: Database) -> Iterator[Database]:
+    """The toy's database with the gap deployed."""
+    with copy_of(seeded_once) as database:
+        yield database
+
+
+@pytest.fixture
+def seeded(toy: Toy) -> Toy:
+    """Its project."""
+    toy.gap(UP, DOWN)
     return toy
 
 
@@ -55,6 +78,7 @@ def test_touched_since_it_is_listed(shop: Database, seeded: Toy, use: str, told:
     assert told in refusal.value.happened
 
 
+@pytest.mark.long
 def test_what_was_given_back_is_peoples(shop: Database, seeded: Toy) -> None:
     shop.connect(autocommit=True).execute("insert into public.prices values (3, 30)")
     roll_back(seeded.plan(shop), archive=True)

@@ -170,6 +170,7 @@ def wait_until_two_are_there(watcher: psycopg.Connection[tuple[object, ...]]) ->
     raise AssertionError("the second deploy was not seen")
 
 
+@pytest.mark.long
 def test_a_second_gap_goes_onto_the_first_and_off_again(shop: Database, toy: Toy) -> None:
     stem = "20250918000000_gap_002_tips"
     toy.up("create table public.tips (id integer primary key);", stem=stem)

@@ -107,6 +107,7 @@ class TestAnIdleReaderHoldsTheTable:
             altering.result(timeout=20)
 
 
+@pytest.mark.long
 def test_two_deploys_at_once(shop: Database, toy: Toy) -> None:
     with (
         start(*arguments("deploy", shop.url), cwd=toy.root) as one,

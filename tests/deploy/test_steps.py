@@ -86,6 +86,7 @@ def test_there_and_back(shop: Database, stepwise: Toy) -> None:
     assert standing(shop, stepwise) == (Standing.HELD, None)
 
 
+@pytest.mark.long
 def test_a_step_that_fails_leaves_no_invalid_index_and_is_gone_on_from(
     shop: Database, stepwise: Toy
 ) -> None:
