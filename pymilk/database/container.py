@@ -16,13 +16,19 @@ from urllib.parse import quote
 import docker
 import docker.errors
 import psycopg
+from psycopg.conninfo import make_conninfo
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from pymilk.database import lockfile
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.extensions import stand_ins_beside
-from pymilk.database.lookalike import DefaultPrivileges, give_passwords, make_supabase_shaped
+from pymilk.database.lookalike import (
+    WITH_PASSWORDS,
+    DefaultPrivileges,
+    give_passwords,
+    make_supabase_shaped,
+)
 from pymilk.database.services import stand_in_for_services
 from pymilk.problem import Problem
 
@@ -44,6 +50,10 @@ _COMMAND = [
     *("-c", "timezone=UTC"),
     *("-c", "log_timezone=UTC"),
 ]
+
+
+# From this major version on a server can be told how many rounds a password's hash takes.
+_CHOOSES_ROUNDS = 16
 
 
 @dataclass(frozen=True)
@@ -129,7 +139,7 @@ def scratch(
                 _offer_extensions(server, running)
                 make_supabase_shaped(server.url(user=SUPERUSER), privileges=privileges)
                 stand_in_for_services(server.url(user=SUPERUSER))
-                give_passwords(server.url(user=SUPERUSER), password)
+                _give_passwords(server, major)
                 yield server
         finally:
             lock.unlink()
@@ -155,6 +165,17 @@ def _container(image: str, password: str, lock: Path) -> DockerContainer:
         # Docker takes an address alone for "any port there"; testcontainers' type doesn't know.
         container.ports = cast("dict[str, int | None]", {f"{_PORT}/tcp": (_LOOPBACK,)})
     return container
+
+
+def _give_passwords(server: ContainerServer, major: int) -> None:
+    """Let the roles log in, the superuser too, without the thousands of rounds of a login.
+
+    They make a guessable password hard to guess from what the server keeps; this one is random,
+    and gone with the server.
+    """
+    rounds = "-c scram_iterations=1" if major >= _CHOOSES_ROUNDS else ""
+    url = make_conninfo(server.url(user=SUPERUSER), options=rounds)
+    give_passwords(url, server.password, (SUPERUSER, *WITH_PASSWORDS))
 
 
 def _engine_is_here() -> bool:

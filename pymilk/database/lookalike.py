@@ -1,5 +1,6 @@
 """Making a plain Postgres look like a hosted Supabase project."""
 
+from collections.abc import Iterable
 from enum import Enum
 from importlib.resources import files
 
@@ -11,6 +12,10 @@ from pymilk.problem import Problem
 _BOOTSTRAP_OID = 10  # the role that initdb made: it can't stop being a superuser
 
 _API_ROLES = sql.SQL("anon, authenticated, service_role")
+
+
+WITH_PASSWORDS = ("postgres", "authenticator")
+"""Who logs in by a password."""
 
 
 class DefaultPrivileges(Enum):
@@ -51,8 +56,10 @@ def make_supabase_shaped(
             connection.execute(_default_privileges(creator, privileges))
 
 
-def give_passwords(superuser_url: str, password: str) -> None:
-    """Let `postgres` and PostgREST's `authenticator` log in with this password.
+def give_passwords(
+    superuser_url: str, password: str, roles: Iterable[str] = WITH_PASSWORDS
+) -> None:
+    """Let roles log in with this password: `postgres` and PostgREST's `authenticator`.
 
     For servers that are reached through TCP; behind a private socket nobody needs one.
 
@@ -60,7 +67,7 @@ def give_passwords(superuser_url: str, password: str) -> None:
         psycopg.Error: the server refused.
     """
     with psycopg.connect(superuser_url) as connection:
-        for role in ("postgres", "authenticator"):
+        for role in roles:
             connection.execute(
                 sql.SQL("alter role {} password {}").format(
                     sql.Identifier(role), sql.Literal(password)

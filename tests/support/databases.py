@@ -106,12 +106,12 @@ class Templates:
         finally:
             for each in self.before_drop:
                 each(database, stage)
-            self._administer("drop database {} with (force)", database.name)
+            self._server.administer("drop database {} with (force)", database.name)
 
     def drop_all(self) -> None:
         """Drop the templates."""
         for name in self._made:
-            self._administer("drop database if exists {} with (force)", name)
+            self._server.administer("drop database if exists {} with (force)", name)
 
     def _template(self, stage: str) -> str:
         if stage in self.ready:
@@ -124,7 +124,7 @@ class Templates:
             except BaseException:
                 # A half-made template must not serve the next test.
                 self._made.discard(name)
-                self._administer("drop database if exists {} with (force)", name)
+                self._server.administer("drop database if exists {} with (force)", name)
                 raise
         return name
 
@@ -139,13 +139,9 @@ class Templates:
             change(connection)
 
     def _create(self, name: str, template: str) -> None:
-        self._administer(
+        self._server.administer(
             "create database {} template {} owner postgres strategy file_copy", name, template
         )
-
-    def _administer(self, statement: str, *names: str) -> None:
-        with psycopg.connect(self._server.url("postgres", SUPERUSER), autocommit=True) as session:
-            session.execute(sql.SQL(statement).format(*[sql.Identifier(name) for name in names]))
 
 
 GAPS = tuple(f"{number:03}" for number in range(1, 11))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from pymilk.database.catalog import read_catalog
 from pymilk.database.cluster import SUPERUSER
@@ -248,8 +247,7 @@ def copy_of(source: Database) -> Iterator[Database]:
     """A clone of a database that nobody is connected to, dropped when the block ends."""
     name = f"{source.name}_{next(_numbers)}"
     copy = Database(name, source.server)
-    _administer(
-        source,
+    source.server.administer(
         "create database {} template {} owner postgres strategy file_copy",
         name,
         source.name,
@@ -258,12 +256,7 @@ def copy_of(source: Database) -> Iterator[Database]:
         with copy.lent() as clone:
             yield clone
     finally:
-        _administer(source, "drop database {} with (force)", name)
-
-
-def _administer(source: Database, statement: str, *names: str) -> None:
-    with psycopg.connect(source.server.url("postgres", SUPERUSER), autocommit=True) as session:
-        session.execute(sql.SQL(statement).format(*[sql.Identifier(name) for name in names]))
+        source.server.administer("drop database {} with (force)", name)
 
 
 class Silent:
