@@ -256,6 +256,9 @@ def _define(printed: list[str], programs: Programs, url: str, told: Told) -> Non
 
 
 def _psql(text: str, programs: Programs, url: str, told: Told) -> None:
+    if server_major(url) < _KNOWS_ALL:
+        lines = text.splitlines(keepends=True)
+        text = "".join(line for line in lines if line.encode() not in _UNKNOWN_TO_OLDER)
     run_program(_psql_command(programs), told, url=url, given=text)
 
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -116,6 +116,9 @@ def running(
         finally:
             if process.poll() is None:
                 process.kill()
+            if process.stdin is not None:
+                with suppress(BrokenPipeError):  # what it was still to read, it won't
+                    process.stdin.close()
 
 
 def run_program(

@@ -123,6 +123,12 @@ def test_extensions_that_the_new_project_has_not_switched_on_are_made(
     assert found.fetchall() == [("A@b.c",)]
 
 
+def break_pg_restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have it fail once there is something, whichever way it goes to the server."""
+    monkeypatch.setattr("pymilk.database.restore.JOBS", "none")
+    monkeypatch.setattr("pymilk.database.restore._psql_command", lambda _: ["false"])
+
+
 def test_an_extension_that_cannot_be_had_is_named(
     backup: Backup, new: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +138,7 @@ def test_an_extension_that_cannot_be_had_is_named(
     assert [each.partition(":")[0] for each in reborn.lacking] == ["no_such_extension"]
     assert "schema tools" not in objects(new)
     clear(new, backup)
-    monkeypatch.setattr("pymilk.database.restore.JOBS", "none")
+    break_pg_restore(monkeypatch)
     with pytest.raises(Problem) as failed:
         restore_at(backup.folder, live(new), PROGRAMS)
     assert "not there: no_such_extension" in failed.value.happened
@@ -145,7 +151,7 @@ def test_a_failed_restore_takes_the_extensions_that_it_made_away_again(
         "create extension citext with schema extensions"
     )
     backup = take_backup(shop.url, PROGRAMS, tmp_path / "one")
-    monkeypatch.setattr("pymilk.database.restore.JOBS", "none")
+    break_pg_restore(monkeypatch)
     with pytest.raises(Problem, match="could not be restored"):
         restore_at(backup.folder, live(new), PROGRAMS)
     left = new.connect(autocommit=True).execute("select from pg_extension where extname = 'citext'")
@@ -253,7 +259,7 @@ class TestOnTheEmbeddedServer:
         self, backup: Backup, beside: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = self.names(beside)
-        monkeypatch.setattr("pymilk.database.restore.JOBS", "none")
+        break_pg_restore(monkeypatch)
         with pytest.raises(Problem, match="could not be restored"):
             restore_on_embedded(backup.folder, beside, PROGRAMS)
         assert self.names(beside) == before
