@@ -4,13 +4,10 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-
-from psycopg import sql
 
 from pymilk.database.catalog import Catalog, project_schemas, read_catalog
 from pymilk.database.connection import Connection
-from pymilk.database.contents import Contents, Table, read_tables
+from pymilk.database.contents import Contents, read_tables
 from pymilk.database.history import lock_history, prepare_history, record_applied
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.database.recorded_catalog import read_catalog_beside, record_catalog
@@ -32,7 +29,7 @@ from pymilk.deploy.figures import (
 from pymilk.deploy.give_back import give_back_to, still_archived
 from pymilk.deploy.lock import lock_this_transaction
 from pymilk.deploy.made import read_made
-from pymilk.deploy.one_go import LOCKED_SECONDS, MARK_LOCKED, Cursor, in_one_go
+from pymilk.deploy.one_go import LOCKED_SECONDS, Cursor, in_one_go
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.proof import (
     proof_facts,
@@ -44,9 +41,13 @@ from pymilk.deploy.proof import (
 from pymilk.deploy.recorded import Refused
 from pymilk.deploy.row_proof import read_marks, tables_written
 from pymilk.deploy.script import ScriptFailed, read_settings
-from pymilk.deploy.strong_locks import Taking, locking_all, needed_by, take_all, taking
+from pymilk.deploy.strong_locks import needed_by, taking
 from pymilk.deploy.transaction import Done, all_or_nothing, standing
+from pymilk.problem import Problem
 from pymilk.project.policy import Policy
+
+# How often figures or violations may move under us before it can't be chance.
+_QUIET_ATTEMPTS = 5
 
 # A shorter queue than this is none at all.
 _SHORTEST_QUEUE_MS = 20
@@ -54,38 +55,17 @@ _SHORTEST_QUEUE_MS = 20
 _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
 
 
-class _MoneyMoved(Refused):
-    """Figures moved, or an invariant broke: the migration did it, or a customer meanwhile."""
+class _NotQuiet(Exception):  # noqa: N818 - a signal between attempts
+    """Something moved that a customer may have moved at that very moment; it is rolled back.
 
-
-@dataclass(frozen=True)
-class _Proven:
-    """What is to be applied, and what was proven of it."""
-
-    plan: Plan
-    evidence: Evidence
-    rehearsed: Rehearsed
-
-
-@dataclass(frozen=True)
-class _Before:
-    """What there was before the change.
-
-    Attributes:
-        catalog: The schema.
-        tables: The project's tables.
-        rows: How many rows each has.
-        state: The project's figures.
-        violations: What its invariants find.
-        archived: What an earlier rollback kept and is still there to be given back.
+    The next attempt looks at it under the locks, where customers can't move it. What they move in
+    tables that aren't locked holds still at another attempt; if not, it is refused as `refusal`
+    says.
     """
 
-    catalog: Catalog
-    tables: tuple[Table, ...]
-    rows: Mapping[str, int]
-    state: State
-    violations: Violations
-    archived: Mapping[str, int]
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(refusal.happened)
+        self.refusal = refusal
 
 
 @dataclass(frozen=True)
@@ -119,123 +99,84 @@ def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
     rehearsed = refuse_stale_proof(plan, evidence)
     if plan.migration.up.in_steps:
         return run_steps(plan, guard, evidence, rehearsed)
-    try:
-        done = _applied_by(guard, _Proven(plan, evidence, rehearsed))
-    except (ScriptFailed, Refused) as problem:
-        problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
-        raise
+    # Whether figures and violations are read under the locks, so that nobody else can move them.
+    exact = bool(rehearsed.changed_tables)
+
+    def work(connection: Connection, token: uuid.UUID) -> _Outcome:
+        return _apply(connection, plan, evidence, token, exact=exact)
+
+    for attempts_left in reversed(range(_QUIET_ATTEMPTS)):
+        try:
+            done = all_or_nothing(guard, plan.target, plan.policy, work)
+            break
+        except _NotQuiet as signal:
+            exact = True
+            if not attempts_left:
+                raise _with_state(signal.refusal, plan) from signal
+        except (ScriptFailed, Refused) as problem:
+            raise _with_state(problem, plan) from problem.__cause__
     return replace(evidence, applied=_applied(done))
 
 
-def _applied_by(guard: Connection, proven: _Proven) -> Done[_Outcome]:
-    """Beside customers who go on; and where rows are written, with nobody else's in sight."""
-    plan, rehearsed = proven.plan, proven.rehearsed
-    if not rehearsed.changed_tables:
-        try:
-            return all_or_nothing(guard, plan.target, plan.policy, partial(_beside, proven))
-        except _MoneyMoved:
-            pass  # it wrote, against expectation: whose doing it was is seen the other way
-    with guard.transaction():
-        lock_this_transaction(guard)
-        prepare_history(guard)
-    refuse_moved_history(guard, plan)
-    before = _look(guard, plan, rehearsed)
-    locking = locking_all(guard, needed_by(rehearsed.up), (), before.tables)
-    return all_or_nothing(guard, plan.target, plan.policy, partial(_alone, proven, before, locking))
+def _with_state(problem: ScriptFailed | Refused, plan: Plan) -> Problem:
+    problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
+    return problem
 
 
-def _beside(proven: _Proven, connection: Connection, token: uuid.UUID) -> _Outcome:
-    """Apply what writes no rows: all that reads whole tables comes before the first strong lock."""
-    plan, rehearsed = proven.plan, proven.rehearsed
+def _apply(
+    connection: Connection, plan: Plan, evidence: Evidence, token: uuid.UUID, *, exact: bool
+) -> _Outcome:
+    rehearsed = evidence.rehearsal
+    if rehearsed is None:
+        raise AssertionError("nothing is applied before it was rehearsed")
+    project, migration = plan.project, plan.migration
     lock_this_transaction(connection)
     prepare_history(connection)
     lock_history(connection)
     refuse_moved_history(connection, plan)
-    before = _look(connection, plan, rehearsed)
-    queue = _queue_ms(plan.policy, rehearsed)
-    locks = taking(connection, needed_by(rehearsed.up), before.tables, queue)
-    return _change(connection, token, proven, before, locks)
-
-
-def _alone(
-    proven: _Proven,
-    looked: _Before,
-    locking: sql.Composed | None,
-    connection: Connection,
-    token: uuid.UUID,
-) -> _Outcome:
-    """Apply what writes rows: in a snapshot of its own, so that nobody else can move a figure.
-
-    Every lock comes before that snapshot is taken: what a script finds in a table that it locks is
-    all there is. A row of another table that a customer changes at the same time makes Postgres
-    refuse, and it is tried again.
-    """
-    plan = proven.plan
-    connection.execute("set transaction isolation level repeatable read")
-    lock_history(connection)
-    take_all(connection, locking, _queue_ms(plan.policy, proven.rehearsed))
-    # The snapshot begins here.
-    connection.execute(MARK_LOCKED)
-    lock_this_transaction(connection)
-    refuse_moved_history(connection, plan)
-    before = replace(
-        looked,
-        violations=read_violations(connection, plan.project.invariants),
-        state=read_state(connection, plan.project.state),
-    )
-    return _change(connection, token, proven, before, None)
-
-
-def _look(connection: Connection, plan: Plan, rehearsed: Rehearsed) -> _Before:
-    """Read and send what takes long, while nobody waits for it."""
-    catalog = read_catalog(connection)
-    refuse_moved_schema(rehearsed.before, catalog)
+    before = read_catalog(connection)
+    refuse_moved_schema(rehearsed.before, before)
+    # Everything that reads whole tables, and everything that is long to send, comes before the
+    # first strong lock.
     tables = read_tables(connection, project_schemas(connection))
-    before = _Before(
-        catalog=catalog,
-        tables=tables,
-        rows=count_rows(connection, tables),
-        state=read_state(connection, plan.project.state),
-        violations=read_violations(connection, plan.project.invariants),
-        archived=still_archived(connection, plan.migration.version),
-    )
-    record_catalog(connection, catalog)
+    rows_before = count_rows(connection, tables)
+    violations = read_violations(connection, project.invariants)
+    state = read_state(connection, project.state)
+    record_catalog(connection, before)
     record_catalog(connection, rehearsed.after)
-    return before
-
-
-def _change(
-    connection: Connection,
-    token: uuid.UUID,
-    proven: _Proven,
-    before: _Before,
-    locks: Taking | None,
-) -> _Outcome:
-    """Run the script and prove it, up to the moment before the commit."""
-    plan, rehearsed = proven.plan, proven.rehearsed
-    migration = plan.migration
+    archived = still_archived(connection, migration.version)
     settings = read_settings(connection)
     marks = read_marks(connection)
+    queue = _queue_ms(plan.policy, rehearsed)
+    locks = taking(connection, needed_by(rehearsed.up), tables, queue)
+
+    if exact:
+        if locks is not None:
+            with in_one_go(connection, settings) as go:
+                go.take(locks)
+            locks = None
+        violations = read_violations(connection, project.invariants)
+        state = read_state(connection, project.state)
     with in_one_go(connection, settings) as go:
         go.script(migration.up, locks)
         held = go.query(LOCKED_SECONDS)
     answered = time.monotonic()
     written = tables_written(connection, marks)
-    given_back = give_back_to(connection, migration) if before.archived else {}
-    made = read_made(connection, before.tables, written, given_back)
+    given_back = give_back_to(connection, migration) if archived else {}
+    made = read_made(connection, tables, written, given_back)
     if migration.verify is not None:
         with in_one_go(connection, settings) as go:
             go.canary(migration.verify)
     if written:
-        _refuse_moved_money(connection, plan, before)
+        _refuse_moved_money(connection, plan, state, violations)
     after = read_catalog_beside(connection, rehearsed.after)
     _refuse_other_schema(rehearsed.after, after)
     outcome = _Outcome(
-        before.state,
-        before.rows,
-        before.violations,
+        state,
+        rows_before,
+        violations,
         given_back,
-        still_archived(connection, migration.version) if before.archived else {},
+        still_archived(connection, migration.version) if archived else {},
         made,
         tuple(sorted(written)),
         _only_number(held),
@@ -243,15 +184,15 @@ def _change(
     )
     event = Event(
         Kind.DEPLOY,
-        {**proof_facts(plan, proven.evidence, rehearsed), **_outcome_facts(outcome)},
+        {**proof_facts(plan, evidence, rehearsed), **_outcome_facts(outcome)},
         version=migration.version,
         name=migration.name,
         revision=plan.revision.commit,
         checksum=migration.up.checksum,
-        before=before.catalog,
+        before=before,
         after=after,
         run=plan.run,
-        plan_hash=proven.evidence.plan_hash,
+        plan_hash=evidence.plan_hash,
     )
     with connection.pipeline():
         record_applied(connection, migration)
@@ -272,25 +213,30 @@ def _only_number(cursor: Cursor) -> float:
     return float(row[0]) if row else 0.0
 
 
-def _refuse_moved_money(connection: Connection, plan: Plan, before: _Before) -> None:
+def _refuse_moved_money(
+    connection: Connection, plan: Plan, state: State, violations: Violations
+) -> None:
     """Where the migration wrote rows, its own transaction is the last that can take them back.
 
     Where it wrote none, whatever moves is customers': that is looked at after the commit, when
     nobody waits for it.
     """
     label = plan.migration.label
-    after = read_violations(connection, plan.project.invariants)
-    broken = new_violations(before.violations, after)
+    broken = new_violations(violations, read_violations(connection, plan.project.invariants))
     if broken:
-        raise _MoneyMoved(
-            f"{label} breaks {len(broken)} invariant(s): {'; '.join(broken[:5])}",
-            todo="The rehearsal's copy didn't show it: look at the rows named.",
+        raise _NotQuiet(
+            Refused(
+                f"{label} breaks {len(broken)} invariant(s): {'; '.join(broken[:5])}",
+                todo="The rehearsal's copy didn't show it: look at the rows named.",
+            )
         )
-    moved = differing_figures(before.state, read_state(connection, plan.project.state))
+    moved = differing_figures(state, read_state(connection, plan.project.state))
     if moved:
-        raise _MoneyMoved(
-            f"{label} changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
-            todo="No deploy may change what anybody owes: mend the migration.",
+        raise _NotQuiet(
+            Refused(
+                f"{label} changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
+                todo="No deploy may change what anybody owes: mend the migration.",
+            )
         )
 
 

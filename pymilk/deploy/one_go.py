@@ -38,7 +38,7 @@ where n.value is distinct from coalesce(k.value, n.reset_val)
 """
 
 # The moment from which on others wait, by the server's clock; and how long ago that is.
-MARK_LOCKED = "select set_config('pymilk.locked_at', clock_timestamp()::text, true)"
+_LOCKED = "select set_config('pymilk.locked_at', clock_timestamp()::text, true)"
 LOCKED_SECONDS = (
     "select coalesce(extract(epoch from clock_timestamp()"
     " - nullif(current_setting('pymilk.locked_at', true), '')::timestamptz), 0)::float8"
@@ -113,7 +113,7 @@ class OneGo:
         self.query("select set_config('statement_timeout', %s, true)", (str(locks.milliseconds),))
         self._taking.append(self.query(locks.statement))
         self.query("set local statement_timeout = 0")
-        self.query(MARK_LOCKED)
+        self.query(_LOCKED)
 
     def canary(self, script: Script) -> None:
         """Send a verification, and take back everything that it does."""
