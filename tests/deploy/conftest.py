@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pymilk.database.programs import find_programs
 from pymilk.deploy import backup, preflight, rehearsal, restore_test
+from pymilk.deploy.bench import open_bench
 from pymilk.deploy.evidence import Evidence
-from pymilk.deploy.plan import Bench, CopyAt
+from pymilk.deploy.plan import CopyAt
 from support.databases import Database, Templates
 from support.projects import (
     Toy,
@@ -70,10 +72,14 @@ def shop_001(_toy_deployed: Database) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def proof(
-    toy_adopted: Database, bench: Bench, tmp_path_factory: pytest.TempPathFactory
+    toy_adopted: Database, set_aside: CopyAt, tmp_path_factory: pytest.TempPathFactory
 ) -> Evidence:
     """Everything that comes before the change, once: every test's database is the same."""
-    with copy_of(toy_adopted) as database:
+    with (
+        copy_of(toy_adopted) as database,
+        # Empty, whatever other tests have left on the server's own database.
+        open_bench(set_aside, None, find_programs().major) as bench,
+    ):
         plan = write_toy(tmp_path_factory.mktemp("proof")).plan(database)
         evidence = Evidence()
         for step in (preflight, backup, restore_test, rehearsal):
