@@ -118,18 +118,18 @@ def locking_all(
         others: Tables that nobody may write to meanwhile.
         tables: All that there are.
     """
-    modes = dict(needed.modes) if needed is not None else {}
-    modes = {name: mode for name, mode in modes.items() if name in _owned(connection)}
-    modes.update({table.qualified: "ShareRowExclusiveLock" for table in others} | modes)
+    ours = _owned(connection)
+    seen = {} if needed is None else {n: m for n, m in needed.modes.items() if n in ours}
+    watched = dict.fromkeys((table.qualified for table in others), "ShareRowExclusiveLock")
+    names, modes = seen.keys() | watched.keys(), {*seen.values(), *watched.values()}
     ordered = _children_first(
-        connection, {table.qualified: table for table in tables if table.qualified in modes}
+        connection, {table.qualified: table for table in tables if table.qualified in names}
     )
     if not ordered:
         return None
-    strongest = max((modes[table.qualified] for table in ordered), key=list(_STRONG).index)
     return sql.SQL("lock table {} in {} mode").format(
         sql.SQL(", ").join(sql.SQL("only {}").format(table.identifier) for table in ordered),
-        sql.SQL(_STRONG[strongest]),
+        sql.SQL(_STRONG[max(modes, key=list(_STRONG).index)]),
     )
 
 

@@ -428,6 +428,29 @@ def test_a_lock_that_is_not_to_be_had_is_left_to_others(shop_001: Database, toy:
     assert schema_and_rows(shop_001) == before
 
 
+def test_no_stronger_lock_is_asked_for_later(shop: Database, toy: Toy) -> None:
+    """Held before the script's first statement: whoever read and wants to write never meets it."""
+    toy.down(WAIT + DOWN_SQL)
+    deploy_toy(toy.plan(shop))
+    watcher = shop.connect(autocommit=True)
+    held = """
+      select distinct c.relname, l.mode from pg_locks as l join pg_class as c on c.oid = l.relation
+      where l.pid = %s and l.granted and c.relkind = 'r'
+      and c.relnamespace = 'public'::regnamespace and l.mode ~ '^(Access)?Exclusive|^ShareRow'
+    """
+    with ThreadPoolExecutor(1) as pool:
+        with closed_gate(shop.url):
+            undoing = pool.submit(roll_back, toy.plan(shop), archive=True)
+            at_the_gate = watcher.execute(held, (wait_until_at_the_gate(shop.url),)).fetchall()
+        undoing.result(timeout=30)
+    recorded = latest(read_entries(watcher), Kind.DEPLOY)
+    assert recorded is not None
+    needed = whole(watcher, recorded).evidence["rehearsal"]["down_locks"]["modes"]
+    assert "AccessExclusiveLock" in needed.values()
+    found = {f"public.{table}" for table, mode in at_the_gate if mode == "AccessExclusiveLock"}
+    assert found >= set(needed)
+
+
 def test_a_reader_that_lets_go_is_waited_for(shop: Database, shop_001: Database, toy: Toy) -> None:
     reader = shop_001.connect()
     reader.execute("select from public.receipts")
