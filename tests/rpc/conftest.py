@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -11,10 +10,8 @@ import pytest
 from psycopg.rows import TupleRow
 
 from pymilk import Client
-from rpc.ways import WAYS, Caller, Office, opened
+from rpc.ways import WAYS, Caller, Office, lent, open_office, opened
 from support.databases import Database, Templates
-from support.gateway import gateway
-from support.postgrest import postgrest
 from support.till import Till, open_till
 from support.tools import left_out, tool
 
@@ -51,21 +48,15 @@ def client(connection: psycopg.Connection[TupleRow]) -> Client:
 @pytest.fixture(scope="session")
 def shared_office(templates: Templates) -> Iterator[Office]:
     """Everything deployed, and the real PostgREST in front of it where it is installed."""
-    with templates.clone("dairy_hardened") as database, ExitStack() as running:
-        with psycopg.connect(database.url, autocommit=True) as session:
-            session.execute(STAND_INS.read_bytes())
-        if tool("postgrest") is None:
-            yield Office(database, None, None)
-            return
-        api = running.enter_context(postgrest(database))
-        yield Office(database, api, running.enter_context(gateway(api.port)))
+    with open_office(templates, STAND_INS) as office:
+        yield office
 
 
 @pytest.fixture
 def office(shared_office: Office) -> Iterator[Office]:
     """The office for one test: sessions that it opens end with it."""
-    with shared_office.database.lent() as database:
-        yield replace(shared_office, database=database)
+    with lent(shared_office) as office:
+        yield office
 
 
 @pytest.fixture(scope="session")

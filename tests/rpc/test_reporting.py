@@ -1,7 +1,6 @@
 """A failed call is reported apart, best effort; the call's own error is what the caller gets."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -11,12 +10,9 @@ from pymilk.database.catalog import read_catalog
 from pymilk.deploy.counters import read_outcomes
 from pymilk.project.project import load_project
 from pymilk.rpc.reporting import Reporting
-from rpc.ways import Office, opened
+from rpc.ways import Office, lent, open_office, opened
 from support.databases import ROOT, Database, Templates
-from support.gateway import gateway
-from support.postgrest import postgrest
 from support.till import Till, open_till
-from support.tools import tool
 
 TEMPLATE = ROOT / "docs" / "templates" / "failed_allocations.sql"
 TABLE = "select function_name, reason, payment_id, idempotency_key, detail, reported_by"
@@ -25,19 +21,14 @@ TABLE = "select function_name, reason, payment_id, idempotency_key, detail, repo
 @pytest.fixture(scope="module")
 def reporting_office(templates: Templates) -> Iterator[Office]:
     """Everything deployed, and the table that failures are reported into."""
-    with templates.clone("dairy_hardened") as database, ExitStack() as running:
-        with psycopg.connect(database.url, autocommit=True) as session:
-            session.execute(TEMPLATE.read_bytes())
-        if tool("postgrest") is None:
-            yield Office(database, None, None)
-            return
-        api = running.enter_context(postgrest(database))
-        yield Office(database, api, running.enter_context(gateway(api.port)))
+    with open_office(templates, TEMPLATE) as office:
+        yield office
 
 
 @pytest.fixture
-def till(reporting_office: Office, numbers: Iterator[int]) -> Till:
-    return open_till(reporting_office.database, next(numbers))
+def till(reporting_office: Office, numbers: Iterator[int]) -> Iterator[Till]:
+    with lent(reporting_office) as office:
+        yield open_till(office.database, next(numbers))
 
 
 def too_much(till: Till) -> rpc.Call[rpc.AllocatePaymentAtomicResult]:

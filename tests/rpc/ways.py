@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+import psycopg
 
 from pymilk import AsyncClient, Client
 from pymilk.rpc.call import Call
 from pymilk.rpc.outcome import Outcome
 from pymilk.rpc.protocol import Calls, Retry
-from support.databases import Database
-from support.gateway import Gateway
-from support.postgrest import PostgREST
+from support.databases import Database, Templates
+from support.gateway import Gateway, gateway
+from support.postgrest import PostgREST, postgrest
+from support.tools import tool
 
 T = TypeVar("T")
 
@@ -72,6 +76,26 @@ class Office:
     database: Database
     api: PostgREST | None
     gateway: Gateway | None
+
+
+@contextmanager
+def open_office(templates: Templates, script: Path) -> Iterator[Office]:
+    """Everything deployed and a script run, and PostgREST in front of it where it is installed."""
+    with templates.clone("dairy_hardened") as database, ExitStack() as running:
+        with psycopg.connect(database.url, autocommit=True) as session:
+            session.execute(script.read_bytes())
+        if tool("postgrest") is None:
+            yield Office(database, None, None)
+            return
+        api = running.enter_context(postgrest(database))
+        yield Office(database, api, running.enter_context(gateway(api.port)))
+
+
+@contextmanager
+def lent(office: Office) -> Iterator[Office]:
+    """An office that tests share, for one of them: sessions that it opens end with it."""
+    with office.database.lent() as database:
+        yield replace(office, database=database)
 
 
 @contextmanager
