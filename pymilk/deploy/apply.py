@@ -41,13 +41,10 @@ from pymilk.deploy.proof import (
 from pymilk.deploy.recorded import Refused
 from pymilk.deploy.row_proof import read_marks, tables_written
 from pymilk.deploy.script import ScriptFailed, read_settings
-from pymilk.deploy.strong_locks import needed_by, taking
+from pymilk.deploy.strong_locks import Needed, in_use, keeping_out, needed_by, taking
 from pymilk.deploy.transaction import Done, all_or_nothing, standing
 from pymilk.problem import Problem
 from pymilk.project.policy import Policy
-
-# How often figures or violations may move under us before it can't be chance.
-_QUIET_ATTEMPTS = 5
 
 # A shorter queue than this is none at all.
 _SHORTEST_QUEUE_MS = 20
@@ -58,14 +55,14 @@ _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
 class _NotQuiet(Exception):  # noqa: N818 - a signal between attempts
     """Something moved that a customer may have moved at that very moment; it is rolled back.
 
-    The next attempt looks at it under the locks, where customers can't move it. What they move in
-    tables that aren't locked holds still at another attempt; if not, it is refused as `refusal`
-    says.
+    The next attempt keeps every writer out of the tables that it was read from. What moves then is
+    the migration's own doing, and refused as `refusal` says.
     """
 
-    def __init__(self, refusal: Refused) -> None:
+    def __init__(self, refusal: Refused, tables: frozenset[str]) -> None:
         super().__init__(refusal.happened)
         self.refusal = refusal
+        self.tables = tables
 
 
 @dataclass(frozen=True)
@@ -99,22 +96,25 @@ def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
     rehearsed = refuse_stale_proof(plan, evidence)
     if plan.migration.up.in_steps:
         return run_steps(plan, guard, evidence, rehearsed)
-    # Whether figures and violations are read under the locks, so that nobody else can move them.
-    exact = bool(rehearsed.changed_tables)
+    needed = needed_by(rehearsed.up)
 
-    def work(connection: Connection, token: uuid.UUID) -> _Outcome:
-        return _apply(connection, plan, evidence, token, exact=exact)
+    def change(first: Needed | None) -> Done[_Outcome]:
+        def work(connection: Connection, token: uuid.UUID) -> _Outcome:
+            return _apply(connection, plan, evidence, token, first)
 
-    for attempts_left in reversed(range(_QUIET_ATTEMPTS)):
+        return all_or_nothing(guard, plan.target, plan.policy, work)
+
+    try:
         try:
-            done = all_or_nothing(guard, plan.target, plan.policy, work)
-            break
+            # Of tables that it changes the figures are read under its locks; others hold still by
+            # themselves, as a rule, and nobody waits.
+            done = change(needed if rehearsed.changed_tables else None)
         except _NotQuiet as signal:
-            exact = True
-            if not attempts_left:
-                raise _with_state(signal.refusal, plan) from signal
-        except (ScriptFailed, Refused) as problem:
-            raise _with_state(problem, plan) from problem.__cause__
+            done = change(keeping_out(signal.tables, needed))
+    except _NotQuiet as signal:
+        raise _with_state(signal.refusal, plan) from signal
+    except (ScriptFailed, Refused) as problem:
+        raise _with_state(problem, plan) from problem.__cause__
     return replace(evidence, applied=_applied(done))
 
 
@@ -124,8 +124,13 @@ def _with_state(problem: ScriptFailed | Refused, plan: Plan) -> Problem:
 
 
 def _apply(
-    connection: Connection, plan: Plan, evidence: Evidence, token: uuid.UUID, *, exact: bool
+    connection: Connection,
+    plan: Plan,
+    evidence: Evidence,
+    token: uuid.UUID,
+    first: Needed | None,
 ) -> _Outcome:
+    """One attempt; `first` are locks to take before figures and violations are read."""
     rehearsed = evidence.rehearsal
     if rehearsed is None:
         raise AssertionError("nothing is applied before it was rehearsed")
@@ -136,12 +141,11 @@ def _apply(
     refuse_moved_history(connection, plan)
     before = read_catalog(connection)
     refuse_moved_schema(rehearsed.before, before)
-    # Everything that reads whole tables, and everything that is long to send, comes before the
-    # first strong lock.
+    # Everything that is long to read or to send comes before the first strong lock.
     tables = read_tables(connection, project_schemas(connection))
-    rows_before = count_rows(connection, tables)
-    violations = read_violations(connection, project.invariants)
-    state = read_state(connection, project.state)
+    # Within a savepoint, so that only what figures and violations look at stays in use.
+    with connection.transaction(force_rollback=True):
+        rows_before = count_rows(connection, tables)
     record_catalog(connection, before)
     record_catalog(connection, rehearsed.after)
     archived = still_archived(connection, migration.version)
@@ -150,13 +154,14 @@ def _apply(
     queue = _queue_ms(plan.policy, rehearsed)
     locks = taking(connection, needed_by(rehearsed.up), tables, queue)
 
-    if exact:
-        if locks is not None:
+    if first is not None:
+        holding = taking(connection, first, tables, queue)
+        if holding is not None:
             with in_one_go(connection, settings) as go:
-                go.take(locks)
-            locks = None
-        violations = read_violations(connection, project.invariants)
-        state = read_state(connection, project.state)
+                go.take(holding)
+        locks = None
+    violations = read_violations(connection, project.invariants)
+    state = read_state(connection, project.state)
     with in_one_go(connection, settings) as go:
         go.script(migration.up, locks)
         held = go.query(LOCKED_SECONDS)
@@ -228,7 +233,8 @@ def _refuse_moved_money(
             Refused(
                 f"{label} breaks {len(broken)} invariant(s): {'; '.join(broken[:5])}",
                 todo="The rehearsal's copy didn't show it: look at the rows named.",
-            )
+            ),
+            in_use(connection),
         )
     moved = differing_figures(state, read_state(connection, plan.project.state))
     if moved:
@@ -236,7 +242,8 @@ def _refuse_moved_money(
             Refused(
                 f"{label} changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
                 todo="No deploy may change what anybody owes: mend the migration.",
-            )
+            ),
+            in_use(connection),
         )
 
 

@@ -70,6 +70,31 @@ def needed_by(run: ScriptRun | None) -> Needed | None:
     return Needed(lines[0], modes) if lines else None
 
 
+def keeping_out(writers_of: Iterable[str], needed: Needed | None) -> Needed:
+    """What a script needs, and beside it nobody else writes to some tables; they can be read."""
+    modes = dict.fromkeys(writers_of, "ShareLock")
+    if needed is None:
+        return Needed(0, modes)
+    return Needed(needed.line, {**modes, **needed.modes})
+
+
+def in_use(connection: Connection) -> frozenset[str]:
+    """The tables that this transaction has looked at or written to, functions and views included.
+
+    Postgres keeps a lock on each until the transaction ends.
+    """
+    rows = connection.execute(
+        """
+        select n.nspname || '.' || c.relname
+        from pg_catalog.pg_locks as l
+        inner join pg_catalog.pg_class as c on l.relation = c.oid
+        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+        where l.pid = pg_backend_pid() and l.locktype = 'relation' and c.relkind = 'r'
+        """
+    ).fetchall()
+    return frozenset(row[0] for row in rows)
+
+
 def taking(
     connection: Connection, needed: Needed | None, tables: Iterable[Table], milliseconds: int
 ) -> Taking | None:

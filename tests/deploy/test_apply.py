@@ -155,6 +155,51 @@ def test_what_customers_do_meanwhile_is_theirs(shop: Database, toy: Toy, proof: 
     assert not applied.compared_inside
 
 
+# What a migration does to rows, at its leisure: customers come by meanwhile.
+SLOWLY = """update public.bills set note = '"seen"' where id = 1; select pg_sleep(0.05);"""
+
+
+@contextmanager
+def restless(database: Database) -> Iterator[None]:
+    """A customer whose figure never holds still, in a table that no script here locks."""
+    stop, moving = Event(), Event()
+
+    def move() -> None:
+        with psycopg.connect(database.url, autocommit=True) as session:
+            while not stop.is_set():
+                session.execute("update public.customers set opening = opening + 1 where id = 3")
+                moving.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(move)
+        try:
+            assert moving.wait(10)
+            yield
+        finally:
+            stop.set()
+        going.result(timeout=30)
+
+
+def test_customers_who_never_hold_still_are_kept_out_for_a_moment(
+    shop: Database, toy: Toy, proof: Evidence
+) -> None:
+    toy.up(SLOWLY + UP_SQL)
+    with restless(shop):
+        applied = change(toy.plan(shop), proof).applied
+    assert applied is not None
+    assert applied.compared_inside
+
+
+def test_what_the_migration_moves_is_told_from_what_customers_move(
+    shop: Database, toy: Toy, proof: Evidence
+) -> None:
+    toy.up("update public.bills set paid = 1 where id = 1;" + SLOWLY + UP_SQL)
+    with restless(shop), pytest.raises(Problem) as refused:
+        change(toy.plan(shop), proof)
+    assert "changes 1 figure(s): owed 1: 130, 0 → 129, 0" in refused.value.happened
+    assert "owed 3" not in refused.value.happened
+
+
 def test_a_window_that_is_closing(shop: Database, toy: Toy, proof: Evidence) -> None:
     now = datetime.now(UTC)
     closing = {
