@@ -15,7 +15,7 @@ TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deploy-gap rollback-gap status rehearse db-start db-stop db-reset demo-flow test test-long \
-        mutate check fmt clean
+        mutate bench bench-quick check fmt clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -68,6 +68,12 @@ test-long: $(TOOLS) ## the long proofs: hundreds of rounds, kills
 
 mutate: $(TOOLS) ## how much the tests notice:             make mutate ARGS="--gap 001 --sample 100"
 	@PYTHONPATH=tests $(BIN)/python -m mutation $(ARGS)
+
+bench: $(TOOLS) ## measure side by side, keep the results:  make bench ARGS=allocation
+	@PYTHONPATH=tests $(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-quick: $(TOOLS) ## see that all of it works, in two minutes
+	@PYTHONPATH=tests $(BIN)/python benchmarks/run.py --quick $(ARGS)
 
 check: $(TOOLS) ## format, lint, types, quotations, generated calls: Python and SQL
 	@$(BIN)/ruff format --check .

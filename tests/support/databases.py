@@ -97,15 +97,27 @@ class Templates:
     @contextmanager
     def clone(self, stage: str) -> Iterator[Database]:
         """A database like the template of this stage, dropped when the block ends."""
-        template = self._template(stage)
+        with self._copy(self._template(stage)) as database:
+            try:
+                with database.lent() as clone:
+                    yield clone
+            finally:
+                for each in self.before_drop:
+                    each(database, stage)
+
+    @contextmanager
+    def like(self, database: Database) -> Iterator[Database]:
+        """A copy of a clone as it is now, dropped when the block ends; nobody may be using it."""
+        with self._copy(database.name) as copied, copied.lent() as copy:
+            yield copy
+
+    @contextmanager
+    def _copy(self, name: str) -> Iterator[Database]:
         database = Database(f"{self._prefix}_{next(self._numbers)}", self._server)
-        self._create(database.name, template)
+        self._create(database.name, name)
         try:
-            with database.lent() as clone:
-                yield clone
+            yield database
         finally:
-            for each in self.before_drop:
-                each(database, stage)
             self._server.administer("drop database {} with (force)", database.name)
 
     def drop_all(self) -> None:
