@@ -1,11 +1,16 @@
 """What `make mutate` changes, and that what it explains is still there."""
 
+import json
+import os
+import subprocess
+import sys
 import tomllib
 
 import pytest
 
 from mutation.edits import edits_of_code, edits_of_privileges, edits_of_tables
 from mutation.mutants import mutants_of
+from mutation.outcomes import Fate
 from pymilk.project.migrations import load_migrations
 from support.databases import ROOT
 
@@ -91,3 +96,40 @@ def test_every_mutant_that_is_explained_is_still_one() -> None:
     assert all(each["reason"] for each in said)
     keys = {mutant.key for mutant in mutants_of(load_migrations(ROOT / "supabase"))}
     assert {(each["file"], each["was"], each["becomes"]) for each in said} <= keys
+
+
+# In a process of its own, as `make mutate` runs: trials fork.
+TRIALS = """
+import json
+from mutation.mutants import mutants_of
+from mutation.trial import Trial, try_all
+from pymilk.project.project import load_project
+from support.databases import ROOT
+
+mutant = next(
+    each for each in mutants_of(load_project(ROOT).migrations)
+    if each.what == "comparison" and each.was == "where invoice.due_date < as_of - 90"
+)
+about, beside = (
+    f"tests/dairy/test_outstanding.py::{name}"
+    for name in ("test_ageing_counts_the_days_since_an_invoice_was_due", "test_nobody_else_may")
+)
+trials = [Trial(mutant, [about], 60.0), Trial(mutant, [beside], 60.0)]
+print(json.dumps([(said.fate, said.killer) for _, said in try_all(trials, workers=1)]))
+"""
+
+
+@pytest.mark.long
+def test_a_mutant_dies_of_a_test_that_is_about_it_and_of_no_other() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TRIALS],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (noticed, killer), (unnoticed, nobody) = json.loads(done.stdout)
+    assert (noticed, unnoticed, nobody) == (Fate.KILLED, Fate.SURVIVED, ""), done.stderr
+    assert "test_ageing_counts_the_days" in killer

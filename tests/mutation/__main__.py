@@ -108,10 +108,12 @@ def _tried(mutants: Sequence[Mutant], asked: argparse.Namespace) -> dict[str, Fa
     fates: dict[str, Fate] = {}
     with suppress(KeyboardInterrupt):
         for trial, outcome in try_all(trials, workers=asked.workers):
+            if outcome.fate is Fate.UNTRIED:
+                raise SystemExit(f"its tests could not be run: {trial.mutant}")
             remember(OUTCOMES, outcome)
             fates[outcome.mutant] = outcome.fate
-            if outcome.fate in {Fate.SURVIVED, Fate.UNTRIED}:
-                said = f"{outcome.fate}, {outcome.tests} tests: {trial.mutant}"
+            if outcome.fate is Fate.SURVIVED:
+                said = f"survived {outcome.tests} tests: {trial.mutant}"
                 _say(f"{len(fates)}/{len(trials)} {said}")
     return fates
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 _PATIENCE, _SLACK, _STANDSTILL = 30.0, 4.0, 90.0
 _LOOK, _STIR = 5.0, 0.05
 _NOTHING_FAILED = {0, 5}  # pytest: all passed, nothing collected
+_ARGUMENTS = (
+    *("-x", "-q", "-p", "no:cacheprovider", "-m", "not long or alone"),
+    # Of our own pytest plugin, which whoever starts the trials has imported.
+    *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
+)
+_TAIL = 3000  # characters of what pytest says when it can't run the tests
 
 
 @dataclass(frozen=True)
@@ -194,22 +201,25 @@ def _tested(server: Server, trial: Trial, folder: Path) -> Outcome:
     many = len(trial.tests)
     if not many:
         return outcome(trial.mutant, Fate.SURVIVED)
-    killer = folder / "killer"
+    killer, said = folder / "killer", folder / "said"
     child = os.fork()
     if child == 0:
         os.setsid()
         code = 3
         try:
             support.servers.running_server = _given(server)  # type: ignore[assignment]
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
-            arguments = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not long or alone"]
+            onto = os.open(said, os.O_WRONLY | os.O_CREAT)
+            os.dup2(onto, 1)
+            os.dup2(onto, 2)
             tests = [str(ROOT / test) for test in trial.tests]
             code = pytest.main(
-                [*arguments, "--rootdir", str(ROOT), *tests], plugins=[_Killer(killer)]
+                [*_ARGUMENTS, "--rootdir", str(ROOT), *tests], plugins=[_Killer(killer)]
             )
         finally:
+            if sys.exc_info()[0] is not None:  # told by whoever waits; here nothing is above
+                traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(code)
     try:
         ended = _ended(child, server, _PATIENCE + trial.seconds * _SLACK)
@@ -221,6 +231,7 @@ def _tested(server: Server, trial: Trial, folder: Path) -> Outcome:
     if ended in _NOTHING_FAILED:
         return outcome(trial.mutant, Fate.SURVIVED, tests=many)
     if not killer.exists():
+        sys.stderr.write(said.read_text(encoding="utf-8", errors="replace")[-_TAIL:])
         return outcome(trial.mutant, Fate.UNTRIED, tests=many)
     first = killer.read_text(encoding="utf-8")
     return outcome(trial.mutant, Fate.KILLED, killer=first, tests=many)
