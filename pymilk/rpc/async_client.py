@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from pymilk.rpc.call import Call, Rows
 from pymilk.rpc.client import RETRY, AsyncTransport
 from pymilk.rpc.outcome import Outcome, outcome_of
-from pymilk.rpc.protocol import Calls, Keyed, Pause, Retry, Step, arun, making
-from pymilk.rpc.reporting import Reporting
+from pymilk.rpc.protocol import Calls, Keyed, Pause, Retry, Step, arun, making, telling
+from pymilk.rpc.reporting import Reporting, Reports
 
 if TYPE_CHECKING:
     import psycopg
@@ -32,7 +32,8 @@ class AsyncClient:
     ) -> None:
         self._transport = transport
         self._retry = retry
-        self._reporting = reporting
+        # In somebody's transaction a report would go the way of the call.
+        self._reports = Reports(reporting) if reporting and transport.repeatable else None
 
     @classmethod
     def postgres(
@@ -78,7 +79,7 @@ class AsyncClient:
             dry_run=dry_run,
             repeatable=self._transport.repeatable,
             retry=self._retry,
-            reporting=self._reporting,
+            reports=None if dry_run else self._reports,
         )
         return await arun(steps, self._act)
 
@@ -91,8 +92,12 @@ class AsyncClient:
         return await self.call(outcome_of(key))
 
     async def close(self) -> None:
-        """Close the client's own connection; one that was given stays open."""
-        await self._transport.close()
+        """Tell what is to be reported, and close a connection of its own; one given stays open."""
+        try:
+            if self._reports is not None:
+                await arun(telling(self._reports), self._act)
+        finally:
+            await self._transport.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from pymilk.rpc.call import Call, Rows
 from pymilk.rpc.outcome import Outcome, outcome_of
-from pymilk.rpc.protocol import Calls, Exchange, Keyed, Pause, Retry, Step, making, run
-from pymilk.rpc.reporting import Reporting
+from pymilk.rpc.protocol import Calls, Exchange, Keyed, Pause, Retry, Step, making, run, telling
+from pymilk.rpc.reporting import Reporting, Reports
 
 if TYPE_CHECKING:
     import psycopg
@@ -69,7 +69,8 @@ class Client:
     ) -> None:
         self._transport = transport
         self._retry = retry
-        self._reporting = reporting
+        # In somebody's transaction a report would go the way of the call.
+        self._reports = Reports(reporting) if reporting and transport.repeatable else None
 
     @classmethod
     def postgres(
@@ -90,7 +91,7 @@ class Client:
             schema: Where the functions are, when it isn't the schema they were generated from.
             retry: How often a call is attempted; on an open connection it is once.
             reporting: Where failed calls are reported; by default nowhere, and from an open
-                connection never.
+                connection never. See `pymilk.rpc.reporting`.
         """
         from pymilk.rpc.lending import Postgres  # noqa: PLC0415 - a driver only for who needs it
 
@@ -150,7 +151,7 @@ class Client:
             dry_run=dry_run,
             repeatable=self._transport.repeatable,
             retry=self._retry,
-            reporting=self._reporting,
+            reports=None if dry_run else self._reports,
         )
         return run(steps, self._act)
 
@@ -163,8 +164,12 @@ class Client:
         return self.call(outcome_of(key))
 
     def close(self) -> None:
-        """Close the client's own connection; one that was given stays open."""
-        self._transport.close()
+        """Tell what is to be reported, and close a connection of its own; one given stays open."""
+        try:
+            if self._reports is not None:
+                run(telling(self._reports), self._act)
+        finally:
+            self._transport.close()
 
     def __enter__(self) -> Self:
         return self

@@ -85,6 +85,7 @@ __all__ = [
     "reconcile_unapplied_payments",
     "record_payment_atomic",
     "recover_invoice",
+    "report_failed_allocation",
     "request_outcome",
     "rollback_partial_allocation",
     "unallocate_payment",
@@ -1118,6 +1119,43 @@ def recover_invoice(
         reading.row(RecoverInvoiceResult),
         schema="public",
         key=Key.OF_THIS_CALL,
+        refusals=REFUSALS,
+    )
+
+
+def report_failed_allocation(
+    *,
+    function: str,
+    reason: str,
+    payment_id: UUID | None = None,
+    key: str | None = None,
+    detail: Mapping[str, Json] | Default = DEFAULT,
+) -> Call[None]:
+    """Writes down that a call failed, in a transaction of its own;
+
+    of its facts numbers, ids and days.
+
+    Args:
+        function: What was called, such as allocate_payment_atomic.
+        reason: Why it failed, in a word: the refusal's reason, else its SQLSTATE.
+        payment_id: The payment that it named, if any.
+        key: The idempotency key that it was made under, if any.
+        detail: The facts of the refusal. Left out, it is what the database has as its default.
+
+    Refusals:
+        400: ReportInvalid
+    """
+    return Call(
+        "report_failed_allocation",
+        given(
+            argument("p_function", "text", function),
+            argument("p_reason", "text", reason),
+            argument("p_payment_id", "uuid", payment_id),
+            argument("p_key", "text", key),
+            argument("p_detail", "jsonb", detail),
+        ),
+        reading.nothing(),
+        schema="public",
         refusals=REFUSALS,
     )
 

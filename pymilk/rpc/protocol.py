@@ -13,8 +13,14 @@ from typing import Any, TypeAlias, TypeVar
 from uuid import uuid4
 
 from pymilk.rpc.call import Call, Key, Rows
-from pymilk.rpc.failures import OutcomeUnknown, PymilkError, Refusal
-from pymilk.rpc.reporting import Reporting, is_reported, report_of
+from pymilk.rpc.failures import (
+    DatabaseError,
+    NotConnected,
+    OutcomeUnknown,
+    PymilkError,
+    Refusal,
+)
+from pymilk.rpc.reporting import Report, Reports
 
 T = TypeVar("T")
 Asked = TypeVar("Asked")
@@ -99,7 +105,7 @@ def making(  # noqa: PLR0913 - what decides on an attempt, one each
     dry_run: bool,
     repeatable: bool,
     retry: Retry,
-    reporting: Reporting | None = None,
+    reports: Reports | None = None,
 ) -> Generator[Step, Rows, T]:
     """Make a call, again where that is safe, and read its answer.
 
@@ -109,8 +115,7 @@ def making(  # noqa: PLR0913 - what decides on an attempt, one each
         dry_run: Whether what it writes is undone.
         repeatable: Whether the transport can make it again: not within somebody's transaction.
         retry: How often.
-        reporting: Where a failed call is reported, if anywhere; not from within somebody's
-            transaction, nor of a dry run.
+        reports: What is to be reported, where failed calls are.
 
     Raises:
         PymilkError: It didn't come to a result. When one attempt may have been written and those
@@ -135,13 +140,19 @@ def making(  # noqa: PLR0913 - what decides on an attempt, one each
                 yield pause
                 continue
             _log.info("%s: %s after %d attempts, key %s", call.function, error.reason, attempt, key)
-            if reporting is not None and repeatable and not dry_run and is_reported(error):
-                yield from _report(report_of(reporting, call, error, key))
             # A later refusal is final: it was made after the key was looked up.
-            if doubt is None or doubt is error or isinstance(error, Refusal):
+            final = error if doubt is None or isinstance(error, Refusal) else doubt
+            if reports is not None:
+                reports.keep(Report(call, final, key))
+                # Over a line that is gone nothing can be told.
+                if isinstance(error, Refusal | DatabaseError):
+                    yield from telling(reports)
+            if final is error:
                 raise
-            raise doubt from error
+            raise final from error
         break
+    if reports is not None:
+        yield from telling(reports)
     _log.debug("%s: done at attempt %d, key %s", call.function, attempt, key)
     try:
         return call.returns.read(rows)
@@ -150,12 +161,19 @@ def making(  # noqa: PLR0913 - what decides on an attempt, one each
         raise
 
 
-def _report(call: Call[None]) -> Generator[Step, Rows, None]:
-    """Report a failed call, once; whatever becomes of that, the call's own error counts."""
-    try:
-        yield Exchange(call, None, dry_run=False)
-    except PymilkError as error:
-        _log.info("a failed call could not be reported: %s", error.reason)
+def telling(reports: Reports) -> Generator[Step, Rows, None]:
+    """Report the failed calls that wait for it, each once; that this fails is nobody's error."""
+    while (report := reports.take()) is not None:
+        try:
+            yield Exchange(reports.call_of(report), None, dry_run=False)
+        except NotConnected:
+            reports.put_back(report)
+            return
+        except PymilkError as error:
+            # Not again where it may have been written: two reports would be two failures.
+            _log.info("a failed call could not be reported: %s", error.reason)
+            if isinstance(error, OutcomeUnknown):
+                return
 
 
 def run(steps: Generator[Asked, Told, T], act: Callable[[Asked], Told]) -> T:

@@ -65,6 +65,7 @@ __all__ = [
     "PeriodTaken",
     "ReasonRequired",
     "ReasonTooLong",
+    "ReportInvalid",
     "RequestUndone",
     "SaleAlreadyPaid",
     "SaleBilled",
@@ -512,6 +513,13 @@ class ReasonTooLong(Refusal):
     """
 
 
+class ReportInvalid(Refusal):
+    """Report invalid (400).
+
+    Name function and reason in a word each, a key as it was sent, facts as an object.
+    """
+
+
 class RequestUndone(Refusal):
     """Request undone (409).
 
@@ -646,6 +654,7 @@ REFUSALS: Final[Mapping[str, type[Refusal]]] = {
     "period_taken": PeriodTaken,
     "reason_required": ReasonRequired,
     "reason_too_long": ReasonTooLong,
+    "report_invalid": ReportInvalid,
     "request_undone": RequestUndone,
     "sale_already_paid": SaleAlreadyPaid,
     "sale_billed": SaleBilled,

@@ -1,5 +1,5 @@
 -- What clients report of calls that failed: which function, for which reason, how often so far.
--- The table is made by a migration of its own (docs/templates/failed_allocations.sql).
+-- The table comes with the migration failed_allocations; its rows are emptied, never deleted.
 select
   function_name || ': ' || reason as what,
   count(*) as how_often

@@ -103,6 +103,22 @@ TABLES = {
         *("succeeded", "failed", "error", "finished_at"),
         status=["''", "'done'"],
     ),
+    "public.failed_allocations": kept(
+        {
+            "function_name": "'f'",
+            "reason": "'r'",
+            "payment_id": UUID,
+            "idempotency_key": "'k'",
+            "reported_by": "'x'",
+        },
+        *("payment_id", "idempotency_key"),
+        function_name=["''", "'a b'", "repeat('f', 101)"],
+        reason=["''", "'Ramesh did not pay'", "repeat('r', 101)"],
+        idempotency_key=["''", "' '", "repeat('k', 201)"],
+        detail=["'[]'", "'1'"],
+        # who has reported it is emptied along with the rest
+        reported_by=["null"],
+    ),
     "public.invoice_counters": kept(
         {"financial_year": "'203132'", "last_number": "99999"},
         financial_year=["'20313'", "'2031320'", "'20313a'", "'x203132'"],

@@ -160,7 +160,7 @@ GAPS = tuple(f"{number:03}" for number in range(1, 11))
 """The gaps, in the order in which they are fixed."""
 
 STAGES = ("empty", "baseline", "dairy", *(f"dairy_{gap}" for gap in GAPS), "dairy_hardened")
-"""What there is a template of, each made of the one before it."""
+"""What there is a template of, each made of the one before it; the last has everything."""
 
 
 def _stages() -> dict[str, tuple[str, Callable[[Connection], None]]]:
@@ -173,8 +173,19 @@ def _stages() -> dict[str, tuple[str, Callable[[Connection], None]]]:
     for gap in GAPS:
         stages[f"dairy_{gap}"] = (before, partial(_migrate, pattern=f"*_gap_{gap}_*.sql"))
         before = f"dairy_{gap}"
-    stages["dairy_hardened"] = (before, partial(_migrate, pattern="*_harden_access.sql"))
+    stages["dairy_hardened"] = (before, _migrate_what_is_no_gap)
     return stages
+
+
+def after_the_gaps() -> list[Path]:
+    """The migrations that come after the gaps, harden_access the first of them."""
+    found = sorted(MIGRATIONS.glob("*.sql"))
+    return found[[path.stem.endswith("_harden_access") for path in found].index(True) :]
+
+
+def _migrate_what_is_no_gap(connection: Connection) -> None:
+    for path in after_the_gaps():
+        connection.execute(path.read_bytes())
 
 
 def _migrate(connection: Connection, pattern: str) -> None:
