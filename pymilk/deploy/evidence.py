@@ -52,11 +52,15 @@ class Preflight:
         checks: Each of them.
         catalog: The schema as it was.
         daily: Query of sql/daily → seconds that it took before the deploy.
+        ended: When all of it had been looked at; none where that doesn't matter.
+        seconds: How long that took.
     """
 
     checks: tuple[Check, ...]
     catalog: Catalog
     daily: Mapping[str, float] = field(default_factory=dict)
+    ended: datetime | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

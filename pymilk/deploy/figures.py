@@ -1,6 +1,7 @@
 """The project's own figures and invariants, read in one transaction."""
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from psycopg import sql
 from psycopg.rows import TupleRow
@@ -8,23 +9,37 @@ from psycopg.rows import TupleRow
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table
 from pymilk.deploy.evidence import State, Violations
-from pymilk.deploy.one_go import in_one_go
+from pymilk.deploy.one_go import Cursor, in_one_go
 from pymilk.deploy.sample import key_of
 from pymilk.deploy.script import ScriptFailed, read_settings
 from pymilk.project.migrations import Script
+from pymilk.project.query_header import read_header
+
+
+class Answer(NamedTuple):
+    """What a query gave: what its columns are called, and its rows."""
+
+    columns: tuple[str, ...]
+    rows: list[TupleRow]
 
 
 def read_state(connection: Connection, queries: Iterable[Script]) -> State:
     """Run the state queries: the first column is the key, the others are figures.
 
+    But for the one that says what people call the key: who is renamed owes what he owed.
+
     Raises:
         ScriptFailed: One of them can't be run, or gives a key twice.
     """
-    return {query.path.stem: _figures(query, rows) for query, rows in _read(connection, queries)}
+    return {
+        query.path.stem: _figures(query, answer) for query, answer in _read(connection, queries)
+    }
 
 
-def _figures(query: Script, rows: list[TupleRow]) -> Mapping[str, tuple[str, ...]]:
-    figures = {str(row[0]): tuple(str(value) for value in row[1:]) for row in rows}
+def _figures(query: Script, answer: Answer) -> Mapping[str, tuple[str, ...]]:
+    rows, name = answer.rows, read_header(query.text).name
+    kept = [place for place, column in enumerate(answer.columns) if place and column != name]
+    figures = {str(row[0]): tuple(str(row[place]) for place in kept) for row in rows}
     if len(figures) < len(rows):
         raise ScriptFailed(
             f"{query.path.parent.name}/{query.path.name} gives a key twice, so that one row would"
@@ -65,18 +80,23 @@ def read_violations(connection: Connection, queries: Iterable[Script]) -> Violat
         ScriptFailed: One of them can't be run.
     """
     return {
-        query.path.stem: frozenset(tuple(str(value) for value in row) for row in rows)
-        for query, rows in _read(connection, queries)
+        query.path.stem: frozenset(tuple(str(value) for value in row) for row in answer.rows)
+        for query, answer in _read(connection, queries)
     }
 
 
-def _read(
-    connection: Connection, queries: Iterable[Script]
-) -> Iterable[tuple[Script, list[TupleRow]]]:
+def _read(connection: Connection, queries: Iterable[Script]) -> Iterable[tuple[Script, Answer]]:
     """Each query's rows; all of them are asked for in one go."""
     with in_one_go(connection, read_settings(connection)) as go:
         sent = [(query, go.read(query)) for query in queries]
-    return ((query, cursor.fetchall() if cursor else []) for query, cursor in sent)
+    return ((query, _answer(cursor)) for query, cursor in sent)
+
+
+def _answer(cursor: Cursor | None) -> Answer:
+    if cursor is None:
+        return Answer((), [])
+    columns = tuple(column.name for column in cursor.description or ())
+    return Answer(columns, cursor.fetchall())
 
 
 def new_violations(before: Violations, after: Violations) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Look before touching: every reason not to deploy now, found while nothing has been changed."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,10 +42,12 @@ def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
         ChecksFailed: A check failed and was not overridden.
         ChecksNotNow: The same, but only such as pass by themselves.
     """
+    started = time.monotonic()
     found = _preflight(plan, bench.major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
     with connect(plan.target.url, purpose="preflight") as connection:
         daily = time_daily(connection, plan.project.daily).seconds
-    return replace(evidence, preflight=replace(found, daily=daily))
+    found = replace(found, daily=daily, ended=datetime.now(UTC), seconds=time.monotonic() - started)
+    return replace(evidence, preflight=found)
 
 
 def run_for_rehearsal(plans: Sequence[Plan], bench: Bench, evidence: Evidence) -> Evidence:

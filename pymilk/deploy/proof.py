@@ -80,6 +80,7 @@ def proof_facts(plan: Plan, evidence: Evidence, rehearsed: Rehearsed) -> dict[st
     return {
         "overrides": dict(plan.overrides),
         "checks": {check.name: f"{check.verdict}: {check.found}" for check in preflight.checks},
+        "preflight": {"ended": preflight.ended, "seconds": round(preflight.seconds, 3)},
         "daily_before": preflight.daily,
         "backup": backup_facts(evidence.backup.backup) if evidence.backup else {},
         "rehearsal": rehearsal_facts(rehearsed),

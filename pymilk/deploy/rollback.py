@@ -9,6 +9,7 @@ something that the rollback did; every lock is taken before its snapshot is, so 
 in unseen, and none is asked for afterwards.
 """
 
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -211,7 +212,7 @@ def _in_a_transaction(guard: Connection, attempt: _Attempt) -> RolledBack:
 
 
 def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> RolledBack:
-    plan, version = attempt.plan, attempt.plan.migration.version
+    plan, version, started = attempt.plan, attempt.plan.migration.version, time.monotonic()
     connection.execute("set transaction isolation level repeatable read")
     lock_history(connection)
     take_all(connection, attempt.locking, plan.policy.lock_timeout_ms)
@@ -251,6 +252,8 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         "overrides": dict(plan.overrides),
         "because": plan.because,
         "state": state,
+        # All but the commit, which the row is part of.
+        "seconds": round(time.monotonic() - started, 3),
     }
     event = Event(
         Kind.ROLLBACK,

@@ -3,6 +3,7 @@
     -- What customers owe, by how long it has been due.
     -- An invoice without a due date is not due.
     -- money: outstanding
+    -- name: billing_name
     -- chart: bars of outstanding by age
     -- do: call those who are at the end of the list.
 
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _FIRST_SENTENCE = re.compile(r"(.+?[.!?])(?:\s+(.*))?", re.DOTALL)
-_DIRECTIVE = re.compile(r"(do|money|chart):\s+(\S.*)")
+_DIRECTIVE = re.compile(r"(do|money|name|chart):\s+(\S.*)")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Header:
     Attributes:
         title: Its first sentence.
         more: What else it says.
-        directives: `do`, `money` or `chart` → what stands behind its colon.
+        directives: `do`, `money`, `name` or `chart` → what stands behind its colon.
     """
 
     title: str
@@ -36,6 +37,11 @@ class Header:
         """The columns that are sums of money."""
         named = self.directives.get("money", "").split(",")
         return tuple(name.strip() for name in named if name.strip())
+
+    @property
+    def name(self) -> str:
+        """The column that says what people call the row's key; empty where none does."""
+        return self.directives.get("name", "")
 
     @property
     def chart(self) -> str:

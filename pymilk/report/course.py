@@ -36,7 +36,8 @@ def course_of(seen: Deployment, wording: Wording) -> tuple[Step, ...]:
 def _steps(seen: Deployment, wording: Wording) -> Iterator[Step]:
     first = seen.proof[0].entry.happened_at if seen.proof else seen.entry.happened_at
     if seen.facts.checks:
-        yield Step("preflight", first, None, tuple(_checks(seen)))
+        looked = seen.facts.preflight
+        yield Step("preflight", looked.ended or first, looked.seconds, tuple(_checks(seen)))
     before: Entry | None = None
     for proof in seen.proof:
         took = _took(proof, before)
@@ -49,7 +50,8 @@ def _steps(seen: Deployment, wording: Wording) -> Iterator[Step]:
         took = _between(seen.entry.happened_at, seen.after.happened_at)
         yield Step("after", seen.after.happened_at, took, tuple(_after(seen, wording)))
     if seen.rollback is not None:
-        yield Step("rollback", seen.rollback.happened_at, None, tuple(_rollback(seen)))
+        took = seen.rollback_facts.seconds
+        yield Step("rollback", seen.rollback.happened_at, took, tuple(_rollback(seen)))
 
 
 _NAMES = {

@@ -31,6 +31,7 @@ from pymilk.report.facts import (
     RollbackFacts,
     facts_of,
 )
+from pymilk.report.names import Names, read_names
 
 _SUBJECTS = frozenset({Kind.DEPLOY, Kind.REHEARSAL})
 
@@ -71,6 +72,7 @@ class Deployment:
         notes: What people have said while it was live.
         open_notes: Those of them that nobody has answered.
         attempts: Earlier runs of the same migration that came to nothing, oldest first.
+        names: What people call the things whose figures moved, as they are called now.
     """
 
     database: str
@@ -88,6 +90,7 @@ class Deployment:
     notes: tuple[Entry, ...] = ()
     open_notes: tuple[Entry, ...] = ()
     attempts: tuple[Entry, ...] = ()
+    names: Names = field(default_factory=dict)
 
     @property
     def deployed(self) -> bool:
@@ -186,6 +189,7 @@ def _tell(
     end = since[len(live)] if len(since) > len(live) else None
     rollback = end if end is not None and end.kind is Kind.ROLLBACK else None
     after = next((found for found in run if found.kind is Kind.AFTER), None)
+    after_facts = facts_of(whole(connection, after), AfterFacts) if after else AfterFacts()
     notes = tuple(found for found in live if found.kind is Kind.NOTE and found.answers is None)
     unanswered = {note.id for note in open_notes(entries)}
     return _with_schema(
@@ -197,7 +201,7 @@ def _tell(
             facts_of(entry, DeployFacts),
             proof=_proof(connection, entries, run, entry),
             after=after,
-            after_facts=facts_of(whole(connection, after), AfterFacts) if after else AfterFacts(),
+            after_facts=after_facts,
             rollback=rollback,
             rollback_facts=facts_of(whole(connection, rollback), RollbackFacts)
             if rollback
@@ -207,6 +211,10 @@ def _tell(
             notes=notes,
             open_notes=tuple(note for note in notes if note.id in unanswered),
             attempts=_attempts(entries, entry),
+            names=read_names(
+                connection,
+                [query for query in project.state if after_facts.moved.get(query.path.stem)],
+            ),
         ),
     )
 

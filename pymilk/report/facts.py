@@ -83,11 +83,19 @@ class RehearsalFacts(Facts):
     where: str = ""
 
 
+class PreflightFacts(Facts):
+    """When everything had been looked at, and how many seconds that took."""
+
+    ended: datetime | None = None
+    seconds: float | None = None
+
+
 class DeployFacts(Facts):
     """A deploy: its proof, and what was there the moment before.
 
     Attributes:
         checks: Check of the preflight → verdict and what was found.
+        preflight: When that was.
         overrides: Check → the reason for going on without it.
         uncommitted: Files that differed from the git revision.
         state_before: The project's figures just before.
@@ -100,6 +108,7 @@ class DeployFacts(Facts):
     """
 
     checks: Mapping[str, str] = {}
+    preflight: PreflightFacts = PreflightFacts()
     overrides: Mapping[str, str] = {}
     uncommitted: tuple[str, ...] = ()
     rehearsal: RehearsalFacts = RehearsalFacts()
@@ -155,12 +164,16 @@ class BreachFacts(Facts):
 
 
 class RollbackFacts(Facts):
-    """A rollback: what the archive keeps, what was left as somebody had changed it, and why."""
+    """A rollback: what the archive keeps, what was left as somebody had changed it, and why.
+
+    `seconds` is how long its transaction was open, but for the commit.
+    """
 
     kept: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
     overrides: Mapping[str, str] = {}
     state: Figures = {}
+    seconds: float | None = None
 
 
 _F = TypeVar("_F", bound=Facts)

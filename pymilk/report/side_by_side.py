@@ -1,7 +1,7 @@
 """State before and after, side by side: rows, the project's figures, and whose balance changed."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pymilk.project.project import Project
@@ -108,6 +108,7 @@ def side_by_side(seen: Deployment, project: Project, wording: Wording) -> SideBy
             headers.get(query) or Header(query, "", {}),
             before,
             _after(query, before, seen.after_facts) if looked else None,
+            seen.names.get(query, {}),
             wording,
         )
         for query, before in seen.facts.state_before.items()
@@ -134,21 +135,35 @@ def _after(query: str, before: _State, facts: AfterFacts) -> _State:
     return kept | {key: figures for key, figures in moved.items() if figures is not None}
 
 
-def _compare(header: Header, before: _State, after: _State | None, wording: Wording) -> Compared:
+def _compare(
+    header: Header,
+    before: _State,
+    after: _State | None,
+    names: Mapping[str, str],
+    wording: Wording,
+) -> Compared:
     now = before if after is None else after
     keys = tuple(sorted({*before, *now}))  # the ledger's JSON has an order of its own
     moved = tuple(key for key in keys if before.get(key) != now.get(key))
     if len(keys) <= _FEW:
-        lines = tuple(_line(key, header, before, after, wording) for key in keys)
+        lines = tuple(_named(_line(key, header, before, after, wording), names) for key in keys)
         return Compared(header.title, len(keys), None if after is None else len(moved), lines)
     return Compared(
         header.title,
         len(keys),
         None if after is None else len(moved),
         tuple(_sums(header, before, after, wording)),
-        tuple(_line(key, header, before, after, wording) for key in moved[:_MOST_SHOWN]),
+        tuple(
+            _named(_line(key, header, before, after, wording), names) for key in moved[:_MOST_SHOWN]
+        ),
         max(len(moved) - _MOST_SHOWN, 0),
     )
+
+
+def _named(line: Line, names: Mapping[str, str]) -> Line:
+    """The same with what people call it, where they do."""
+    called = names.get(line.name)
+    return replace(line, name=f"{called} ({line.name})") if called else line
 
 
 def _line(key: str, header: Header, before: _State, after: _State | None, wording: Wording) -> Line:

@@ -3,6 +3,7 @@
 -- outstanding: opening balance less what was paid of it, plus what is unpaid of issued invoices.
 -- credit: what is left of the customer's payments. A voided payment counts in neither.
 -- money: outstanding, credit
+-- name: billing_name
 with invoice_paid as (
   select
     invoice_id,
@@ -72,6 +73,7 @@ paid_in as (
 
 select
   customer.id::text as key,
+  customer.billing_name,
   trim_scale(
     coalesce(customer.opening_balance, 0)
     - coalesce(opening_paid.amount, 0)

@@ -23,7 +23,7 @@ from pymilk.report.wording import Wording, wording_of
 from support.databases import Database
 from support.pages import Page, read_page, text_of
 from support.projects import GAP, UP_SQL, Toy, mark_baseline
-from support.reported import Rehearsed, an_hour_of
+from support.reported import OWED, Rehearsed, an_hour_of
 
 HOSTILE = 'Ravi & "Sons" <script>alert(1)</script><img src=x onerror=alert(2)>'
 
@@ -72,6 +72,7 @@ def test_a_deployment_that_went_well(shop: Database, project: Project, wording: 
     steps = page.table("Step by step")
     assert list(steps) == ["preflight", "backup", "restore test", "rehearsal", "apply", "after"]
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d", ended) for ended, _, _ in steps.values())
+    assert all(re.match(r"[\d.]+ ", took) for _, took, _ in steps.values()), steps
     assert "checks passed" in steps["preflight"][2]
     assert "came back equal" in steps["restore test"][2]
     assert "It wrote no row" in steps["apply"][2]
@@ -141,7 +142,9 @@ def test_taken_back_with_what_was_kept(toy: Toy, shop: Database, project: Projec
     assert "pymilk deploy 001" in page.commands
     assert "pymilk rollback 001" not in page.commands
     assert "table public.receipts: 1 row(s)" in page.said("The way back")
-    assert list(page.table("Step by step"))[-1] == "rollback"
+    *_, (last, (_, took, _)) = page.table("Step by step").items()
+    assert last == "rollback"
+    assert re.match(r"[\d.]+ ", took)
 
 
 def test_each_deployment_is_told_by_itself(toy: Toy, shop: Database, project: Project) -> None:
@@ -172,10 +175,32 @@ def test_what_customers_did_in_those_seconds_is_told_apart(
     assert page.sentence.startswith("All is well.")
     assert "No. 1 of 3 figures moved between the two looks" in page.said("In one sentence")
     figures = page.table("Before and after")
-    assert figures["1 (moved)"] == [
+    assert figures["Asha (1) (moved)"] == [
         "owed ₹130.00, opening ₹0.00",
         "owed ₹100.00, opening ₹0.00",
     ]
+
+
+def test_whoever_moved_is_told_by_name_as_far_as_there_is_one(
+    rehearsed: Rehearsed, toy: Toy, project: Project, shop_before: Database
+) -> None:
+    with psycopg.connect(shop_before.url) as session:
+        session.execute("update public.customers set name = %s where id = 2", [HOSTILE])
+    applied = rehearsed.apply(toy, shop_before)
+    with psycopg.connect(shop_before.url) as session:
+        # Who is renamed owes what he owed: that is no figure.
+        session.execute("update public.customers set name = 'Binu' where id = 1")
+        session.execute("update public.customers set opening = opening + 1 where id in (2, 3)")
+        session.execute("update public.bills set customer_id = 2 where customer_id = 3")
+    rehearsed.look(toy, shop_before, applied)
+    with psycopg.connect(shop_before.url) as session:
+        session.execute("delete from public.customers where id = 3")
+    page = page_of(shop_before, project)
+    figures = page.table("Before and after")
+    assert [name for name in figures if "moved" in name] == [f"{HOSTILE} (2) (moved)", "3 (moved)"]
+    assert "Binu (1)" in figures
+    toy.write("sql/state", "owed", OWED.replace("public.owed(c.id)", "public.gone(c.id)"))
+    assert "2 (moved)" in page_of(shop_before, load_project(toy.root)).table("Before and after")
 
 
 def test_a_rule_that_is_broken_since(

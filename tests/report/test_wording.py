@@ -86,11 +86,13 @@ def test_without_settings_nothing_is_assumed(toy: Toy) -> None:
 def test_what_a_query_says_of_itself() -> None:
     header = read_header(
         "-- Who owes what. As of today,\n-- from the rows.\n--\n-- outstanding: what is unpaid.\n"
-        "-- money: outstanding,\n--   credit\n-- do: call them.\nselect 1; -- money: nothing"
+        "-- money: outstanding,\n--   credit\n-- name: billing_name\n-- do: call them.\n"
+        "select 1; -- money: nothing"
     )
     assert header.title == "Who owes what."
     assert header.more == "As of today, from the rows. outstanding: what is unpaid."
     assert header.money == ("outstanding", "credit")
+    assert header.name == "billing_name"
     assert header.directives["do"] == "call them."
     assert header.chart == ""
     assert read_header("select 1").title == ""

@@ -12,7 +12,7 @@ from pymilk.deploy.evidence import Evidence
 from pymilk.deploy.plan import Bench
 from pymilk.deploy.sample import Activity, Broken, Sample, Waits
 from support.databases import Database
-from support.projects import OWED_SQL, Toy, write_toy
+from support.projects import Toy, write_toy
 
 # The toy's shop is the dairy's neighbour: it counts in rupees, and its day begins when theirs does.
 SETTINGS = """
@@ -23,9 +23,12 @@ currency = "INR"
 [tool.pymilk.policy.live]
 time_zone = "Asia/Kolkata"
 """
-OWED = (
-    "-- What each customer owes. The opening balance stands beside it.\n-- money: owed, opening\n"
-)
+OWED = """\
+-- What each customer owes. The opening balance stands beside it.
+-- money: owed, opening
+-- name: name
+select c.id, c.name, public.owed(c.id), c.opening from public.customers as c order by c.id;
+"""
 BY_AGE = """\
 -- What is owed, by bill.
 -- Bills that are paid are left out.
@@ -43,7 +46,7 @@ def write_reported(root: Path) -> Toy:
     """The toy project, with what a report needs to know."""
     made = write_toy(root)
     made.settings(SETTINGS)
-    made.write("sql/state", "owed", OWED + OWED_SQL)
+    made.write("sql/state", "owed", OWED)
     made.write("sql/books", "by_bill", BY_AGE)
     return made
 
