@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 
 import allocation
+import deploying
 import table
 from pymilk.database.programs import find_programs
 from side_by_side import Effort, Row
@@ -17,7 +18,7 @@ from side_by_side import Effort, Row
 Bench = Callable[[Effort], Iterable[Row]]
 """Gives its rows, each as soon as it is measured."""
 
-BENCHES: Mapping[str, Bench] = {"allocation": allocation.rows}
+BENCHES: Mapping[str, Bench] = {"allocation": allocation.rows, "deploying": deploying.rows}
 """Name → bench, in the order in which they run; a new one is added here."""
 
 

@@ -1,6 +1,7 @@
 """`pymilk deploy`: one migration, with everything proven."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,6 @@ from pymilk.cli.options import (
     Yes,
 )
 from pymilk.cli.render import deployed_text, plan_text, say, say_json
-from pymilk.cli.render_plan import preview_text
 from pymilk.cli.under_way import under_way
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pymilk.cli.opening import Opened
+    from pymilk.deploy.approval import Approval
     from pymilk.deploy.plan import Plan
     from pymilk.deploy.watch import Asked
     from pymilk.project.migrations import Migration
@@ -85,21 +86,14 @@ def deploy(
         plan_for,
         refuse_together,
     )
-    from pymilk.cli.progress import LineProgress
-    from pymilk.cli.watch_command import asked_for
-    from pymilk.deploy.approval import load_approval
-    from pymilk.deploy.pipeline import deploy_all
-    from pymilk.deploy.watch import refuse_too_seldom
 
     refuse_together({"NAME": name, "--all": every, "--plan": plan_file})
     refuse_together({"--override": override, "--plan": plan_file})
-    approval = load_approval(plan_file) if plan_file else None
+    approval = _approval(plan_file)
     overrides = dict(approval.overrides) if approval else parse_overrides(override)
     opened = open_project(project, db_url, policy)
     place = copy_at(opened.project, copy, copy_url)
-    needed = seconds_of(watch_for, "--watch") if watch_for else None
-    asked = asked_for(opened, needed, watch_every, on_breach)
-    refuse_too_seldom(asked)
+    asked = _asked(opened, watch_for, watch_every, on_breach)
     migrations = migrations_to_deploy(opened, approval.migration if approval else name)
     if not migrations:
         done(as_json, nothing_pending(opened), {"deployed": None})
@@ -114,16 +108,60 @@ def deploy(
         agree(plans[0].policy.ask, yes, "Deploy?")
     else:
         _agree(plans, yes=yes)
+    _deploy(opened, plans, approval, asked, as_json=as_json, every=every)
+
+
+def _approval(plan_file: Path | None) -> "Approval | None":
+    """What somebody approved, where a plan is named."""
+    if plan_file is None:
+        return None
+    from pymilk.deploy.approval import load_approval
+
+    return load_approval(plan_file)
+
+
+def _asked(
+    opened: "Opened", watch_for: str | None, watch_every: str, on_breach: str | None
+) -> "Asked | None":
+    """The watch that is asked for, if one is."""
+    if watch_for is None:
+        return None
+    from pymilk.cli.watch_command import asked_for
+    from pymilk.deploy.watch import refuse_too_seldom
+
+    asked = asked_for(opened, seconds_of(watch_for, "--watch"), watch_every, on_breach)
+    refuse_too_seldom(asked)
+    return asked
+
+
+def _deploy(
+    opened: "Opened",
+    plans: "Sequence[Plan]",
+    approval: "Approval | None",
+    asked: "Asked | None",
+    *,
+    as_json: bool,
+    every: bool,
+) -> None:
+    """Deploy them, and tell of each as it is done."""
+    from pymilk.cli.progress import LineProgress
+    from pymilk.deploy.bench import open_bench, server_kept
+    from pymilk.deploy.pipeline import deploy_all
+
     told: list[dict[str, object]] = []
     progress = LineProgress(sys.stderr if as_json else None)
+    # Nobody keeps a server for a copy while a watch goes on, for a day perhaps.
+    one_by_one = asked is not None or len(plans) == 1
+    keeping = nullcontext(open_bench) if one_by_one else server_kept()
     try:
-        for plan, evidence in deploy_all(plans, progress, _under_way, approval):
-            told.append({"deployed": plan.migration.stem, "evidence": evidence})
-            if evidence is None:
-                already_deployed(opened, plan.migration, as_json=as_json)
-            elif not as_json:
-                say(*deployed_text(plan, evidence))
-            _watch(asked, plan.migration, as_json=as_json)
+        with keeping as opening:
+            for plan, evidence in deploy_all(plans, progress, _under_way, approval, opening):
+                told.append({"deployed": plan.migration.stem, "evidence": evidence})
+                if evidence is None:
+                    already_deployed(opened, plan.migration, as_json=as_json)
+                elif not as_json:
+                    say(*deployed_text(plan, evidence))
+                _watch(asked, plan.migration, as_json=as_json)
     finally:
         # What was deployed is told, also when a later one was refused.
         if as_json and every:
@@ -134,6 +172,7 @@ def deploy(
 
 def _agree(plans: "Sequence[Plan]", *, yes: bool) -> None:
     """Show the plan, in full where a person has to agree to it."""
+    from pymilk.cli.render_plan import preview_text
     from pymilk.deploy.preview import preview
 
     first, *later = plans
@@ -146,13 +185,13 @@ def _agree(plans: "Sequence[Plan]", *, yes: bool) -> None:
     agree(first.policy.ask, yes, question)
 
 
-def _watch(asked: "Asked", migration: "Migration", *, as_json: bool) -> None:
+def _watch(asked: "Asked | None", migration: "Migration", *, as_json: bool) -> None:
     """The last step, where it is asked for."""
+    if asked is None:
+        return
     from pymilk.cli.watch_command import run_watch
     from pymilk.cli.watching import WatchView
 
-    if asked.for_seconds is None:
-        return
     with under_way(asked.target, migration):
         run_watch(asked, WatchView(asked.for_seconds, to_stderr=as_json).show)
 

@@ -1,21 +1,26 @@
-"""From what was typed to what is worked on: project, database, migration, plan."""
+"""From what was typed to what is worked on: project, database, migration, plan.
+
+The embedded server and the checks are loaded where they are needed: most often a command finds a
+database that is named, and nothing to do.
+"""
 
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pymilk.database.connection import Target, target_at
-from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.programs import find_programs
-from pymilk.demo.first_day import prepare_first_day
 from pymilk.deploy.plan import Backend, CopyAt, Plan
-from pymilk.deploy.preflight import refuse_unknown_overrides
 from pymilk.deploy.status import Standing, read_status
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.migrations import Migration, find_migration
 from pymilk.project.policy import Preset
 from pymilk.project.project import Project, load_project, revision
+
+if TYPE_CHECKING:
+    from pymilk.database.embedded import EmbeddedServer
 
 # An embedded server's URL as long as there is none: backups are found by it, nobody connects.
 _NOWHERE = "postgresql:///postgres?host=/nowhere"
@@ -29,13 +34,17 @@ class Opened:
     target: Target
 
 
-def embedded_server(project: Project) -> EmbeddedServer:
+def embedded_server(project: Project) -> "EmbeddedServer":
     """The project's embedded server, started or not."""
+    from pymilk.database.embedded import EmbeddedServer
+
     return EmbeddedServer(project.workspace / "embedded")
 
 
-def start_embedded(project: Project) -> EmbeddedServer:
+def start_embedded(project: Project) -> "EmbeddedServer":
     """The project's embedded server, running and with something in it."""
+    from pymilk.demo.first_day import prepare_first_day
+
     project.make_workspace()
     server = embedded_server(project)
     server.start()
@@ -76,7 +85,10 @@ def files_of(folder: Path, db_url: str | None, policy: str | None) -> tuple[Proj
 def parse_overrides(given: Iterable[str] | None) -> dict[str, str]:
     """`CHECK=REASON` pairs."""
     overrides = dict(_pair(text) for text in given or ())
-    refuse_unknown_overrides(overrides)
+    if overrides:
+        from pymilk.deploy.preflight import refuse_unknown_overrides
+
+        refuse_unknown_overrides(overrides)
     return overrides
 
 

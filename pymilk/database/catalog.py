@@ -160,17 +160,26 @@ def read_catalog(connection: Connection) -> Catalog:
 def read_objects(
     connection: Connection, query: QueryNoTemplate = QUERY, values: Mapping[str, str] | None = None
 ) -> list[TupleRow]:
-    """Run the catalog's query, or one around it, with the settings that its wording depends on."""
+    """Run the catalog's query, or one around it, with the settings that its wording depends on.
+
+    It is prepared, and planned once for the session: planning takes a third of its time, and a
+    deploy reads it again under its locks.
+    """
     # The definitions qualify a name exactly when the search path doesn't reach it: fix the path.
     hidden = [*PLATFORM_SCHEMAS, *OWN_SCHEMAS]
     with connection.pipeline(), connection.transaction():
         connection.execute(
-            "select set_config('pymilk.search_path', current_setting('search_path'), true)"
+            "select set_config('pymilk.search_path', current_setting('search_path'), true),"
+            " set_config('pymilk.plan_cache_mode', current_setting('plan_cache_mode'), true)"
         )
-        connection.execute("set local search_path = pg_catalog")
-        found = connection.execute(query, {"hidden": hidden, **(values or {})})
         connection.execute(
-            "select set_config('search_path', current_setting('pymilk.search_path'), true)"
+            "select set_config('search_path', 'pg_catalog', true),"
+            " set_config('plan_cache_mode', 'force_generic_plan', true)"
+        )
+        found = connection.execute(query, {"hidden": hidden, **(values or {})}, prepare=True)
+        connection.execute(
+            "select set_config('search_path', current_setting('pymilk.search_path'), true),"
+            " set_config('plan_cache_mode', current_setting('pymilk.plan_cache_mode'), true)"
         )
     return found.fetchall()
 

@@ -13,14 +13,9 @@ from psycopg.types.json import Jsonb
 
 from pymilk.database.catalog import Catalog
 from pymilk.database.connection import Connection
-from pymilk.database.ledger_version import (
-    ledger_version,
-    prepare_ledger,
-    refuse_newer_ledger,
-    tool,
-)
+from pymilk.database.ledger_version import prepare_ledger, readable_version, tool
 from pymilk.database.person import person
-from pymilk.database.recorded_catalog import record_catalog
+from pymilk.database.recorded_catalog import record_catalogs
 
 __all__ = [
     "Entry",
@@ -176,9 +171,7 @@ def record(connection: Connection, event: Event, token: uuid.UUID | None = None)
         event: What happened.
         token: The name to ask for it by afterwards, should the connection be lost at commit.
     """
-    for catalog in (event.before, event.after):
-        if catalog is not None:
-            record_catalog(connection, catalog)
+    record_catalogs(connection, [one for one in (event.before, event.after) if one is not None])
     row = connection.execute(
         "insert into pymilk.events (token, kind, version, name, person, revision, checksum,"
         " catalog_before, catalog_after, evidence, outcome, run, plan_hash, step, answers, tool)"
@@ -228,8 +221,7 @@ def read_entries(connection: Connection) -> tuple[Entry, ...]:
     Raises:
         Problem: The ledger was made by a newer pymilk.
     """
-    refuse_newer_ledger(connection)
-    version = ledger_version(connection)
+    version = readable_version(connection)
     if version == 0:
         return ()
     more = _SINCE_SECOND_VERSION if version > 1 else _BEFORE_SECOND_VERSION

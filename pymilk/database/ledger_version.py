@@ -45,8 +45,7 @@ def prepare_ledger(connection: Connection) -> None:
     Raises:
         Problem: It was made by a newer pymilk.
     """
-    refuse_newer_ledger(connection)
-    if ledger_version(connection) == NEWEST:
+    if readable_version(connection) == NEWEST:
         return
     with connection.transaction():
         # Two at once: the second waits here, and then finds everything there.
@@ -62,8 +61,8 @@ def prepare_ledger(connection: Connection) -> None:
                     )
 
 
-def refuse_newer_ledger(connection: Connection) -> None:
-    """Refuse a ledger that this pymilk might misread.
+def readable_version(connection: Connection) -> int:
+    """The version of the ledger; refuses one that this pymilk might misread.
 
     Raises:
         Problem: It was made by a newer pymilk.
@@ -76,6 +75,7 @@ def refuse_newer_ledger(connection: Connection) -> None:
             state="Nothing was changed.",
             todo="Take the newer pymilk: pip install --upgrade pymilk",
         )
+    return version
 
 
 def tool() -> str:

@@ -4,6 +4,8 @@ A catalog is some hundred kilobytes. While a migration holds its locks it is not
 network, neither way: what is expected is recorded beforehand, and only what differs comes back.
 """
 
+from collections.abc import Sequence
+
 from psycopg.types.json import Jsonb
 
 from pymilk.database.catalog import QUERY, Catalog, read_objects
@@ -24,11 +26,35 @@ where f.definition is distinct from e.value
 
 def record_catalog(connection: Connection, catalog: Catalog) -> None:
     """Write a schema into the ledger, unless it is there."""
-    connection.execute(
-        "insert into pymilk.catalogs (fingerprint, objects) values (%s, %s)"
-        " on conflict (fingerprint) do nothing",
-        (catalog.fingerprint, Jsonb(dict(catalog.objects))),
-    )
+    record_catalogs(connection, [catalog])
+
+
+def record_catalogs(connection: Connection, catalogs: Sequence[Catalog]) -> None:
+    """Write schemas into the ledger; one that is there isn't even sent."""
+    if not catalogs:
+        return
+    found = connection.execute(
+        "select fingerprint from pymilk.catalogs where fingerprint = any(%s)",
+        ([catalog.fingerprint for catalog in catalogs],),
+    ).fetchall()
+    known = {row[0] for row in found}
+    for catalog in catalogs:
+        if catalog.fingerprint not in known:
+            connection.execute(
+                "insert into pymilk.catalogs (fingerprint, objects) values (%s, %s)"
+                " on conflict (fingerprint) do nothing",
+                (catalog.fingerprint, Jsonb(dict(catalog.objects))),
+            )
+
+
+def plan_comparison(connection: Connection, likely: Catalog) -> None:
+    """Have the server plan the comparison for this session, while nobody waits for it.
+
+    Args:
+        connection: The one that will compare under its locks.
+        likely: The live schema, as far as we know; if it is recorded, little is sent.
+    """
+    read_objects(connection, _BESIDE, {"recorded": likely.fingerprint})
 
 
 def read_catalog_beside(connection: Connection, recorded: Catalog) -> Catalog:

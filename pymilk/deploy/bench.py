@@ -1,8 +1,9 @@
 """Where proofs are made: a database with nobody else on it, thrown away or emptied afterwards."""
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 
 from psycopg import conninfo, sql
 
@@ -10,7 +11,7 @@ from pymilk.database.catalog import OWN_SCHEMAS, PLATFORM_SCHEMAS, project_schem
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.default_privileges import forget_default_privileges
-from pymilk.database.embedded import scratch
+from pymilk.database.embedded import EmbeddedServer, scratch
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from pymilk.database.programs import find_programs
 from pymilk.database.services import stand_in_for_services
@@ -22,6 +23,9 @@ _UNTOUCHED = "Nothing was changed anywhere."
 _MARK = "A throw-away copy of pymilk: emptied before and after each rehearsal."
 # "pymilk copy", cut to what a lock's number holds: one rehearsal at a time on one database.
 _KEY = int.from_bytes(b"milkcopy") >> 1
+
+OpenBench = Callable[[CopyAt, str, int], AbstractContextManager[Bench]]
+"""Opens a bench for a copy, of the target at a URL, with its major version."""
 
 
 @contextmanager
@@ -52,6 +56,30 @@ def open_bench(
             opened = _at(copy.url, target_url, privileges)
     with opened as bench:
         yield bench
+
+
+@contextmanager
+def server_kept() -> Iterator[OpenBench]:
+    """Benches one after the other, embedded ones on one server: starting it takes the longest.
+
+    Between two of them it is empty. It is there until the block ends.
+    """
+    with ExitStack() as stack:
+        started: list[EmbeddedServer] = []
+
+        @contextmanager
+        def opening(copy: CopyAt, target_url: str, major: int) -> Iterator[Bench]:
+            if copy.backend is not Backend.EMBEDDED:
+                with open_bench(copy, target_url, major) as bench:
+                    yield bench
+                return
+            closed = DefaultPrivileges.CLOSED
+            if not started:
+                started.append(stack.enter_context(scratch(privileges=closed)))
+            with _at(started[0].url(user=SUPERUSER), target_url, closed) as bench:
+                yield replace(bench, kind="embedded")
+
+        yield opening
 
 
 @contextmanager
@@ -106,10 +134,14 @@ def _at(url: str, target_url: str | None, privileges: DefaultPrivileges) -> Iter
             _empty(connection)
             # Of auth's users and the like, a restore brings the keys. An extension that the live
             # database lacks went with its tables.
-            there = _tables_of_the_platform(connection)
-            for schema, table in empty & there:
+            filled = empty & (
+                _tables_of_the_platform(connection) - _empty_tables_of_the_platform(connection)
+            )
+            if filled:
                 connection.execute(
-                    sql.SQL("truncate {} cascade").format(sql.Identifier(schema, table))
+                    sql.SQL("truncate {} cascade").format(
+                        sql.SQL(", ").join(sql.Identifier(*table) for table in sorted(filled))
+                    )
                 )
             connection.execute(
                 sql.SQL("comment on database {} is null").format(
@@ -197,14 +229,18 @@ def _empty(connection: Connection) -> None:
 
 
 def _empty_tables_of_the_platform(connection: Connection) -> frozenset[tuple[str, str]]:
-    return frozenset(
-        (schema, table)
-        for schema, table in _tables_of_the_platform(connection)
-        if connection.execute(
-            sql.SQL("select from {} limit 1").format(sql.Identifier(schema, table))
-        ).fetchone()
-        is None
-    )
+    there = sorted(_tables_of_the_platform(connection))
+    if not there:
+        return frozenset()
+    empty = connection.execute(
+        sql.SQL("select {}").format(
+            sql.SQL(", ").join(
+                sql.SQL("not exists (select from {})").format(sql.Identifier(*table))
+                for table in there
+            )
+        )
+    ).fetchone()
+    return frozenset(table for table, is_empty in zip(there, empty or (), strict=True) if is_empty)
 
 
 def _tables_of_the_platform(connection: Connection) -> frozenset[tuple[str, str]]:

@@ -11,10 +11,11 @@ from typing import Protocol
 from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.ledger import Kind, prepare_ledger, read_entries
 from pymilk.database.manifest import read_backup
+from pymilk.database.recorded_catalog import plan_comparison
 from pymilk.deploy import after, apply, backup, preflight, rehearsal, restore_test
 from pymilk.deploy.approval import Approval, approval_of, refuse_moved, refuse_other_proof
 from pymilk.deploy.attempt import Stage, noted
-from pymilk.deploy.bench import open_bench
+from pymilk.deploy.bench import OpenBench, open_bench
 from pymilk.deploy.evidence import BackupTaken, Evidence
 from pymilk.deploy.half import half_of
 from pymilk.deploy.lock import only_deploy
@@ -79,13 +80,19 @@ REHEARSAL_ALONE = Step("rehearsal", rehearsal.run_alone)
 PROOF = (BACKUP, RESTORE_TEST, REHEARSAL)
 
 
-def deploy(plan: Plan, progress: Progress, approval: Approval | None = None) -> Evidence | None:
+def deploy(
+    plan: Plan,
+    progress: Progress,
+    approval: Approval | None = None,
+    opening: OpenBench = open_bench,
+) -> Evidence | None:
     """Prove, apply, look: everything that happens to deploy one migration.
 
     Args:
         plan: What, where to, under which rules.
         progress: Who watches.
         approval: What somebody approved; anything else is refused.
+        opening: Opens the bench for its proof.
 
     Returns:
         The evidence; none when it is deployed already, perhaps by another deploy that this one
@@ -108,15 +115,14 @@ def deploy(plan: Plan, progress: Progress, approval: Approval | None = None) -> 
         if approval is not None:
             refuse_moved(approval, plan, datetime.now(UTC))
         _settle(guard, plan)
-        bench = stack.enter_context(open_bench(plan.copy, plan.target.url, _major(guard)))
+        bench = stack.enter_context(opening(plan.copy, plan.target.url, _major(guard)))
         evidence = _run((PREFLIGHT,), plan, bench, Evidence(), progress)
         prepare_ledger(guard)
         evidence = _run(PROOF, plan, bench, evidence, progress)
         if approval is not None:
             refuse_other_proof(approval, evidence)
         evidence = replace(evidence, plan_hash=(approval or approval_of(plan, evidence)).hash)
-        applying = Step("apply", lambda plan, _bench, so_far: apply.run(plan, guard, so_far))
-        return _run((applying, AFTER), plan, bench, evidence, progress)
+        return _run((_applying(guard), AFTER), plan, bench, evidence, progress)
 
 
 def rehearse(plan: Plan, progress: Progress) -> Evidence:
@@ -167,6 +173,7 @@ def deploy_all(
     progress: Progress,
     around: Callable[[Plan], AbstractContextManager[None]],
     approval: Approval | None = None,
+    opening: OpenBench = open_bench,
 ) -> Iterator[tuple[Plan, Evidence | None]]:
     """Deploy one after the other, each with everything proven; stops at the first that fails.
 
@@ -175,6 +182,7 @@ def deploy_all(
         progress: Who watches.
         around: Entered for each of them, for as long as it may change something.
         approval: What somebody approved, of one plan.
+        opening: Opens the bench for the proof of each.
 
     Raises:
         Problem: A step refused; what it says to do ends with what stays pending.
@@ -182,7 +190,7 @@ def deploy_all(
     for number, plan in enumerate(plans):
         try:
             with around(plan):
-                evidence = deploy(plan, progress, approval)
+                evidence = deploy(plan, progress, approval, opening)
         except Problem as problem:
             if len(plans) > 1:
                 stays = ", ".join(later.migration.label for later in plans[number:])
@@ -201,6 +209,17 @@ def _bench_for(plan: Plan) -> Iterator[Bench]:
 
 def _major(connection: Connection) -> int:
     return connection.info.server_version // 10000
+
+
+def _applying(guard: Connection) -> Step:
+    """The step that makes the change, on the connection that holds the deploy lock."""
+
+    def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
+        if evidence.rehearsal is not None:
+            plan_comparison(guard, evidence.rehearsal.before)
+        return apply.run(plan, guard, evidence)
+
+    return Step("apply", run)
 
 
 def _settle(guard: Connection, plan: Plan) -> None:

@@ -26,7 +26,7 @@ from pymilk.database.contents import (
 )
 from pymilk.database.history import forget_applied, lock_history, read_history
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.database.recorded_catalog import read_catalog_beside, record_catalog
+from pymilk.database.recorded_catalog import plan_comparison, read_catalog_beside, record_catalog
 from pymilk.deploy.archive import (
     CannotBeKept,
     Loss,
@@ -151,6 +151,7 @@ def _attempts(
     expected, drift = _expected(plan, recorded, now)
     record_catalog(guard, now)
     record_catalog(guard, expected)
+    plan_comparison(guard, now)
     attempt = _Attempt(plan, down, recorded, archive, now, expected, drift)
     while True:
         _refuse_losses(attempt, _losses(guard, attempt)[0])

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from pydantic import TypeAdapter
 
 from pymilk.database.connection import Connection
-from pymilk.database.ledger_version import ledger_version, refuse_newer_ledger, tool
+from pymilk.database.ledger_version import readable_version, tool
 from pymilk.database.person import person
 from pymilk.deploy.sample import Activity, Row, Sample
 
@@ -167,8 +167,7 @@ def _difference(earlier: float | None, later: float | None) -> float | None:
 
 
 def _are_there(connection: Connection) -> bool:
-    refuse_newer_ledger(connection)
-    return ledger_version(connection) >= _SINCE_VERSION
+    return readable_version(connection) >= _SINCE_VERSION
 
 
 def _taken(row: Mapping[str, object]) -> Taken:

@@ -78,6 +78,15 @@ def test_help_waits_for_no_database_driver() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_nothing_to_do_loads_nothing_that_does_it() -> None:
+    done = python(
+        "import sys; from pymilk.cli import app, opening\n"
+        "slow = {'pymilk.deploy.pipeline', 'pymilk.database.embedded', 'rich.console'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_thin_client_comes_without_the_toolkit() -> None:
     done = python(
         "import sys; import pymilk; pymilk.Client, pymilk.rpc, pymilk.errors\n"

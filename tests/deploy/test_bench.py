@@ -11,7 +11,7 @@ from psycopg import conninfo
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.lookalike import make_supabase_shaped
 from pymilk.database.services import stand_in_for_services
-from pymilk.deploy.bench import open_bench
+from pymilk.deploy.bench import open_bench, server_kept
 from pymilk.deploy.pipeline import rehearse
 from pymilk.deploy.plan import Backend, Bench, CopyAt
 from pymilk.problem import TryAgainLater, UsageProblem
@@ -80,6 +80,18 @@ def test_what_was_left_by_a_killed_one_is_removed_and_anything_else_refused(spar
         with open_bench(CopyAt(Backend.URL, spare), None, 18):
             gone = session.execute("select to_regclass('public.left_behind')").fetchone()
             assert gone == (None,)
+
+
+def test_many_on_one_server_and_nothing_of_the_one_before(shop: Database) -> None:
+    with server_kept() as opening:
+        with opening(CopyAt(), shop.url, 18) as first, psycopg.connect(first.owner_url) as copy:
+            copy.execute("create schema left_behind; create table public.people (name text)")
+            started = copy.execute("select pg_postmaster_start_time()").fetchone()
+        with opening(CopyAt(), shop.url, 18) as second, psycopg.connect(second.owner_url) as copy:
+            found = "select to_regnamespace('left_behind'), to_regclass('public.people')"
+            assert copy.execute(found).fetchone() == (None, None)
+            assert copy.execute("select pg_postmaster_start_time()").fetchone() == started
+            assert second.kind == "embedded"
 
 
 def test_one_rehearsal_at_a_time(spare: str) -> None:

@@ -1,0 +1,78 @@
+"""The command line as it is, with what no peer does timed: python pymilk_timed.py FILE ARGUMENTS.
+
+The copy's server, the backup, the restore test and the rehearsal are what peers have nothing like.
+How long they took is written to FILE as JSON, so that whoever measures the whole process can tell
+both: all of it, and what is left without them.
+"""
+
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+_seconds: dict[str, float] = defaultdict(float)
+
+
+@contextmanager
+def _timed(part: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        _seconds[part] += time.perf_counter() - started
+
+
+def _timing(part: str, run: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(*arguments: Any) -> Any:  # noqa: ANN401 - whatever the step takes
+        with _timed(part):
+            return run(*arguments)
+
+    return timed
+
+
+def _time_the_proof() -> None:
+    from pymilk.deploy import pipeline  # noqa: PLC0415 - as late as the command line does it
+
+    pipeline.PROOF = tuple(  # type: ignore[assignment]
+        replace(step, run=_timing(step.name, step.run)) for step in pipeline.PROOF
+    )
+    deploy = pipeline.deploy
+
+    def timed_deploy(plan: Any, progress: Any, approval: Any, opening: Any) -> Any:  # noqa: ANN401
+        return deploy(plan, progress, approval, partial(_timed_bench, opening))
+
+    pipeline.deploy = timed_deploy  # type: ignore[assignment]
+
+
+@contextmanager
+def _timed_bench(opening: Any, *arguments: Any) -> Iterator[Any]:  # noqa: ANN401 - likewise
+    bench = opening(*arguments)
+    with _timed("the copy's server"):
+        opened = bench.__enter__()
+    try:
+        yield opened
+    finally:
+        with _timed("the copy's server"):
+            bench.__exit__(None, None, None)
+
+
+def main() -> int:
+    """Run it."""
+    file, sys.argv = Path(sys.argv[1]), ["pymilk", *sys.argv[2:]]
+    from pymilk.__main__ import main as command_line  # noqa: PLC0415 - its loading counts
+
+    _time_the_proof()
+    try:
+        return command_line()
+    finally:
+        file.write_text(json.dumps(_seconds), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
