@@ -60,7 +60,8 @@ def _line(entry: "Entry") -> str:
     if entry.answers is not None:
         about = f"answers {entry.answers}: {about}"
     when = f"{entry.happened_at:%Y-%m-%d %H:%M:%S} UTC"
-    line = f"  {entry.id:>4}  {when}  {what:<20} {about}  by {entry.person}"
+    by = str(entry.evidence.get("by", entry.person)) if tried else entry.person
+    line = f"  {entry.id:>4}  {when}  {what:<20} {about}  by {by}"
     why = str(entry.evidence.get("why", "")) if tried else ""
     return f"{line}\n        {why.splitlines()[0]}" if why else line
 

@@ -1,58 +1,60 @@
 """A run that came to nothing is in the ledger too: what was tried, how far it came, and why not.
 
 The row is written when everything else is over, on a connection of its own. Where that can't be,
-it stays unwritten: what the run itself has to say must not depend on it.
+it waits on this machine for the next run: what the run itself has to say must not depend on it.
 """
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from psycopg import DatabaseError
 
 from pymilk.database.connection import Connection, connect, first_line
-from pymilk.database.ledger import Event, Kind, Outcome, record
-from pymilk.database.ledger_version import NEWEST, ledger_version
+from pymilk.database.ledger import Event, Kind, Outcome, ledger_exists, record
+from pymilk.database.ledger_version import NEWEST, ledger_version, prepare_ledger
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.recorded import Refused
 from pymilk.deploy.script import NOT_NOW
+from pymilk.deploy.trace import Trace, Tried, tell_left, tracing
+from pymilk.deploy.transaction import standing
 from pymilk.problem import Problem, TryAgainLater
 
 
-class Stage:
-    """How far a run has come.
-
-    Attributes:
-        step: The step that it is in, or ended in; empty before the first.
-    """
-
-    def __init__(self) -> None:
-        self.step = ""
-
-
 @contextmanager
-def noted(plan: Plan, what: Kind) -> Iterator[Stage]:
+def noted(plan: Plan, what: Kind, *, known: type[Problem] | tuple[()] = ()) -> Iterator[Trace]:
     """Write into the ledger that the block failed, was given up or interrupted; then it goes on.
+
+    What earlier runs could not write, because they were killed, say, is written before it begins.
 
     Args:
         plan: Of which run.
         what: What is tried: a deploy, a rollback, a rehearsal.
+        known: What is not written, because the ledger has the like of it already.
     """
-    stage, started = Stage(), time.monotonic()
-    try:
-        yield stage
-    except BaseException as error:
-        evidence = {
-            "of": what,
-            "step": stage.step,
-            **_told(error),
-            "seconds": round(time.monotonic() - started, 3),
-            "overrides": dict(plan.overrides),
-        }
-        with suppress(KeyboardInterrupt):  # the first one ends the run; the second ends only this
-            _write(plan, evidence, _outcome(error, stage))
-        raise
+    _write_left(plan)
+    started = time.monotonic()
+    with tracing(plan, what) as trace:
+        try:
+            yield trace
+        except known:
+            raise
+        except BaseException as error:
+            evidence = {
+                "of": what,
+                "step": trace.step,
+                **_told(error),
+                "seconds": round(time.monotonic() - started, 3),
+                "overrides": dict(plan.overrides),
+            }
+            outcome = _outcome(error, trace)
+            trace.ended(outcome, evidence, known=False)
+            # the first one ends the run; the second ends only this
+            with suppress(KeyboardInterrupt):
+                known_now = _write(plan, evidence, outcome)
+                trace.ended(outcome, evidence, known=known_now)
+            raise
 
 
 def _told(error: BaseException) -> dict[str, str]:
@@ -61,10 +63,10 @@ def _told(error: BaseException) -> dict[str, str]:
     return {"why": "interrupted" if isinstance(error, KeyboardInterrupt) else first_line(error)}
 
 
-def _outcome(error: BaseException, stage: Stage) -> Outcome:
+def _outcome(error: BaseException, trace: Trace) -> Outcome:
     if isinstance(error, (TryAgainLater, *NOT_NOW)):
         return Outcome.NOT_NOW
-    if isinstance(error, Refused) or (isinstance(error, Problem) and stage.step in _FIRST):
+    if isinstance(error, Refused) or (isinstance(error, Problem) and trace.step in _FIRST):
         return Outcome.REFUSED
     return Outcome.FAILED if isinstance(error, Exception) else Outcome.INTERRUPTED
 
@@ -73,30 +75,76 @@ def _outcome(error: BaseException, stage: Stage) -> Outcome:
 _FIRST = frozenset({"", "preflight"})
 
 
-def _write(plan: Plan, evidence: dict[str, object], outcome: Outcome) -> None:
+def _write(plan: Plan, evidence: Mapping[str, object], outcome: Outcome) -> bool:
+    """Write it down; gives whether there is nothing left to write."""
+    event = Event(
+        Kind.ATTEMPT,
+        evidence,
+        version=plan.migration.version,
+        name=plan.migration.name,
+        revision=plan.revision.commit,
+        checksum=plan.migration.up.checksum,
+        outcome=outcome,
+        run=plan.run,
+    )
     with suppress(Problem, DatabaseError), connect(plan.target.url, purpose="ledger") as connection:
-        # One that isn't there, or is older or newer than ours, isn't made or changed for this.
-        if ledger_version(connection) == NEWEST and not _came_to_something(connection, plan.run):
-            record(
-                connection,
-                Event(
-                    Kind.ATTEMPT,
-                    evidence,
-                    version=plan.migration.version,
-                    name=plan.migration.name,
-                    revision=plan.revision.commit,
-                    checksum=plan.migration.up.checksum,
-                    outcome=outcome,
-                    run=plan.run,
-                ),
-            )
+        if ledger_version(connection) == 0:
+            return True  # nothing of ours is there, and a run that came to nothing makes nothing
+        # An older one is brought up to date by whoever changes something.
+        if ledger_version(connection) == NEWEST:
+            if not _is_told(connection, plan.run, {Kind.DEPLOY, Kind.ROLLBACK}):
+                record(connection, event)
+            return True
+    return False
 
 
-def _came_to_something(connection: Connection, run: uuid.UUID) -> bool:
-    """Whether the change was committed all the same, and what failed is what came after it."""
+def _write_left(plan: Plan) -> None:
+    """Write down what earlier runs could not."""
+
+    def tell(tried: Tried) -> bool:
+        with connect(plan.target.url, purpose="ledger") as connection:
+            if not ledger_exists(connection):
+                return False
+            prepare_ledger(connection)
+            # Committed all the same, or written down before the file could go.
+            if not _is_told(connection, tried.run, {Kind.DEPLOY, Kind.ROLLBACK, Kind.ATTEMPT}):
+                state = standing(plan.target, tried.version)
+                record(connection, _event_of(tried, plan.run, state))
+            return True
+
+    with suppress(Problem, DatabaseError):
+        tell_left(plan, tell)
+
+
+def _event_of(tried: Tried, told_by: uuid.UUID, state: str) -> Event:
+    evidence = {
+        "of": tried.of,
+        "step": tried.step,
+        "state": state,
+        **tried.evidence,
+        "began": tried.began,
+        "by": tried.person,
+        "told_by": told_by,
+    }
+    return Event(
+        Kind.ATTEMPT,
+        evidence,
+        version=tried.version,
+        name=tried.name,
+        revision=tried.revision,
+        checksum=tried.checksum,
+        outcome=tried.outcome,
+        run=tried.run,
+    )
+
+
+def _is_told(connection: Connection, run: uuid.UUID, kinds: set[Kind]) -> bool:
+    """Whether the ledger knows how a run ended: that it was committed all the same, for instance.
+
+    What fails after a commit is what came after it.
+    """
     row = connection.execute(
-        "select exists (select from pymilk.events where run = %s"
-        " and kind in ('deploy', 'rollback'))",
-        (run,),
+        "select exists (select from pymilk.events where run = %s and kind = any(%s))",
+        (run, sorted(kinds)),
     ).fetchone()
     return bool(row and row[0])

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from pymilk.database.connection import Connection, Target
 from pymilk.database.ledger import Event, Kind, record
+from pymilk.deploy.attempt import noted
 from pymilk.deploy.before import Before
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.recorded import RowsWouldBeLost
@@ -108,7 +109,7 @@ def answer_breach(
         + "; ".join(", ".join(row) for row in found.new_examples[:3])
         for found in taken.sample.breach
     )
-    breach = _roll_back(answer, lines)
+    breach = _roll_back(answer, lines, told=told)
     if told and breach.then in {Then.LEFT, Then.LATER}:
         return breach
     if answer.command is not None and not told:
@@ -117,13 +118,15 @@ def answer_breach(
     return breach
 
 
-def _roll_back(answer: Answer, lines: tuple[str, ...]) -> Breach:
+def _roll_back(answer: Answer, lines: tuple[str, ...], *, told: bool) -> Breach:
     if answer.plan is None:
         return Breach(lines, Then.LEFT)
     plan: Plan | None = None
     try:
         plan = replace(answer.plan(), because=lines)
-        return Breach(lines, Then.ROLLED_BACK, None, roll_back(plan, archive=False), plan)
+        # What is tried again at each sample is written down once.
+        with noted(plan, Kind.ROLLBACK, known=TryAgainLater if told else ()):
+            return Breach(lines, Then.ROLLED_BACK, None, roll_back(plan, archive=False), plan)
     except RowsWouldBeLost as problem:
         return Breach(lines, Then.ROWS_WOULD_BE_LOST, problem, None, plan)
     except TryAgainLater as problem:

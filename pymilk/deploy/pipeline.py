@@ -14,7 +14,7 @@ from pymilk.database.manifest import read_backup
 from pymilk.database.recorded_catalog import plan_comparison
 from pymilk.deploy import after, apply, backup, preflight, rehearsal, restore_test
 from pymilk.deploy.approval import Approval, approval_of, refuse_moved, refuse_other_proof
-from pymilk.deploy.attempt import Stage, noted
+from pymilk.deploy.attempt import noted
 from pymilk.deploy.bench import OpenBench, open_bench
 from pymilk.deploy.evidence import BackupTaken, Evidence
 from pymilk.deploy.half import half_of
@@ -22,6 +22,7 @@ from pymilk.deploy.lock import only_deploy
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.status import Standing, status_of
 from pymilk.deploy.steps import settle
+from pymilk.deploy.trace import Trace
 from pymilk.problem import Problem
 
 
@@ -40,14 +41,14 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class _Followed:
-    """The same watcher, while the stage is kept."""
+    """The same watcher, while the trace of the run is kept."""
 
     watcher: Progress
-    stage: Stage
+    trace: Trace
 
     def started(self, step: str) -> None:
         """A step has begun."""
-        self.stage.step = step
+        self.trace.reach(step)
         self.watcher.started(step)
 
     def stopped(self, step: str) -> None:
@@ -101,8 +102,8 @@ def deploy(
     Raises:
         Problem: A step refused; says in which state the database is.
     """
-    with noted(plan, Kind.DEPLOY) as stage, ExitStack() as stack:
-        progress = _Followed(progress, stage)
+    with noted(plan, Kind.DEPLOY) as trace, ExitStack() as stack:
+        progress = _Followed(progress, trace)
         guard = stack.enter_context(
             only_deploy(
                 plan.target,
@@ -155,8 +156,8 @@ def rehearse_all(plans: Sequence[Plan], progress: Progress) -> tuple[Evidence, .
     """
     first = plans[0]
     # Without the deploy lock: a rollback at night must not wait for somebody's rehearsal.
-    with noted(first, Kind.REHEARSAL) as stage, _bench_for(first) as bench:
-        progress = _Followed(progress, stage)
+    with noted(first, Kind.REHEARSAL) as trace, _bench_for(first) as bench:
+        progress = _Followed(progress, trace)
         looking = Step(
             "preflight",
             lambda _plan, bench, so_far: preflight.run_for_rehearsal(plans, bench, so_far),

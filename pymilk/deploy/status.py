@@ -135,13 +135,18 @@ def was_edited(file: Migration, applied: Applied, entries: tuple[Entry, ...]) ->
 
 def _unfinished(entries: tuple[Entry, ...]) -> str | None:
     """What failed says so in the ledger; what was killed leaves the last thing that it had done."""
-    last = next((entry for entry in reversed(entries) if entry.run), None)
-    if last is None:
+    # Of each run its last word; of one that was killed, the next run has written it.
+    words = {entry.run: entry for entry in entries if entry.run}
+    if not words:
         return None
+    last = [*words.values()][-1]
     when = f"{last.happened_at:%Y-%m-%d %H:%M} UTC by {last.person}"
     match last.kind:
         case Kind.ATTEMPT:
-            return f"{tried(last)}, {when}: {last.evidence.get('why')}"
+            told = last.evidence
+            if "told_by" in told:
+                when = f"begun {told['began'][:16]} UTC by {told['by']}"
+            return f"{tried(last)}, {when}: {told.get('why')}"
         case Kind.BACKUP | Kind.RESTORE_TEST:
             return f"cut off after its {last.kind}, {when}"
         case Kind.REHEARSAL:

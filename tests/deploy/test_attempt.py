@@ -2,18 +2,22 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
 from pymilk.database.connection import connect
 from pymilk.database.ledger import Entry, Kind, Outcome, read_entries
+from pymilk.deploy.attempt import noted
 from pymilk.deploy.evidence import Evidence
 from pymilk.deploy.foreseen import roll_back_each
 from pymilk.deploy.lock import only_deploy
 from pymilk.deploy.pipeline import deploy, rehearse
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.status import read_status
+from pymilk.deploy.trace import tracing
 from pymilk.problem import Problem, TryAgainLater
+from pymilk.project.project import load_project
 from support.commands import run
 from support.databases import Database
 from support.projects import Silent, Toy
@@ -110,3 +114,52 @@ def test_a_ledger_that_cannot_be_written_changes_nothing_of_what_is_told(
     with pytest.raises(Problem, match="division by zero"):
         deploy(toy.plan(shop), Silent())
     assert attempts(shop) == []
+
+
+def test_what_the_ledger_could_not_take_the_next_run_writes(shop: Database, toy: Toy) -> None:
+    owner = shop.connect(user="supabase_admin", autocommit=True)
+    owner.execute("alter table pymilk.events add constraint none check (kind <> 'attempt')")
+    up = toy.plan(shop).migration.up.text
+    toy.up("select 1 / 0;")
+    failing = toy.plan(shop)
+    for _ in range(2):  # it is kept until the ledger takes it
+        with pytest.raises(Problem, match="division by zero"):
+            deploy(failing, Silent())
+    owner.execute("alter table pymilk.events drop constraint none")
+    toy.up(up)
+    plan = toy.plan(shop)
+    deploy(plan, Silent())
+    (entry,) = attempts(shop)
+    assert (entry.run, entry.outcome, entry.evidence["step"]) == (
+        *(failing.run, Outcome.FAILED, "rehearsal"),
+    )
+    assert "division by zero" in entry.evidence["why"]
+    assert entry.evidence["told_by"] == str(plan.run)
+    assert unfinished(plan) == ""
+
+
+def test_one_that_is_at_work_is_left_alone(shop: Database, toy: Toy) -> None:
+    with noted(toy.plan(shop), Kind.DEPLOY) as trace:
+        trace.reach("backup")
+        with noted(toy.plan(shop), Kind.REHEARSAL):
+            pass
+        assert attempts(shop) == []
+
+
+def test_where_nothing_can_be_left_behind_a_run_goes_on(shop: Database, toy: Toy) -> None:
+    # Where the folder should be, there is a file: the disk might as well be full.
+    (load_project(toy.root).make_workspace() / "runs").write_text("")
+    with noted(toy.plan(shop), Kind.ROLLBACK) as trace:
+        trace.reach("anything")
+
+
+def test_one_that_was_killed_as_it_committed_was_no_attempt(shop_001: Database, toy: Toy) -> None:
+    plan = toy.plan(shop_001)
+    with connect(shop_001.url, purpose="test") as connection:
+        (run,) = {e.run for e in read_entries(connection) if e.kind is Kind.DEPLOY}
+    assert run is not None
+    with tracing(replace(plan, run=run), Kind.DEPLOY) as trace:
+        trace.ended(Outcome.INTERRUPTED, {"why": "killed"}, known=False)
+    with noted(plan, Kind.ROLLBACK):
+        pass
+    assert attempts(shop_001) == []

@@ -16,7 +16,9 @@ from random import Random
 import psycopg
 import pytest
 
+from pymilk.database.connection import connect
 from pymilk.database.embedded import EmbeddedServer
+from pymilk.database.ledger import Kind, Outcome, read_entries
 from pymilk.deploy.pipeline import deploy
 from pymilk.deploy.rollback import roll_back
 from pymilk.deploy.status import Standing, read_status
@@ -125,6 +127,16 @@ def test_struck_in_the_middle_of_the_change_nothing_is_there_and_the_next_run_fi
     assert done.returncode == 0, done.stderr
     assert standing(shop.url, slow_toy) is Standing.HELD
     assert schema_and_rows(shop) == before
+    outcome = Outcome.FAILED if strike is end_the_session else Outcome.INTERRUPTED
+    with connect(shop.url, purpose="test") as connection:
+        tried = [entry for entry in read_entries(connection) if entry.kind is Kind.ATTEMPT]
+    # Of the one that was killed the next run has told.
+    assert [(each.evidence["of"], each.outcome, each.evidence["step"]) for each in tried] == [
+        ("deploy", outcome, "apply"),
+        ("rollback", outcome, ""),
+    ]
+    assert all(f"{VERSION} is " in each.evidence["state"] for each in tried)
+    assert list((slow_toy.root / ".pymilk" / "runs").rglob("*.jsonl")) == []
 
 
 def kill_postgres(server: EmbeddedServer) -> None:

@@ -1,12 +1,16 @@
 """Ways in which a proof could have been talked around; each was one once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from pymilk.database.catalog import read_catalog
+from pymilk.database.cluster import SUPERUSER
 from pymilk.database.connection import connect
 from pymilk.database.dump import take_backup
+from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.programs import find_programs
 from pymilk.database.restore import restore
 from pymilk.deploy.plan import Bench
@@ -74,8 +78,21 @@ def test_figures_whose_key_hides_a_row_are_refused(shop: Database, toy: Toy) -> 
         deploy_toy(toy.plan(shop))
 
 
+@pytest.fixture
+def own_bench(scratch_server: EmbeddedServer) -> Iterator[Bench]:
+    """A bench for one test: what comes back there is in nobody's way afterwards."""
+    with psycopg.connect(scratch_server.url(user=SUPERUSER), autocommit=True) as session:
+        session.execute("create database hard_look template template0 owner postgres")
+        yield Bench(
+            scratch_server.url("hard_look"),
+            scratch_server.url("hard_look", SUPERUSER),
+            *(find_programs().major, "embedded"),
+        )
+        session.execute("drop database hard_look with (force)")
+
+
 def test_names_letters_and_event_triggers_come_back(
-    empty_database: Database, bench: Bench, tmp_path: Path
+    empty_database: Database, own_bench: Bench, tmp_path: Path
 ) -> None:
     superuser = empty_database.connect(user="supabase_admin", autocommit=True)
     superuser.execute(
@@ -99,8 +116,8 @@ def test_names_letters_and_event_triggers_come_back(
     try:
         backup = take_backup(empty_database.url, find_programs(), tmp_path / "one")
         assert "Shop" in backup.schemas
-        restore(backup, bench.superuser_url, find_programs())
-        with connect(bench.owner_url, purpose="test") as copy:
+        restore(backup, own_bench.superuser_url, find_programs())
+        with connect(own_bench.owner_url, purpose="test") as copy:
             assert not backup.catalog.difference(read_catalog(copy))
     finally:
         superuser.execute("drop event trigger seen")

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pymilk.database.ledger import Event, Kind, latest, read_entries, record, whole
+from pymilk.database.ledger import Event, Kind, Outcome, latest, read_entries, record, whole
 from pymilk.deploy import sampling
 from pymilk.deploy.breach import Then
 from pymilk.deploy.samples import read_samples
@@ -267,6 +267,8 @@ class TestABreach:
         assert isinstance(problem, SomethingToDo)
         assert "extra" in problem.happened
         assert "--archive" in problem.todo
+        (attempt,) = [e for e in read_entries(weak.connect()) if e.kind is Kind.ATTEMPT]
+        assert (attempt.evidence["of"], attempt.outcome) == ("rollback", Outcome.REFUSED)
 
     def test_it_is_tried_again_while_the_locks_are_not_to_be_had(
         self, weak: Database, toy: Toy
@@ -289,6 +291,12 @@ class TestABreach:
         first = seen(happenings)
         assert first.breach is not None
         assert first.breach.then is Then.LATER
+        again = seen(happenings)
+        assert again.breach is not None
+        assert again.breach.then is Then.LATER
+        # Tried at each sample, written down once.
+        (attempt,) = [e for e in read_entries(weak.connect()) if e.kind is Kind.ATTEMPT]
+        assert (attempt.evidence["of"], attempt.outcome) == ("rollback", Outcome.NOT_NOW)
         holder.rollback()
         second = seen(happenings)
         assert second.breach is not None
