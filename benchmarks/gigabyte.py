@@ -50,7 +50,7 @@ _FILL = (
 
 
 def fill(connection: psycopg.Connection, customers: int) -> None:
-    """Give each customer a year of orders and deliveries; 3,200 customers make a gigabyte."""
+    """Give each customer a year of orders and deliveries; 4,000 customers make a gigabyte."""
     for statement in _FILL:
         connection.execute(statement.encode(), {"customers": customers, "days": _DAYS})
     connection.commit()

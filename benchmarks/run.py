@@ -10,15 +10,24 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 
 import allocation
+import backing_up
 import deploying
+import live_impact
 import table
+import watching
 from pymilk.database.programs import find_programs
 from side_by_side import Effort, Row
 
 Bench = Callable[[Effort], Iterable[Row]]
 """Gives its rows, each as soon as it is measured."""
 
-BENCHES: Mapping[str, Bench] = {"allocation": allocation.rows, "deploying": deploying.rows}
+BENCHES: Mapping[str, Bench] = {
+    "allocation": allocation.rows,
+    "deploying": deploying.rows,
+    "backing_up": backing_up.rows,
+    "live_impact": live_impact.rows,
+    "watching": watching.rows,
+}
 """Name → bench, in the order in which they run; a new one is added here."""
 
 

@@ -1,4 +1,4 @@
-"""What a watch costs: python benchmarks/watching.py, CPU of client and server for each sample.
+"""What a watch costs: the processor's time of client and server for a sample.
 
 The dairy with everything deployed, and a year of books in it: for each of its customers twelve
 invoices with thirty lines, a payment for each, and the allocations. Samples are taken one after the
@@ -7,10 +7,14 @@ other; what one takes is set against a sample a minute.
 
 import os
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg.rows import TupleRow
 
+from pymilk.database.cluster import SUPERUSER
 from pymilk.database.connection import Target
 from pymilk.database.embedded import scratch
 from pymilk.database.ledger import prepare_ledger
@@ -19,6 +23,9 @@ from pymilk.deploy.plan import Plan
 from pymilk.deploy.watch import Asked, Seen, watch
 from pymilk.project.policy import Preset
 from pymilk.project.project import load_project
+from side_by_side import Effort, Rounds, Row, at_most
+
+_HERE = Path(__file__).parent
 
 SAMPLES = 40
 EVERY_SECONDS = 60.0
@@ -54,45 +61,56 @@ analyze;
 """
 
 
-def main() -> None:
-    """Measure, and print."""
-    project = load_project(Path(__file__).parent)
+def rows(effort: Effort) -> Iterable[Row]:
+    """The share of a core, once a minute; and for how long a sample holds its snapshot."""
     with scratch() as server:
         with psycopg.connect(server.url()) as connection:
-            for migration in project.migrations:
+            for migration in load_project(_HERE).migrations:
                 connection.execute(migration.up.text.encode())
                 if migration.name == "baseline":
                     dairy.load(connection)
-        with psycopg.connect(server.url(user="supabase_admin"), autocommit=True) as connection:
+        with psycopg.connect(server.url(user=SUPERUSER), autocommit=True) as connection:
             connection.execute(YEAR.encode())
         with psycopg.connect(server.url(), autocommit=True) as connection:
             prepare_ledger(connection)
-            for name, seconds in _cost(connection, server.url()).items():
-                share = seconds / EVERY_SECONDS
-                print(f"{name:<22}{seconds * 1e3:8.1f} ms  {share:.2%} of a core, once a minute")
+            costs = _costs(connection, server.url(), effort)
+    share = "watching, a sample a minute: share of a core, in percent"
+    shares = [100 * each.processor_seconds / EVERY_SECONDS for each in costs]
+    yield Rounds({share: shares}, "").alone(share, at_most(1))
+    held = "watching: a sample's snapshot is held"
+    milliseconds = [1000 * each.held_seconds for each in costs]
+    yield Rounds({held: milliseconds}, "ms").alone(held)
 
 
-def _cost(connection: psycopg.Connection[tuple[int]], url: str) -> dict[str, float]:
-    project = load_project(Path(__file__).parent)
+@dataclass(frozen=True)
+class _Cost:
+    """What one sample takes, of client and server together."""
+
+    processor_seconds: float
+    held_seconds: float
+
+
+def _costs(connection: psycopg.Connection[TupleRow], url: str, effort: Effort) -> Sequence[_Cost]:
+    """The mean of several samples, several times: the clocks of processes are coarse."""
+    project = load_project(_HERE)
     policy = project.policy(Preset.LOCAL)
     asked = Asked(project, Target(url, Preset.LOCAL), policy, 0.0, 1e9, _nothing_to_roll_back)
-    happenings = watch(asked)
-    samples = (each for each in happenings if isinstance(each, Seen))
+    samples = (each for each in watch(asked) if isinstance(each, Seen))
     next(samples)
     found = connection.execute(
         "select pid from pg_stat_activity where application_name = 'pymilk watch'"
     ).fetchone()
     if found is None:
         raise AssertionError("the watch has a session")
-    client, backend = time.process_time(), _cpu_seconds(found[0])
-    held = [next(samples).taken.sample.held_seconds for _ in range(SAMPLES)]
-    client, backend = time.process_time() - client, _cpu_seconds(found[0]) - backend
-    return {
-        "client": client / SAMPLES,
-        "server": backend / SAMPLES,
-        "both": (client + backend) / SAMPLES,
-        "the snapshot is held": sum(held) / SAMPLES,
-    }
+    many = effort.choose(SAMPLES, 5)
+    return [_cost(samples, found[0], many) for _ in range(effort.choose(5, 2))]
+
+
+def _cost(samples: Iterator[Seen], backend: int, many: int) -> _Cost:
+    before = time.process_time() + _cpu_seconds(backend)
+    held = [next(samples).taken.sample.held_seconds for _ in range(many)]
+    after = time.process_time() + _cpu_seconds(backend)
+    return _Cost((after - before) / many, sum(held) / many)
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -102,7 +120,3 @@ def _cpu_seconds(pid: int) -> float:
 
 def _nothing_to_roll_back(version: str) -> Plan:
     raise AssertionError(version)
-
-
-if __name__ == "__main__":
-    main()

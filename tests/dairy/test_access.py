@@ -271,7 +271,7 @@ def tries(books: Books) -> Iterator[tuple[str, str, str]]:
     # The second column: the first may be generated, which is refused before privileges are.
     columns = books.rows(
         "select relname, attname from pg_attribute join pg_class on pg_class.oid = attrelid"
-        " where relnamespace = 'public'::regnamespace and relkind = 'r' and attnum = 2"
+        " where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and attnum = 2"
     )
     for table, column in columns:
         for privilege, statement in TRIED.items():

@@ -31,11 +31,17 @@ class Told:
         transactions: How many went through.
         failed: What was said to those that didn't.
         longest: Seconds of the longest, and which statement it was.
+        seconds: Of every one that went through, the shortest first.
     """
 
     transactions: int = 0
     failed: list[str] = field(default_factory=list)
     longest: tuple[float, str] = (0.0, "")
+    seconds: list[float] = field(default_factory=list, repr=False)
+
+    def within(self, share: float) -> float:
+        """Seconds within which such a share of them was done: 0.99 for the 99th percentile."""
+        return self.seconds[min(int(len(self.seconds) * share), len(self.seconds) - 1)]
 
 
 @contextmanager
@@ -57,6 +63,7 @@ def app_at_work(url: str) -> Iterator[Told]:
         found = json.loads(out)
         told.transactions, told.failed = found["transactions"], found["failed"]
         told.longest = (found["longest"][0], found["longest"][1])
+        told.seconds = found["seconds"]
 
 
 def _client(url: str, number: int, stop: Event, told: Told) -> None:
@@ -83,6 +90,7 @@ def _client(url: str, number: int, stop: Event, told: Told) -> None:
                     break
                 took = time.monotonic() - started
                 told.transactions += 1
+                told.seconds.append(took)
                 told.longest = max(told.longest, (took, _short(statement)))
                 if "into public.payments" in statement:
                     (payment,) = row or (None,)
@@ -144,6 +152,7 @@ def _main(url: str) -> None:
         "transactions": sum(one.transactions for one in told),
         "failed": [failure for one in told for failure in one.failed],
         "longest": max(one.longest for one in told),
+        "seconds": sorted(took for one in told for took in one.seconds),
     }
     sys.stdout.write(json.dumps(report))
 

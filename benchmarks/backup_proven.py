@@ -1,0 +1,31 @@
+"""One backup with its restore test, in a process of its own: prints seconds and memory as JSON.
+
+python backup_proven.py URL COPY'S_OWNER_URL COPY'S_SUPERUSER_URL FOLDER
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from pymilk.database.dump import take_backup
+from pymilk.database.programs import find_programs
+from pymilk.deploy.plan import Bench
+from pymilk.deploy.restore_test import prove_restore
+
+
+def main(url: str, owner_url: str, superuser_url: str, folder: str) -> None:
+    """Back up, restore, compare."""
+    programs = find_programs()
+    bench = Bench(owner_url, superuser_url, programs.major, "embedded")
+    started = time.perf_counter()
+    backup = take_backup(url, programs, Path(folder))
+    prove_restore(backup, bench, programs)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"seconds": seconds, "peak_kib": peak}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:5])

@@ -1,0 +1,100 @@
+"""What the app notices while a gap is deployed: eight clients at their usual statements.
+
+For each gap, the load of tests/support/app_load.py for as long as a deploy takes, with nothing
+beside it; then the same while the gap is deployed, from the first look to the last. Compared are
+the 99th percentiles of all statements; the longest single one is told.
+
+The database is on this machine, and so is everything of the deploy: the dump's program, the copy's
+server, the rehearsal. In practice those are on another one. They run at the lowest priority here,
+which comes near to that; what the live server itself does for them runs at the app's.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from pymilk.database.connection import connect
+from pymilk.database.embedded import scratch
+from pymilk.demo.first_day import prepare_first_day
+from pymilk.project.migrations import Migration
+from pymilk.project.project import load_project
+from side_by_side import Effort, Rounds, Row, at_most
+from support.app_load import Told, app_at_work
+
+_ROOT = Path(__file__).resolve().parents[1]
+_LOWEST = "19"
+_SHARE = 0.99
+_MS = 1000
+_WHILE, _WITHOUT = "while a gap is deployed", "without"
+
+
+def rows(effort: Effort) -> Iterable[Row]:
+    """The 99th percentile beside the one without a deploy, the longest statement, the failures."""
+    with scratch() as server, tempfile.TemporaryDirectory() as folder:
+        root, url = Path(folder) / "dairy", server.url()
+        _copy_project(root)
+        project = load_project(root)
+        prepare_first_day(url, project)
+        with connect(url, purpose="benchmark") as connection:
+            connection.execute("analyze")
+        gaps = project.migrations[1 : effort.choose(None, 2)]
+        without, during = [], []
+        seconds = effort.choose(8.0, 2.0)
+        for gap in gaps:
+            with app_at_work(url) as quiet:
+                time.sleep(seconds)
+            with app_at_work(url) as told:
+                seconds = _deploy(root, url, gap)
+            without.append(quiet)
+            during.append(told)
+    many = f"of {len(gaps)} gaps, one after the other"
+    yield Rounds({_WHILE: _percentiles(during), _WITHOUT: _percentiles(without)}, "ms").ratio(
+        _WHILE,
+        _WITHOUT,
+        at_most(1.5),
+        name=f"99th percentile of the app's statements, {_WHILE}",
+        note=many,
+    )
+    yield Rounds({_WHILE: _longest(during), _WITHOUT: _longest(without)}, "ms").ratio(
+        _WHILE,
+        _WITHOUT,
+        name=f"the longest of the app's statements, {_WHILE}",
+        note=f"{many}; the longest of all {max(_longest(during)):.0f} ms",
+    )
+    failed = "statements of the app's that failed"
+    yield Rounds({failed: [float(len(told.failed)) for told in during]}, "").alone(
+        failed, at_most(0), note=f"{sum(told.transactions for told in during):,} in all"
+    )
+
+
+def _copy_project(root: Path) -> None:
+    for name in ("supabase", "sql"):
+        shutil.copytree(_ROOT / name, root / name)
+    shutil.copy(_ROOT / "pyproject.toml", root)
+
+
+def _deploy(root: Path, url: str, gap: Migration) -> float:
+    """Deploy a gap with everything proven; gives the seconds."""
+    pymilk = ["nice", "-n", _LOWEST, sys.executable, "-m", "pymilk"]
+    started = time.perf_counter()
+    said = subprocess.run(
+        [*pymilk, "deploy", gap.argument, f"--db-url={url}", f"--project={root}", "--policy=local"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if said.returncode:
+        raise RuntimeError(said.stdout + said.stderr)
+    return time.perf_counter() - started
+
+
+def _percentiles(told: Iterable[Told]) -> list[float]:
+    return [one.within(_SHARE) * _MS for one in told]
+
+
+def _longest(told: Iterable[Told]) -> list[float]:
+    return [one.longest[0] * _MS for one in told]
