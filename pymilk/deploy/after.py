@@ -7,7 +7,7 @@ from dataclasses import replace
 import psycopg
 
 from pymilk.database.catalog import project_schemas
-from pymilk.database.connection import connect, first_line
+from pymilk.database.connection import Connection, connect, first_line
 from pymilk.database.contents import read_tables
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.deploy.evidence import Applied, Evidence, State, Violations, Watched
@@ -39,9 +39,10 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
     try:
         seconds = None if plan.migration.verify is None else verify_now(plan.target, plan.migration)
         before = evidence.applied.violations_before if evidence.applied else None
-        state, rows, broken = _look(plan, before)
-        watched = Watched(seconds, state, rows)
-        _record(plan, evidence.applied, watched, broken)
+        with connect(plan.target.url, purpose="after") as connection:
+            state, rows, broken = _look(connection, plan, before)
+            watched = Watched(seconds, state, rows)
+            record(connection, _event(plan, evidence.applied, watched, broken))
     except ScriptFailed as problem:
         raise Problem(
             f"{label} is deployed, but its verification fails now: {problem.happened}",
@@ -65,8 +66,8 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
     return replace(evidence, after=watched)
 
 
-def _record(plan: Plan, applied: Applied | None, watched: Watched, broken: tuple[str, ...]) -> None:
-    """Write down what was seen, for whoever asks later."""
+def _event(plan: Plan, applied: Applied | None, watched: Watched, broken: tuple[str, ...]) -> Event:
+    """What was seen, for whoever asks later."""
     facts: dict[str, object] = {
         "canary_seconds": watched.canary_seconds,
         "rows_after": watched.rows_after,
@@ -82,35 +83,30 @@ def _record(plan: Plan, applied: Applied | None, watched: Watched, broken: tuple
             "moved": moved_figures(applied.state_before, watched.state_after),
         }
     migration = plan.migration
-    with connect(plan.target.url, purpose="ledger") as connection:
-        record(
-            connection,
-            Event(Kind.AFTER, facts, version=migration.version, name=migration.name, run=plan.run),
-        )
+    return Event(Kind.AFTER, facts, version=migration.version, name=migration.name, run=plan.run)
 
 
 def _look(
-    plan: Plan, before: Violations | None
+    connection: Connection, plan: Plan, before: Violations | None
 ) -> tuple[State, Mapping[str, int], tuple[str, ...]]:
     """Figures and rows of one moment, and the new violations that stay.
 
     Customers make and mend violations all the time, where a series of calls of the app's is not yet
     at its end: one that each look sees is none of those.
     """
-    with connect(plan.target.url, purpose="after") as connection:
-        staying: set[str] | None = None
-        for looks_left in reversed(range(_LOOKS)):
-            with connection.transaction():
-                connection.execute("set transaction isolation level repeatable read")
-                now = read_violations(connection, plan.project.invariants)
-                state = read_state(connection, plan.project.state)
-                tables = read_tables(connection, project_schemas(connection))
-                rows = count_rows(connection, tables)
-            new = set() if before is None else set(new_violations(before, now))
-            staying = new if staying is None else staying & new
-            if not staying or not looks_left:
-                break
-            time.sleep(_BETWEEN_LOOKS_SECONDS)
+    staying: set[str] | None = None
+    for looks_left in reversed(range(_LOOKS)):
+        with connection.transaction():
+            connection.execute("set transaction isolation level repeatable read")
+            now = read_violations(connection, plan.project.invariants)
+            state = read_state(connection, plan.project.state)
+            tables = read_tables(connection, project_schemas(connection))
+            rows = count_rows(connection, tables)
+        new = set() if before is None else set(new_violations(before, now))
+        staying = new if staying is None else staying & new
+        if not staying or not looks_left:
+            break
+        time.sleep(_BETWEEN_LOOKS_SECONDS)
     return state, rows, tuple(sorted(staying or ()))
 
 

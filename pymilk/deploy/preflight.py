@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from pymilk.database.catalog import read_catalog
-from pymilk.database.connection import connect
+from pymilk.database.connection import Connection, connect
 from pymilk.database.history import Applied, read_history
 from pymilk.database.ledger import read_entries
 from pymilk.deploy.checks import (
@@ -43,8 +43,9 @@ def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
         ChecksNotNow: The same, but only such as pass by themselves.
     """
     started = time.monotonic()
-    found = _preflight(plan, bench.major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
     with connect(plan.target.url, purpose="preflight") as connection:
+        found = _look(connection, plan, bench.major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
+        refuse_failed(found.checks)
         daily = time_daily(connection, plan.project.daily).seconds
     found = replace(found, daily=daily, ended=datetime.now(UTC), seconds=time.monotonic() - started)
     return replace(evidence, preflight=found)
@@ -63,7 +64,10 @@ def run_for_rehearsal(plans: Sequence[Plan], bench: Bench, evidence: Evidence) -
         ChecksNotNow: The same, but only such as pass by themselves.
     """
     first, *later = plans
-    return replace(evidence, preflight=_preflight(first, bench.major, CHECKS, later))
+    with connect(first.target.url, purpose="preflight") as connection:
+        found = _look(connection, first, bench.major, CHECKS, later)
+    refuse_failed(found.checks)
+    return replace(evidence, preflight=found)
 
 
 def survey(plan: Plan, copy_major: int | None = None) -> Preflight:
@@ -73,35 +77,31 @@ def survey(plan: Plan, copy_major: int | None = None) -> Preflight:
         plan: What would be deployed.
         copy_major: The version that it would be rehearsed on; the target's own when not given.
     """
-    return _look(plan, copy_major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
-
-
-def _preflight(
-    plan: Plan, copy_major: int, checks: Checks, later: Sequence[Plan] = ()
-) -> Preflight:
-    found = _look(plan, copy_major, checks, later)
-    refuse_failed(found.checks)
-    return found
+    with connect(plan.target.url, purpose="preflight") as connection:
+        return _look(connection, plan, copy_major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
 
 
 def _look(
-    plan: Plan, copy_major: int | None, checks: Checks, later: Sequence[Plan] = ()
+    connection: Connection,
+    plan: Plan,
+    copy_major: int | None,
+    checks: Checks,
+    later: Sequence[Plan] = (),
 ) -> Preflight:
-    with connect(plan.target.url, purpose="preflight") as connection:
-        look = Look(
-            connection,
-            plan,
-            read_catalog(connection),
-            read_history(connection),
-            read_entries(connection),
-            datetime.now(UTC),
-            copy_major or connection.info.server_version // 10000,
-        )
-        found = list(_checked(look, checks))
-        for one in later:
-            before = Applied(look.migration.version, look.migration.name, ())
-            look = replace(look, plan=one, history=(*look.history, before))
-            found += _checked(look, CHECKS_OF_ITS_FILES)
+    look = Look(
+        connection,
+        plan,
+        read_catalog(connection),
+        read_history(connection),
+        read_entries(connection),
+        datetime.now(UTC),
+        copy_major or connection.info.server_version // 10000,
+    )
+    found = list(_checked(look, checks))
+    for one in later:
+        before = Applied(look.migration.version, look.migration.name, ())
+        look = replace(look, plan=one, history=(*look.history, before))
+        found += _checked(look, CHECKS_OF_ITS_FILES)
     return Preflight(tuple(found), look.catalog)
 
 

@@ -13,16 +13,16 @@ from support.databases import Database
 DEFINED = {
     "trigger": (
         "select tgname, tgrelid::regclass::text, pg_get_triggerdef(oid) from pg_trigger"
-        " where not tgisinternal and tgrelid in (select oid from pg_class where relnamespace in"
-        " ('public'::regnamespace, 'private'::regnamespace)) order by 2, 1"
+        " where not tgisinternal and tgparentid = 0 and tgrelid in (select oid from pg_class"
+        " where relnamespace in ('public'::regnamespace, 'private'::regnamespace)) order by 2, 1"
     ),
     "constraint": (
         "select conname, conrelid::regclass::text, pg_get_constraintdef(oid) from pg_constraint"
-        " where contype = 'c' and connamespace in"
+        " where contype = 'c' and coninhcount = 0 and connamespace in"
         " ('public'::regnamespace, 'private'::regnamespace) order by 2, 1"
     ),
 }
-"""Name, table and definition of everything of a kind."""
+"""Name, table and definition of everything of a kind; a partition's goes with its whole's."""
 
 DROP = {
     "trigger": "drop trigger {name} on {table}",
