@@ -3,7 +3,7 @@
 import errno
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -215,11 +215,19 @@ def _activity(seen: Seen) -> Iterator[tuple[str, str]]:
             mean = counted.statement_seconds / counted.statements * 1e3
             told += f", {counted.statements} statements of {mean:.2f} ms"
         yield "transactions", told
+    counted_before = earlier.outcomes if earlier else {}
     for query, found in sample.outcomes.items():
-        before = earlier.outcomes.get(query, {}) if earlier else {}
-        new = {what: count - before.get(what, 0) for what, count in found.items()}
-        told = ", ".join(f"{what} +{count}" for what, count in new.items() if count > 0)
-        yield query, f"{query}: {told or 'nothing new'}"
+        yield query, f"{query}: {_reported(found, counted_before.get(query))}"
+
+
+def _reported(found: Mapping[str, int], before: Mapping[str, int] | None) -> str:
+    """What clients have reported since the sample before; without one, so far."""
+    if before is None:
+        return ", ".join(f"{what} {count} so far" for what, count in found.items()) or "nothing"
+    new = {what: count - before.get(what, 0) for what, count in found.items()}
+    return (
+        ", ".join(f"{what} +{count}" for what, count in new.items() if count > 0) or "nothing new"
+    )
 
 
 def _clock(moment: datetime) -> str:

@@ -51,7 +51,9 @@ _CONFIG = {
         "labelFontSize": 11,
         "orient": "bottom",
         "title": None,
-        "columns": 3,
+        # Two of the names that files have stand beside each other; of longer ones the beginning.
+        "columns": 2,
+        "labelLimit": 140,
         "symbolStrokeColor": "transparent",
     },
     "range": {"category": _COLOURS},
@@ -60,6 +62,8 @@ _CONFIG = {
 }
 
 _A_DAY = timedelta(days=1)
+# In less than that, some of the labels would say the same minute.
+_MINUTES = timedelta(minutes=10)
 
 _numbers = count(1)
 
@@ -83,13 +87,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """What a value is: its title, and whether it is a sum of money."""
+    """What a value is: its title, whether it is a sum of money, or a number of things."""
 
     title: str
     money: bool = False
+    counted: bool = False
 
     def encoded(self, values: Iterable[float]) -> dict[str, object]:
         """As Vega-Lite has it; where all values are 0, they lie on the axis."""
+        values = tuple(values)
+        # Between few things Vega-Lite puts halves, whatever it is told of steps.
+        whole = list(range(int(max(values)) + 1)) if self.counted and max(values) < _FEW else None
         return {
             "scale": {} if any(values) else {"domain": [0, 1]},
             "field": "value",
@@ -99,6 +107,7 @@ class Axis:
                 "format": "$,.0f" if self.money else ",~f",
                 "tickCount": 4,
                 "labelFlush": True,
+                **({"values": whole} if whole else {}),
             },
         }
 
@@ -176,14 +185,17 @@ def lines(picture: Picture, axis: Axis, points: Sequence[Point], wording: Wordin
     ]
     several = len({point.series for point in points}) > 1
     moments = {point.at for point in points}
-    days = max(moments) - min(moments) > _A_DAY
     encoding: dict[str, object] = {
         "x": {
             "field": "at",
             "type": "temporal",
             "title": None,
             "scale": {"type": "utc"},
-            "axis": {"format": "%d %b" if days else "%H:%M", "tickCount": 4, "labelFlush": True},
+            "axis": {
+                "format": _clock(max(moments) - min(moments)),
+                "tickCount": 4,
+                "labelFlush": True,
+            },
         },
         "y": axis.encoded(float(row["value"]) for row in rows),
     }
@@ -202,6 +214,11 @@ def lines(picture: Picture, axis: Axis, points: Sequence[Point], wording: Wordin
         },
         wording,
     )
+
+
+def _clock(span: timedelta) -> str:
+    """How moments are told that lie so far apart."""
+    return "%d %b" if span > _A_DAY else "%H:%M" if span >= _MINUTES else "%H:%M:%S"
 
 
 def _draw(picture: Picture, spec: Mapping[str, object], wording: Wording) -> Markup:

@@ -20,12 +20,21 @@ _State = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Line:
-    """One thing before and after, as it is shown; `after` is none where nobody has looked."""
+    """One thing before and after, as it is shown.
+
+    Attributes:
+        name: What people call it; its key where they don't.
+        before: Its figures before.
+        after: Its figures after; none where nobody has looked.
+        same: Whether they are the same.
+        key: Its key, where it has a name besides.
+    """
 
     name: str
     before: str
     after: str | None
     same: bool
+    key: str = ""
 
     @property
     def mark(self) -> str:
@@ -163,7 +172,7 @@ def _compare(
 def _named(line: Line, names: Mapping[str, str]) -> Line:
     """The same with what people call it, where they do."""
     called = names.get(line.name)
-    return replace(line, name=f"{called} ({line.name})") if called else line
+    return replace(line, name=called, key=line.name) if called else line
 
 
 def _line(key: str, header: Header, before: _State, after: _State | None, wording: Wording) -> Line:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pymilk.database.ledger import Entry
+from pymilk.deploy.breach import Then
 from pymilk.report.books import Books
 from pymilk.report.deployment import Deployment
 from pymilk.report.side_by_side import SideBySide
@@ -229,16 +230,23 @@ def _broken(
         f" {wording.moment(seen.entry.happened_at)}, {count} that held before"
         f" {'is' if len(broken) == 1 else 'are'} broken.",
         f"{_deployed(seen, wording)} Broken since: {named}.",
-        f"Perhaps. {_money(seen, compared)} But a broken rule means that what is written down"
-        " contradicts itself; the rows named below tell where.",
+        # What the deploy itself moved is told, and is no answer here.
+        f"Perhaps. {_money(seen, compared).removeprefix('No. ')} But a broken rule means that what"
+        " is written down contradicts itself; the rows named below tell where.",
         (
             Todo("See which rows it is, and what to do about each:", "pymilk check"),
             Todo(
                 "If it is not explained within minutes, take it back; no row is lost:",
-                f"pymilk rollback {seen.argument}",
+                f"pymilk rollback {seen.argument}{_keeping(seen)}",
             ),
         ),
     )
+
+
+def _keeping(seen: Deployment) -> str:
+    """What to add where a watch has met rows that a rollback would lose: it asks then."""
+    lost = any(each.facts.then == Then.ROWS_WOULD_BE_LOST for each in seen.breaches)
+    return " --archive" if lost else ""
 
 
 def _worries(seen: Deployment, compared: SideBySide) -> Iterator[tuple[str, Todo]]:
@@ -298,7 +306,8 @@ def _deployed(seen: Deployment, wording: Wording) -> str:
     sentence = f"{', '.join(parts)}, after a rehearsal on a restored copy."
     if facts.given_back:
         rows = sum(facts.given_back.values())
-        sentence += f" It gave back {rows:,} rows that an earlier rollback had kept."
+        row = "row" if rows == 1 else "rows"
+        sentence += f" It gave back {rows:,} {row} that an earlier rollback had kept."
     return sentence
 
 

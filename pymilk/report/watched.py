@@ -87,11 +87,12 @@ def _broken(samples: Sequence[Sample], wording: Wording) -> Plot:
     ]
     most = max(point.value for point in points)
     sentence = (
-        f"At most {most:,.0f} rows broke a rule that held before the deploy."
+        f"At most {most:,.0f} row{'' if most == 1 else 's'} broke a rule that held before the"
+        " deploy."
         if most
         else "No row broke a rule that held before the deploy."
     )
-    return _plot("Broken rules", sentence, Axis("rows"), points, wording)
+    return _plot("Broken rules", sentence, Axis("rows", counted=True), points, wording)
 
 
 def _rolled_back(samples: Sequence[Sample], wording: Wording) -> Plot | None:
@@ -104,7 +105,11 @@ def _rolled_back(samples: Sequence[Sample], wording: Wording) -> Plot | None:
     if not points:
         return None
     most = max(point.value for point in points)
-    sentence = f"At most {most:,.1f} transactions a minute were rolled back; a refused call is one."
+    sentence = (
+        f"At most {most:,.1f} transactions a minute were rolled back; a refused call is one."
+        if most
+        else "No transaction was rolled back, so no call was refused."
+    )
     return _plot("Refused or failed", sentence, Axis("a minute"), points, wording)
 
 

@@ -8,14 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from pymilk.cli.watching import log_line
 from pymilk.database.ledger import Kind, latest, read_entries
-from pymilk.deploy.samples import read_samples
+from pymilk.deploy.sample import Sample
+from pymilk.deploy.samples import Taken, read_samples
+from pymilk.deploy.watch import Seen
 from support.commands import environment, run, start
 from support.databases import Database, Templates
 from support.projects import Toy, copy_of, deploy_toy, mark_baseline, toy, write_toy
@@ -163,3 +168,21 @@ def test_what_cannot_be_meant(toy: Toy, arguments: tuple[str, ...], said: str) -
     refused = run(*arguments, *on, cwd=toy.root)
     assert refused.returncode == 2, refused.stderr
     assert said in refused.stderr
+
+
+def test_what_clients_reported_is_told_as_so_far_and_then_as_new() -> None:
+    moment = datetime(2025, 9, 16, 23, 30, tzinfo=UTC)
+
+    def line(outcomes: dict[str, dict[str, int]], before: Taken | None) -> tuple[str, Taken]:
+        sample = Sample(moment, 0.1, {}, outcomes=outcomes)
+        taken = Taken(1, 1, uuid.uuid4(), "asha", sample)
+        return log_line(Seen(taken, before, 60.0, None), None), taken
+
+    told, first = line({"failed": {"pay: refused": 437}}, None)
+    assert "failed: pay: refused 437 so far" in told
+    told, _ = line({"failed": {"pay: refused": 439, "pay: 40P01": 1}}, first)
+    assert "failed: pay: refused +2, pay: 40P01 +1" in told
+    assert "failed: nothing new" in line(first.sample.outcomes, first)[0]  # type: ignore[arg-type]
+    # The table came in between.
+    assert "later: x 3 so far" in line({"later": {"x": 3}}, first)[0]
+    assert "later: nothing;" in line({"later": {}}, None)[0]

@@ -3,6 +3,7 @@
 import json
 import re
 import uuid
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -10,9 +11,10 @@ from bs4 import Tag
 
 from pymilk.database.connection import Target, connect
 from pymilk.database.ledger import Entry, Event, Kind, latest, read_entries, record
+from pymilk.deploy.breach import Then
 from pymilk.deploy.notes import add_note
 from pymilk.deploy.rollback import roll_back
-from pymilk.deploy.sample import Sample
+from pymilk.deploy.sample import Activity, Sample
 from pymilk.deploy.samples import record_sample
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import Preset
@@ -175,7 +177,7 @@ def test_what_customers_did_in_those_seconds_is_told_apart(
     assert page.sentence.startswith("All is well.")
     assert "No. 1 of 3 figures moved between the two looks" in page.said("In one sentence")
     figures = page.table("Before and after")
-    assert figures["Asha (1) (moved)"] == [
+    assert figures["Asha 1 (moved)"] == [
         "owed ₹130.00, opening ₹0.00",
         "owed ₹100.00, opening ₹0.00",
     ]
@@ -197,8 +199,8 @@ def test_whoever_moved_is_told_by_name_as_far_as_there_is_one(
         session.execute("delete from public.customers where id = 3")
     page = page_of(shop_before, project)
     figures = page.table("Before and after")
-    assert [name for name in figures if "moved" in name] == [f"{HOSTILE} (2) (moved)", "3 (moved)"]
-    assert "Binu (1)" in figures
+    assert [name for name in figures if "moved" in name] == [f"{HOSTILE} 2 (moved)", "3 (moved)"]
+    assert "Binu 1" in figures
     toy.write("sql/state", "owed", OWED.replace("public.owed(c.id)", "public.gone(c.id)"))
     assert "2 (moved)" in page_of(shop_before, load_project(toy.root)).table("Before and after")
 
@@ -297,7 +299,27 @@ def test_a_breach_that_still_stands(shop: Database, project: Project) -> None:
     watched(shop, an_hour_of(deploy_of(shop))[:23])
     page = page_of(shop, project)
     assert page.sentence.startswith("Something is wrong.")
-    assert "Broken since: overpaid." in page.said("In one sentence")
+    answers = page.said("In one sentence")
+    assert "Broken since: overpaid." in answers
+    assert "Perhaps. All 3 figures" in answers
+    assert "At most 1 row broke a rule" in page.said("The watch")
+    assert "pymilk rollback 001" in page.commands[:2]
+
+
+def test_where_a_rollback_would_lose_rows_it_is_said_how_to_keep_them(
+    shop: Database, project: Project
+) -> None:
+    watched(shop, an_hour_of(deploy_of(shop))[:23])
+    with connect(shop.url, purpose="test") as connection:
+        facts = {"deploy": deploy_of(shop).id, "said": ["x"], "then": Then.ROWS_WOULD_BE_LOST}
+        record(connection, Event(Kind.BREACH, facts, version=GAP[:14]))
+    assert page_of(shop, project).commands[:2] == ["pymilk check", "pymilk rollback 001 --archive"]
+
+
+def test_where_nothing_was_refused_that_is_said(shop: Database, project: Project) -> None:
+    hour = an_hour_of(deploy_of(shop))[:2]
+    watched(shop, [replace(sample, activity=Activity(7, 3, 0)) for sample in hour])
+    assert "No transaction was rolled back" in page_of(shop, project).said("The watch")
 
 
 def test_facts_that_no_pymilk_has_written_are_refused(shop: Database, project: Project) -> None:

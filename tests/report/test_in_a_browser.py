@@ -69,6 +69,20 @@ SCREENS = {
 DESK = SCREENS["desk light"]
 
 
+_CUT_OFF = """
+svg => {
+  const whole = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')]
+    .filter(text => {
+      const box = text.getBoundingClientRect();
+      return box.left < whole.left - 1 || box.right > whole.right + 1
+        || box.top < whole.top - 1 || box.bottom > whole.bottom + 1;
+    })
+    .map(text => text.textContent);
+}
+"""
+
+
 @dataclass
 class Opened:
     """A page that is open, and what it has said and asked for."""
@@ -151,6 +165,8 @@ def test_a_page_is_whole_silent_and_readable(
         assert box is not None
         assert 200 < box["width"] <= screen.width
         assert box["height"] > 50
+        # Nothing of it is cut off: names of series, days.
+        assert chart.evaluate(_CUT_OFF) == []
     ground = page.tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(22, 21, 20)") is screen.dark
     picture = path.with_suffix(".png")
