@@ -94,12 +94,13 @@ def deploy(
     opened = open_project(project, db_url, policy)
     place = copy_at(opened.project, copy, copy_url)
     asked = _asked(opened, watch_for, watch_every, on_breach)
-    migrations = migrations_to_deploy(opened, approval.migration if approval else name)
+    named = approval.migration if approval else name
+    migrations = migrations_to_deploy(opened, named)
     if not migrations:
         done(as_json, nothing_pending(opened), {"deployed": None})
         return
     chosen = migrations if every else migrations[:1]
-    if already_deployed(opened, chosen[0], as_json=as_json):
+    if named and already_deployed(opened, chosen[0], as_json=as_json):
         # Its watch may have been cut off: it goes on where it was.
         _watch(asked, chosen[0], as_json=as_json)
         return

@@ -7,6 +7,7 @@ database that is named, and nothing to do.
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from pymilk.deploy.status import Standing, read_status
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.migrations import Migration, find_migration
 from pymilk.project.policy import Preset
-from pymilk.project.project import Project, load_project, revision
+from pymilk.project.project import Project, Revision, load_project, revision
 
 if TYPE_CHECKING:
     from pymilk.database.embedded import EmbeddedServer
@@ -32,6 +33,11 @@ class Opened:
 
     project: Project
     target: Target
+
+    @cached_property
+    def revision(self) -> Revision:
+        """Where the project's files stand in git; asked once, for all that is to be deployed."""
+        return revision(self.project)
 
 
 def embedded_server(project: Project) -> "EmbeddedServer":
@@ -120,7 +126,7 @@ def plan_for(
         target=opened.target,
         policy=opened.project.policy(opened.target.preset),
         programs=find_programs(),
-        revision=revision(opened.project),
+        revision=opened.revision,
         overrides=overrides,
         copy=copy or CopyAt(),
     )

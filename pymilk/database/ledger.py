@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -22,6 +22,7 @@ __all__ = [
     "Event",
     "Kind",
     "Outcome",
+    "by_version",
     "happened",
     "is_held",
     "latest",
@@ -278,6 +279,15 @@ def happened(connection: Connection, token: uuid.UUID) -> bool:
         return False
     row = connection.execute("select 1 from pymilk.events where token = %s", (token,)).fetchone()
     return row is not None
+
+
+def by_version(entries: Iterable[Entry]) -> Mapping[str, tuple[Entry, ...]]:
+    """Each migration's events, oldest first: to ask about each without going through all."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.version is not None:
+            found.setdefault(entry.version, []).append(entry)
+    return {version: tuple(of_one) for version, of_one in found.items()}
 
 
 def latest(entries: tuple[Entry, ...], *kinds: Kind, version: str | None = None) -> Entry | None:

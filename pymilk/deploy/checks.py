@@ -11,6 +11,7 @@ from pymilk.database.history import Applied
 from pymilk.database.ledger import (
     Entry,
     Kind,
+    by_version,
     latest,
     read_recorded_catalog,
 )
@@ -195,11 +196,12 @@ def _verification(look: Look) -> Check | str:
 
 
 def _edited(look: Look) -> Check | str:
-    by_version = {migration.version: migration for migration in look.plan.project.migrations}
+    files = {migration.version: migration for migration in look.plan.project.migrations}
+    events = by_version(look.entries)
     edited = [
-        by_version[row.version].stem
+        files[row.version].stem
         for row in look.history
-        if row.version in by_version and was_edited(by_version[row.version], row, look.entries)
+        if row.version in files and was_edited(files[row.version], row, events.get(row.version, ()))
     ]
     if edited:
         return _failed(

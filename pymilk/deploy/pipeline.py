@@ -111,11 +111,13 @@ def deploy(
                 plan.policy.wait_for_other_deploy_seconds,
             )
         )
-        if _is_deployed(guard, plan):
+        stands = status_of(guard, plan.project).find(plan.migration.version).standing
+        if stands is Standing.APPLIED:
             return None
         if approval is not None:
             refuse_moved(approval, plan, datetime.now(UTC))
-        _settle(guard, plan)
+        if stands is Standing.HALF:
+            _settle(guard, plan)
         bench = stack.enter_context(opening(plan.copy, plan.target.url, _major(guard)))
         evidence = _run((PREFLIGHT,), plan, bench, Evidence(), progress)
         prepare_ledger(guard)
@@ -228,11 +230,6 @@ def _settle(guard: Connection, plan: Plan) -> None:
     half = half_of(read_entries(guard), plan.migration.version)
     if half is not None:
         settle(guard, plan, half)
-
-
-def _is_deployed(connection: Connection, plan: Plan) -> bool:
-    row = status_of(connection, plan.project).find(plan.migration.version)
-    return row.standing is Standing.APPLIED
 
 
 def _run(

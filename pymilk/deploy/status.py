@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pymilk.database.connection import Connection, connect
 from pymilk.database.history import Applied, read_history
-from pymilk.database.ledger import Entry, Kind, Outcome, is_held, latest, read_entries
+from pymilk.database.ledger import Entry, Kind, Outcome, by_version, is_held, latest, read_entries
 from pymilk.deploy.half import half_of
 from pymilk.deploy.lock import other_deploy
 from pymilk.deploy.notes import open_notes, said
@@ -86,8 +86,9 @@ def status_of(connection: Connection, project: Project) -> Status:
     entries = read_entries(connection)
     history = {row.version: row for row in read_history(connection)}
     files = {migration.version: migration for migration in project.migrations}
+    events = by_version(entries)
     rows = tuple(
-        _row(version, files.get(version), history.get(version), entries)
+        _row(version, files.get(version), history.get(version), events.get(version, ()))
         for version in sorted({*history, *files}, key=int)
     )
     backup, restored = latest(entries, Kind.BACKUP), latest(entries, Kind.RESTORE_TEST)
