@@ -5,6 +5,7 @@ What was written meanwhile stays: a rollback loses no row, and mends none.
 """
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -77,15 +78,22 @@ class Answer:
     command: str | None = None
 
 
-def is_told(taken: Taken, before: Before, previous: Sample | None) -> bool:
+def is_told(taken: Taken, before: Before, previous: Sample | None, *, by_command: bool) -> bool:
     """Whether all that is broken was broken at the sample before too, and somebody was told.
 
-    What was mended and breaks again is told again; so is what the command could not tell.
+    What was mended and breaks again is told again; so is what the command could not tell, and
+    what was written down when there was no command to tell it.
+
+    Args:
+        taken: The sample.
+        before: What was watched.
+        previous: The sample before it.
+        by_command: Whether there is a command to be told by.
     """
     told = {
         key
         for entry in before.breaches
-        if entry.evidence.get("command") in {None, 0}
+        if entry.evidence.get("command") in ({0} if by_command else {None, 0})
         for key in _keys_of(entry.evidence.get("broken", {}))
     }
     known = _keys(previous) if previous else frozenset()
@@ -145,18 +153,24 @@ def _tell(answer: Answer, breach: Breach, before: Before) -> int:
         "PYMILK_DEPLOY": before.label,
     }
     try:
-        ended = subprocess.run(
+        with subprocess.Popen(
             ["/bin/sh", "-c", answer.command or ""],
             env={**os.environ, **words},
-            input=f"{before.label}: {breach.then}\n{said}\n",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             text=True,
-            check=False,
-            capture_output=True,
-            timeout=_COMMAND_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+            start_new_session=True,
+        ) as running:
+            try:
+                running.communicate(f"{before.label}: {breach.then}\n{said}\n", _COMMAND_SECONDS)
+            except subprocess.TimeoutExpired:
+                # All that it has started, too: it is run again at the next sample.
+                os.killpg(running.pid, signal.SIGKILL)
+                return -1
+            return running.returncode
+    except OSError:
         return -1
-    return ended.returncode
 
 
 def _record(connection: Connection, taken: Taken, before: Before, breach: Breach) -> None:

@@ -49,11 +49,24 @@ class Taken:
 
 @dataclass(frozen=True)
 class Moment:
-    """A sample without what it saw: when it was, whether something broke, and of which run."""
+    """A sample without what it saw.
+
+    Attributes:
+        taken_at: When it was.
+        breach: Whether something was broken that held before.
+        watch: Of which run of the tool it is.
+        whole: Whether every invariant could be read: only then it says that nothing was broken.
+    """
 
     taken_at: datetime
     breach: bool
     watch: uuid.UUID
+    whole: bool = True
+
+    @property
+    def vouches(self) -> bool:
+        """Whether it says how things stood: that something was broken, or that nothing was."""
+        return self.breach or self.whole
 
 
 def record_sample(
@@ -117,7 +130,8 @@ def read_moments(connection: Connection, deploy: int | None) -> tuple[Moment, ..
     if not _are_there(connection):
         return ()
     rows = connection.execute(
-        "select taken_at, breach, watch from pymilk.samples"
+        "select taken_at, breach, watch, coalesce(facts -> 'failed', '{}') = '{}'"
+        " from pymilk.samples"
         " where deploy is not distinct from %s order by taken_at",
         (deploy,),
     )

@@ -98,7 +98,10 @@ def _look_again(
         time.sleep(_BETWEEN_LOOKS_SECONDS)
         names = {name for name, _ in staying}
         queries = [query for query in project.invariants if query.path.stem in names]
-        staying &= _fresh(read_checked(connection, queries).invariants, before)
+        again = read_checked(connection, queries)
+        unread = {each.name for each in again.failed}
+        # What can't be read this time has not passed.
+        staying &= _fresh(again.invariants, before) | {key for key in staying if key[0] in unread}
     return _New(staying, fresh - staying)
 
 
@@ -112,7 +115,8 @@ def _fresh(invariants: Iterable[Invariant], before: Before) -> frozenset[_Key]:
 
 
 def _broken(found: Invariant, staying: frozenset[_Key]) -> Broken:
-    new = [row for row in found.rows if (found.name, key_of(row)) in staying]
+    # In an order of ours: of many rows the same ones are kept at each sample.
+    new = sorted(row for row in found.rows if (found.name, key_of(row)) in staying)
     old = [row for row in found.rows if (found.name, key_of(row)) not in staying]
     return Broken(found.name, len(found.rows), len(new), tuple((*new, *old)[:KEPT_ROWS]))
 

@@ -95,6 +95,8 @@ def soaking(
         now: This moment, in UTC.
     """
     watched = policy.soak_counts is SoakCounts.WATCHED
+    # A rule that could not be read may have been broken.
+    moments = [moment for moment in moments if moment.vouches]
     gap = timedelta(minutes=policy.watch_gap_minutes)
     counted: tuple[Span, ...] = ((deploy.happened_at, now),)
     if watched:

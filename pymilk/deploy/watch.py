@@ -198,11 +198,11 @@ def _sample(connection: Connection, asked: Asked, so: _So) -> tuple[_So, Seen]:
     taken = Taken(number, before.number, asked.run, "", sample)
     breach = None
     if sample.breach:
-        told = is_told(taken, before, previous)
+        told = is_told(taken, before, previous, by_command=asked.on_breach is not None)
         breach = answer_breach(connection, _answer(asked, before), taken, before, told=told)
         if not breach.then.ends_the_watch:
             before = read_before(connection)
-    moment = Moment(sample.taken_at, bool(sample.breach), asked.run)
+    moment = Moment(sample.taken_at, bool(sample.breach), asked.run, not sample.failed)
     now = replace(so, before=before, moments=(*so.moments, moment), previous=taken)
     return now, Seen(taken, so.previous, _watched(asked, now), breach)
 

@@ -102,6 +102,17 @@ class TestWatchedTime:
         assert soak.passed == pytest.approx(29)
         assert not soak.over
 
+    def test_a_look_that_could_not_read_everything_vouches_for_nothing(self) -> None:
+        blind = [Moment(hours(at), breach=False, watch=UUID(int=1), whole=False) for at in (2, 3)]
+        looks = (*watched_at(1), *blind, *watched_at(4, 5))
+        assert watched(*looks, now=5).passed == pytest.approx(2)
+        # It does not end what was broken before it, either; broken is broken, however it was seen.
+        broken = watched_at(1, broken=(1,))
+        assert watched(*broken, blind[0], now=2).passed == 0
+        assert watched(*broken, blind[0], now=2).broken
+        seen = Moment(hours(1), breach=True, watch=UUID(int=1), whole=False)
+        assert watched(seen, now=1).broken
+
     def test_a_complaint_stops_this_clock_as_well(self) -> None:
         notes = (entry(2, Kind.NOTE, 1.5), entry(3, Kind.NOTE, 4, answers=2))
         assert watched(*watched_at(1, 2, 3, 4, 5), now=5, notes=notes).passed == pytest.approx(2.5)

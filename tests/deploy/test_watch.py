@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from pymilk.database.ledger import Event, Kind, Outcome, latest, read_entries, record, whole
-from pymilk.deploy import sampling
+from pymilk.deploy import breach, sampling
 from pymilk.deploy.breach import Then
-from pymilk.deploy.samples import read_samples
+from pymilk.deploy.samples import read_moments, read_samples
 from pymilk.deploy.watch import Asked, Began, Ended, Happening, Lost, Seen, watch
 from pymilk.deploy.watch_end import verdict_of
 from pymilk.problem import Problem, SomethingToDo, UsageProblem
@@ -164,6 +164,28 @@ class TestASample:
         assert problem is not None
         assert problem.exit_code == 1
         assert "invariants/bad.sql, line 1" in problem.happened
+        number = found.taken.deploy
+        assert [one.whole for one in read_moments(weak.connect(), number)] == [False]
+
+    def test_what_a_second_look_cannot_read_has_not_passed(self, weak: Database, toy: Toy) -> None:
+        session = weak.connect(autocommit=True)
+        session.execute("create sequence looks; select setval('looks', 1)")
+        toy.write(
+            "sql/invariants", "overpaid", "select 'bill', 1 / (2 - pg_sequence_last_value('looks'))"
+        )
+        original = time.sleep
+
+        def from_now_on_it_fails(seconds: float) -> None:
+            session.execute("select setval('looks', 2)")
+            original(seconds)
+
+        happenings = watch(asked(toy, weak))
+        next(happenings)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(time, "sleep", from_now_on_it_fails)
+            found = seen(happenings)
+        assert found.breach is not None
+        assert found.taken.sample.passing == ()
 
     def test_lock_waits_outcomes_and_daily_times_are_seen(self, weak: Database, toy: Toy) -> None:
         toy.write("sql/daily", "bills", "select count(*) from public.bills")
@@ -334,6 +356,49 @@ class TestABreach:
         told = tmp_path / "told"
         seen(watch(asked(toy, weak, on_breach=f'touch "{told}"')))
         assert told.exists()
+
+    def test_what_was_only_written_down_is_told_when_there_is_a_command(
+        self, weak: Database, toy: Toy, tmp_path: Path
+    ) -> None:
+        weak.connect(autocommit=True).execute(BREAK.format(1))
+        for _ in range(2):
+            seen(watch(asked(toy, weak)))
+        told = tmp_path / "told"
+        for _ in range(2):
+            seen(watch(asked(toy, weak, on_breach=f'echo told >> "{told}"')))
+        assert told.read_text() == "told\n"
+        breaches = [one for one in read_entries(weak.connect()) if one.kind is Kind.BREACH]
+        assert len(breaches) == 2
+
+    def test_a_command_that_hangs_ends_with_all_that_it_started(
+        self, weak: Database, toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(breach, "_COMMAND_SECONDS", 0.5)
+        weak.connect(autocommit=True).execute(BREAK.format(1))
+        number = tmp_path / "number"
+        hangs = f'sleep 600 & echo $! > "{number}.new"; mv "{number}.new" "{number}"; wait'
+        found = seen(watch(asked(toy, weak, on_breach=hangs)))
+        assert found.breach is not None
+        assert found.breach.command == -1
+        status = Path("/proc") / number.read_text().strip() / "stat"
+        deadline = time.monotonic() + 30
+        while status.exists() and status.read_text().rpartition(")")[2].split()[0] not in "ZX":
+            assert time.monotonic() < deadline, "it still runs"
+            time.sleep(0.01)
+
+    def test_the_books_being_many_does_not_tell_it_again(
+        self, weak: Database, toy: Toy, tmp_path: Path
+    ) -> None:
+        """More rows than a sample keeps, in another order each time."""
+        told, session = tmp_path / "told", weak.connect(autocommit=True)
+        session.execute("create table public.odd (id int); grant select on public.odd to public")
+        toy.write("sql/invariants", "odd", "select 'odd', id from public.odd order by random()")
+        ask = asked(toy, weak, on_breach=f'echo told >> "{told}"')
+        seen(watch(ask))  # nobody had looked at that one before
+        session.execute("insert into public.odd select generate_series(1, 50)")
+        for _ in range(3):
+            seen(watch(ask))
+        assert told.read_text() == "told\n"
 
 
 class TestGoingOn:
