@@ -97,10 +97,15 @@ def judge(seen: Deployment, compared: SideBySide, wording: Wording) -> Verdict:
 
 
 def newly_broken(seen: Deployment) -> tuple[str, ...]:
-    """Invariants that held before the deploy and are broken, as far as was seen last."""
-    if seen.samples:
-        return tuple(found.invariant for found in seen.samples[-1].sample.breach)
-    return tuple(dict.fromkeys(line.partition(":")[0] for line in seen.after_facts.broken))
+    """Invariants that held before the deploy and are broken, as far as was seen last.
+
+    Of each the newest sample counts that could read it: one that could not says nothing of it.
+    """
+    found = {line.partition(":")[0]: True for line in seen.after_facts.broken}
+    for taken in seen.samples:
+        broken = {each.invariant for each in taken.sample.breach}
+        found |= {name: name in broken for name in taken.sample.invariants}
+    return tuple(name for name, is_broken in found.items() if is_broken)
 
 
 def judge_books(books: Books, wording: Wording) -> Verdict:
@@ -255,6 +260,13 @@ def _worries(seen: Deployment, compared: SideBySide) -> Iterator[tuple[str, Todo
         yield (
             "nobody has looked at it since it was committed",
             Todo("Nobody has looked at it since. Look now:", "pymilk check"),
+        )
+    unread = seen.samples[-1].sample.failed if seen.samples else {}
+    if unread:
+        count = len(unread)
+        yield (
+            f"{count} rule{'' if count == 1 else 's'} could not be read when last looked at",
+            Todo(f"See why {', '.join(unread)} can't be read, and mend it:", "pymilk check"),
         )
     if seen.breaches or seen.after_facts.broken:
         yield (

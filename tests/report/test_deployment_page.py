@@ -306,6 +306,25 @@ def test_a_breach_that_still_stands(shop: Database, project: Project) -> None:
     assert "pymilk rollback 001" in page.commands[:2]
 
 
+def test_a_look_that_could_not_read_a_rule_is_no_all_clear(
+    shop: Database, project: Project
+) -> None:
+    hour = an_hour_of(deploy_of(shop))
+    blind = [
+        replace(sample, invariants={}, failed={"overpaid": "it timed out"}, broken=())
+        for sample in hour[23:25]
+    ]
+    watched(shop, [*hour[:23], *blind])
+    assert page_of(shop, project).sentence.startswith("Something is wrong.")
+    watched(shop, hour[25:30])
+    assert page_of(shop, project).sentence.startswith("All is well.")
+    watched(shop, blind)
+    page = page_of(shop, project)
+    assert page.sentence.startswith("Have a look.")
+    assert page.sentence.endswith("and 1 rule could not be read when last looked at.")
+    assert "See why overpaid can't be read" in page.said("In one sentence")
+
+
 def test_where_a_rollback_would_lose_rows_it_is_said_how_to_keep_them(
     shop: Database, project: Project
 ) -> None:
