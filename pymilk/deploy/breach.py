@@ -30,6 +30,7 @@ class Then(StrEnum):
     """What was done about a breach."""
 
     LEFT = "left to people"
+    ANSWERED = "left to people: another deploy was rolled back for it, and it stayed"
     ROLLED_BACK = "rolled back"
     ROWS_WOULD_BE_LOST = "not rolled back: rows would be lost"
     REFUSED = "not rolled back"
@@ -117,8 +118,11 @@ def answer_breach(
         + "; ".join(", ".join(row) for row in found.new_examples[:3])
         for found in taken.sample.breach
     )
-    breach = _roll_back(answer, lines, told=told)
-    if told and breach.then in {Then.LEFT, Then.LATER}:
+    if answer.plan is not None and _stayed(connection, taken, before):
+        breach = Breach(lines, Then.ANSWERED)
+    else:
+        breach = _roll_back(answer, lines, told=told)
+    if told and not breach.then.ends_the_watch:
         return breach
     if answer.command is not None and not told:
         breach = replace(breach, command=_tell(answer, breach, before))
@@ -141,6 +145,42 @@ def _roll_back(answer: Answer, lines: tuple[str, ...], *, told: bool) -> Breach:
         return Breach(lines, Then.LATER, problem, None, plan)
     except Problem as problem:
         return Breach(lines, Then.REFUSED, problem, None, plan)
+
+
+# Invariants that a later deploy was rolled back for, and that no sample has seen whole since.
+_STAYED = """
+select a.invariant
+from
+    (
+        select b.invariant, max(e.happened_at) as answered_at
+        from pymilk.events as e
+        cross join lateral jsonb_object_keys(e.evidence -> 'broken') as b (invariant)
+        where e.kind = 'breach' and e.evidence ->> 'then' = %(rolled_back)s
+            and (e.evidence ->> 'deploy')::bigint > %(deploy)s
+        group by b.invariant
+    ) as a
+where
+    not exists (
+        select from pymilk.samples as s
+        where s.deploy = %(deploy)s and s.taken_at > a.answered_at
+            and s.facts -> 'invariants' ? a.invariant
+            and not jsonb_path_exists(
+                s.facts,
+                '$.broken[*] ? (@.invariant == $invariant && @.new > 0)',
+                jsonb_build_object('invariant', a.invariant)
+            )
+    )
+"""
+
+
+def _stayed(connection: Connection, taken: Taken, before: Before) -> bool:
+    """Whether all that is broken was answered by the rollback of a later deploy, in vain.
+
+    What was written stays written: rolling back one deploy after the other would mend nothing.
+    """
+    values = {"deploy": before.number, "rolled_back": Then.ROLLED_BACK}
+    stayed = {name for (name,) in connection.execute(_STAYED, values)}
+    return {found.invariant for found in taken.sample.breach} <= stayed
 
 
 def _tell(answer: Answer, breach: Breach, before: Before) -> int:

@@ -51,9 +51,14 @@ def _of_breach(breach: Breach) -> Problem:
             todo=_MENDS_NOTHING,
         )
     if breach.problem is None:
+        why = (
+            "another deploy was rolled back for it, and it stayed"
+            if breach.then is Then.ANSWERED
+            else "the policy leaves it to people (rollback_on_breach)"
+        )
         return SomethingToDo(
             happened,
-            state="Nothing was changed: the policy leaves it to people (rollback_on_breach).",
+            state=f"Nothing was changed: {why}.",
             todo="See 'pymilk check'. Mend the rows, or take the deploy back: pymilk rollback.",
         )
     return SomethingToDo(

@@ -274,6 +274,35 @@ class TestABreach:
         assert problem.exit_code == 1
         assert "GAP-001 was rolled back" in problem.happened
 
+    @pytest.mark.long
+    def test_one_bad_row_does_not_take_back_one_deploy_after_the_other(
+        self, weak: Database, toy: Toy
+    ) -> None:
+        later = "20250918000000_gap_002_more"
+        toy.gap_at(later)
+        deploy_toy(toy.plan(weak, "002"))
+        session = weak.connect(autocommit=True)
+        session.execute(BREAK.format(1))
+        first = seen(watch(asked(toy, weak, rolls_back=True)))
+        assert first.breach is not None
+        assert first.breach.then is Then.ROLLED_BACK
+        for _ in range(2):  # as cron runs it: now the deploy before that one is the newest
+            stayed = seen(watch(asked(toy, weak, rolls_back=True)))
+            assert stayed.breach is not None
+            assert stayed.breach.then is Then.ANSWERED
+            problem = verdict_of(stayed)
+            assert isinstance(problem, SomethingToDo)
+            assert "another deploy was rolled back for it" in problem.state
+        breaches = [one for one in read_entries(session) if one.kind is Kind.BREACH]
+        assert [one.evidence["then"] for one in breaches] == [Then.ROLLED_BACK, Then.ANSWERED]
+        # What was mended and breaks anew is this deploy's.
+        session.execute(MEND.format(1))
+        assert seen(watch(asked(toy, weak, rolls_back=True))).breach is None
+        session.execute(BREAK.format(1))
+        anew = seen(watch(asked(toy, weak, rolls_back=True)))
+        assert anew.breach is not None
+        assert anew.breach.then is Then.ROLLED_BACK
+
     def test_it_stops_and_asks_where_rows_would_be_lost(self, weak: Database, toy: Toy) -> None:
         session = weak.connect(autocommit=True)
         session.execute("insert into public.extra values (7)")
