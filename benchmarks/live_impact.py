@@ -6,8 +6,9 @@ look to the last. Compared are the 99th percentiles of all statements; the longe
 told.
 
 The database is on this machine, and so is everything of the deploy: the dump's program, the copy's
-server, the rehearsal. In practice those are on another one. They run at a low priority here, which
-comes near to that; what the live server itself does for them runs at the app's.
+server, the rehearsal. In practice those are on another one. They give way here, which comes near to
+that (deploy_beside.py); what the live server itself does for them doesn't, nor does whatever holds
+a lock: it runs at the app's priority.
 """
 
 import shutil
@@ -27,7 +28,7 @@ from side_by_side import Effort, Rounds, Row, at_most
 from support.app_load import Told, app_at_work
 
 _ROOT = Path(__file__).resolve().parents[1]
-_LOW = "10"
+_BESIDE = Path(__file__).with_name("deploy_beside.py")
 _SHARE = 0.99
 _MS = 1000
 _LONG_ENOUGH_SECONDS = 10.0
@@ -81,10 +82,9 @@ def _copy_project(root: Path) -> None:
 
 def _deploy(root: Path, url: str, gap: Migration) -> float:
     """Deploy a gap with everything proven; gives the seconds."""
-    pymilk = ["nice", "-n", _LOW, sys.executable, "-m", "pymilk"]
     started = time.perf_counter()
     said = subprocess.run(
-        [*pymilk, "deploy", gap.argument, f"--db-url={url}", f"--project={root}", "--policy=local"],
+        [sys.executable, str(_BESIDE), url, str(root), gap.argument],
         capture_output=True,
         text=True,
         check=False,

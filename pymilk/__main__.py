@@ -1,10 +1,13 @@
 """`pymilk` and `python -m pymilk`."""
 
+import os
 import sys
 
 
 def main() -> int:
     """Run the command line; gives the exit code."""
+    # None of pydantic's plugins is ours, and to look for them is to read what else is installed.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from pymilk.cli.app import run  # noqa: PLC0415 - the thin client comes without it
     except KeyboardInterrupt:

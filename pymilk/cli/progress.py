@@ -1,18 +1,20 @@
 """Show a pipeline run: a moving line on a terminal, plain lines in a log."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
-
-from rich.console import Console
-from rich.text import Text
 
 from pymilk.database.platform import KEYS_ALONE
 from pymilk.deploy.evidence import Blocked, Evidence, Used, Verdict
 from pymilk.deploy.figures import differing_figures
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.status import Status
+
+# Text, or text and how it is shown where anything can be.
+Part = str | tuple[str, str]
 
 
 class LineProgress:
@@ -22,33 +24,51 @@ class LineProgress:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+        self._stream = stream or sys.stdout
+        self._console = _console_on(self._stream)
         self._running: Status | None = None
 
     def started(self, step: str) -> None:
         """Show the step that is running; only a terminal can take the line back."""
-        if self._console.is_terminal:
+        if self._console is not None:
             self._running = self._console.status(step)
             self._running.start()
 
     def stopped(self, step: str) -> None:
         """Mark the step that ended the run."""
         self._end()
-        self._console.print(Text.assemble("  ", ("✗", "red"), f" {step}"))
+        self._write("  ", ("✗", "red"), f" {step}")
 
     def finished(self, step: str, seconds: float, evidence: Evidence) -> None:
         """Write what the step found."""
         self._end()
         first, *others = _TOLD[step](evidence)
-        head = Text.assemble("  ", ("✓", "green"), f" {step:<13} {first} ")
-        self._console.print(head.append(f"({seconds:.1f} s)", "dim"))
+        self._write("  ", ("✓", "green"), f" {step:<13} {first} ", (f"({seconds:.1f} s)", "dim"))
         for line in others:
-            self._console.print(Text(f"{'':<17} {line}"))
+            self._write(f"{'':<17} {line}")
+
+    def _write(self, *parts: Part) -> None:
+        if self._console is None:
+            plain = "".join(part if isinstance(part, str) else part[0] for part in parts)
+            print(plain, file=self._stream, flush=True)
+            return
+        from rich.text import Text
+
+        self._console.print(Text.assemble(*parts))
 
     def _end(self) -> None:
         if self._running is not None:
             self._running.stop()
             self._running = None
+
+
+def _console_on(stream: TextIO) -> "Console | None":
+    """A terminal, if it is one; what draws on it takes a while to load, and a log needs none."""
+    if not stream.isatty() and not os.environ.get("FORCE_COLOR"):
+        return None
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, soft_wrap=True)
 
 
 def _preflight(evidence: Evidence) -> list[str]:

@@ -10,9 +10,14 @@ dropped.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
-_TOKEN = re.compile(
-    r"""
+
+@cache
+def _token() -> re.Pattern[str]:
+    """What a text consists of; compiled by whoever splits one first, for it takes a while."""
+    return re.compile(
+        r"""
       (?P<line_comment>--[^\n]*)
     | (?P<block_comment>/\*)
     | (?P<escape_string>\b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z))
@@ -23,8 +28,10 @@ _TOKEN = re.compile(
     | (?P<punctuation>[();])
     | (?P<other>\S)
     """,
-    re.VERBOSE | re.DOTALL,
-)
+        re.VERBOSE | re.DOTALL,
+    )
+
+
 # As many as it takes to reach the last word of `alter table a.b detach partition c.d concurrently`.
 _WORDS = 10
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
@@ -82,7 +89,8 @@ class Token:
 def tokens(sql: str) -> Iterator[Token]:
     """The pieces of `sql`, comments among them; the blanks between are left out."""
     position = 0
-    while match := _TOKEN.search(sql, position):
+    token = _token()
+    while match := token.search(sql, position):
         kind, position = match.lastgroup or "other", match.end()
         if kind == "block_comment":
             position = _end_of_block_comment(sql, position)
