@@ -235,7 +235,7 @@ comment on function private.audit_rows() is
 revoke all on function private.audit_rows() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/bill_with_invoice.sql sha256:81edf9ee5ed0c22b785810b27d32cd7964a3cc451282edde6788d5eed2dda49e
+-- >>> sql/functions/invoices/bill_with_invoice.sql sha256:ef4f291efc2824f94769ed0de6c4525ae0a4d9da499705e638323ee1df41495f
 -- After invoices were cancelled: their lines bill nothing. After they came back: their lines bill
 -- again, and a unique index refuses (23505) what somebody else bills by now.
 --
@@ -250,13 +250,14 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- planning each array anew takes longer than its work
 as $$
 declare
+  v_direct constant boolean := coalesce(current_setting('pymilk.call_id', true), '') = '';
   v_cancelled uuid[];
   v_reinstated uuid[];
   v_invoice_ids uuid[];
   v_sale_ids uuid[];
   v_delivering_by uuid[];
   v_delivery_ids uuid[];
-  v_changed record;
+  v_line_ids uuid[];
 begin
   select
     array_agg(became.id) filter (where became.invoice_status = 'cancelled'),
@@ -302,7 +303,7 @@ begin
     from billed;
 
     -- recover_invoice has looked at them, and holds the customer
-    if v_delivery_ids is not null and coalesce(current_setting('pymilk.call_id', true), '') = '' then
+    if v_delivery_ids is not null and v_direct then
       perform private.take_deliveries(v_delivering_by, v_delivery_ids);
     end if;
 
@@ -310,29 +311,12 @@ begin
       perform private.take_sales(v_invoice_ids, v_sale_ids);
     end if;
 
-    select line.id, line.invoice_id, line.line_total into v_changed
-    from public.invoice_line_items as line
-    left join public.deliveries as delivery on line.delivery_id = delivery.id
-    left join public.sales as sale on line.sale_id = sale.id
-    where line.invoice_id = any(v_reinstated)
-      and line.line_total <> coalesce(delivery.total_amount, sale.total_amount)
-      and coalesce(current_setting('pymilk.call_id', true), '') = ''
-    limit 1;
+    if v_direct then
+      select array_agg(line.id) into v_line_ids
+      from public.invoice_line_items as line
+      where line.invoice_id = any(v_reinstated);
 
-    if found then
-      raise exception using
-        errcode = 'check_violation',
-        schema = 'public',
-        table = 'invoice_line_items',
-        constraint = 'invoice_line_items_reinstated_as_billed',
-        column = 'line_total',
-        message = 'an invoice comes back only while its lines cost what they did',
-        detail = jsonb_build_object(
-          'id', v_changed.id,
-          'invoice_id', v_changed.invoice_id,
-          'line_total', v_changed.line_total
-        )::text,
-        hint = 'What the invoice bills has another price by now; make a new invoice.';
+      perform private.keep_line_totals(v_line_ids);
     end if;
   end if;
 
@@ -988,13 +972,16 @@ revoke all on function private.free_billed(uuid[], uuid[], uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/keep_billed_delivery.sql sha256:2c3547f99ad2f1417c23e38373c4fc5b3d6e611f77efcc3f06dbeeff80c8b65c
+-- >>> sql/functions/invoices/keep_billed_delivery.sql sha256:90d86850c0a11b6ee095baff02e60cb9e72fd9f5d2812cbcccfc207473660112
 -- Refuses (23514) to take a delivery that a live invoice bills away from its customer, to price it
 -- anew or to say that it was not delivered; the trigger's WHEN clause says when one of them changes.
 --
 -- A delivered delivery may be on its way onto an invoice: a call that bills or recovers holds the
 -- customer, reads, and writes its lines. So the change queues on the customer before it looks. What is
 -- only now confirmed is on nobody's way, and the morning's round locks no customer.
+--
+-- An older snapshot than read committed's would not show who billed it meanwhile; such a transaction
+-- is refused (0A000), as it is where invoices are written (refuse_overlap).
 --
 -- Locks: the customer, `for no key update`; the delivery is held by the update itself.
 
@@ -1007,6 +994,16 @@ as $$
 declare
   v_invoice_id uuid;
 begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception using
+      errcode = 'feature_not_supported',
+      message = 'delivered deliveries are changed in read committed transactions alone',
+      detail = jsonb_build_object(
+        'transaction_isolation', current_setting('transaction_isolation')
+      )::text,
+      hint = 'An older snapshot cannot show the invoice that bills the delivery by now.';
+  end if;
+
   -- lock
   if old.delivery_status = 'delivered' then
     perform
@@ -1220,17 +1217,78 @@ comment on function private.keep_issued_total() is
 revoke all on function private.keep_issued_total() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/keep_lines_whole.sql sha256:afef8070c55fc95f277436b7fc43eff14e9f59559346a4858dd8ca51ae3152b1
--- After lines were changed or removed, directly: what issued invoices bill must still add up to their
--- totals (23514 otherwise). A line that went alone would set its sale free, to be billed once more,
--- while the customer still owes it.
+-- >>> sql/functions/invoices/keep_line_totals.sql sha256:fb2b4a5bcfcdf60fefb244c0ca73349397dac1b4e3b539c8d7ef5fd4f7e7ee23
+-- Lines that were just written, or that bill again, cost what they bill costs (23514 otherwise): a
+-- sale of 40 on a line of 1 would be paid with 1, and a stale price with the old one.
+--
+-- A line that names no amount says nothing else.
+--
+-- Locks: none; the caller holds the deliveries and sales.
+
+create or replace function private.keep_line_totals(p_line_ids uuid[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_offence record;
+begin
+  -- check
+  select
+    line.id,
+    line.invoice_id,
+    line.line_total,
+    coalesce(delivery.total_amount, sale.total_amount) as billed
+  into v_offence
+  from public.invoice_line_items as line
+  left join public.deliveries as delivery on line.delivery_id = delivery.id
+  left join public.sales as sale on line.sale_id = sale.id
+  where line.id = any(p_line_ids)
+    and line.bills
+    and line.line_total <> coalesce(delivery.total_amount, sale.total_amount)
+  order by line.id
+  limit 1;
+
+  if found then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_line_items',
+      constraint = 'invoice_line_items_total_as_billed',
+      column = 'line_total',
+      message = 'a line costs what the delivery or sale that it bills costs',
+      detail = jsonb_build_object(
+        'id', v_offence.id,
+        'invoice_id', v_offence.invoice_id,
+        'line_total', v_offence.line_total,
+        'total_amount', v_offence.billed
+      )::text,
+      hint = 'Reload the delivery or sale and bill its total; what differs goes on a line of its own.';
+  end if;
+end;
+$$;
+
+comment on function private.keep_line_totals(uuid[]) is
+'Refuses lines that cost anything else than the delivery or sale that they bill.';
+
+revoke all on function private.keep_line_totals(uuid[])
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/keep_lines_whole.sql sha256:a73b2bf3ddd2209441640ad325c1f9ec3112e8853d6482df30bd5e8ce2254e1d
+-- After lines were changed or removed, or added to an invoice that was whole, directly: what issued
+-- invoices bill must add up to their totals (23514 otherwise). A line that went alone would set its
+-- sale free, to be billed once more, while the customer still owes it; one that came alone would have
+-- its sale paid with money that was paid for others.
 --
 -- When the last line of an issued invoice that nobody has paid is removed, the invoice is a draft
 -- again: that is the first half of the app's deletion, and until the second nobody owes what no line
 -- explains. Of a deleted invoice nothing may go at all: it comes back as it was, or not.
 --
--- A draft may be taken apart and put together again (keep_issued_total looks when it is issued), and
--- a cancelled invoice bills nothing.
+-- A draft may be taken apart and put together again (keep_issued_total looks when it is issued), but
+-- for what money was paid for: set free, it would be paid twice. A cancelled invoice bills nothing.
 --
 -- Locks: the invoices by id, `for no key update`: two who change lines or total come one after the
 -- other.
@@ -1255,8 +1313,13 @@ begin
   -- check
   select
     invoice.id,
-    invoice.deleted_at is not null as deleted,
+    case
+      when invoice.deleted_at is not null then 'invoice_line_items_deleted_fixed'
+      when invoice.invoice_status = 'draft' then 'invoice_line_items_paid_fixed'
+      else 'invoice_line_items_issued_whole'
+    end as rule,
     invoice.total_amount,
+    invoice.amount_paid,
     line.total
   into v_offence
   from public.invoice_metadata as invoice
@@ -1273,6 +1336,7 @@ begin
         and invoice.total_amount <> line.total
         and (line.number > 0 or invoice.amount_paid <> 0)
       )
+      or (invoice.invoice_status = 'draft' and invoice.amount_paid > greatest(line.total, 0))
     )
   order by invoice.id
   limit 1;
@@ -1282,22 +1346,25 @@ begin
       errcode = 'check_violation',
       schema = 'public',
       table = 'invoice_line_items',
-      constraint = case
-        when v_offence.deleted then 'invoice_line_items_deleted_fixed'
-        else 'invoice_line_items_issued_whole'
-      end,
+      constraint = v_offence.rule,
       column = 'line_total',
-      message = case
-        when v_offence.deleted then 'the lines of a deleted invoice stay as they are'
+      message = case v_offence.rule
+        when 'invoice_line_items_deleted_fixed'
+          then 'the lines of a deleted invoice stay as they are'
+        when 'invoice_line_items_paid_fixed'
+          then 'the lines of a draft cover the money that was paid for them'
         else 'the lines of an issued invoice add up to its total'
       end,
       detail = jsonb_build_object(
         'invoice_id', v_offence.id,
         'total_amount', v_offence.total_amount,
+        'amount_paid', v_offence.amount_paid,
         'lines', v_offence.total
       )::text,
-      hint = case
-        when v_offence.deleted then 'Recover the invoice first, or delete it for good.'
+      hint = case v_offence.rule
+        when 'invoice_line_items_deleted_fixed'
+          then 'Recover the invoice first, or delete it for good.'
+        when 'invoice_line_items_paid_fixed' then 'Take the payments off the invoice first.'
         else 'Delete or cancel the invoice, or make it a draft, change it, and issue it again.'
       end;
   end if;
@@ -1857,7 +1924,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/sales/bill_listed_sales.sql sha256:5817d6f0c3dbb4e9137f640e906d54061526fbdcc4346ac51caed503ca37554d
+-- >>> sql/functions/sales/bill_listed_sales.sql sha256:2a59ffbe86b48bc9f0fae064e878ea07226e9bcb895ab6dea6a205970f24e785
 -- After any change of invoice_line_items: lines of live invoices bill their sales and deliveries,
 -- those of cancelled ones bill nothing, and what a line stopped billing is free again.
 --
@@ -1866,7 +1933,9 @@ grant execute on function public.check_payment_invariants() to authenticated, se
 -- all customers is one statement. What the database itself writes into lines is settled where it
 -- writes: the trigger of updates leaves that out.
 --
--- A direct write is asked more (take_deliveries, keep_lines_whole); the calls see to it themselves.
+-- A direct write is asked more (take_deliveries, keep_line_totals, keep_lines_whole); the calls see
+-- to it themselves. It also makes another version of the invoice that it adds lines to, so that a
+-- session which cannot see the lines, its snapshot being older, cannot pay or cancel that (40001).
 --
 -- Locks: the invoices by id, then deliveries and sales by id, `for no key update`.
 
@@ -1881,8 +1950,8 @@ declare
   v_direct constant boolean := coalesce(current_setting('pymilk.call_id', true), '') = '';
   v_invoice_ids uuid[];
   v_line_ids uuid[];
-  v_delivering_ids uuid[]; -- lines
-  v_lessened_ids uuid[]; -- invoices
+  v_direct_ids uuid[]; -- lines
+  v_whole_ids uuid[]; -- invoices whose lines have to add up
   v_any_idle boolean;
   v_freed_by uuid[];
   v_freed_sale_ids uuid[];
@@ -1898,11 +1967,11 @@ begin
       array_agg(added.id) filter (where not added.bills or added.invoice_id is null),
       array_agg(added.invoice_id) filter (where added.sale_id is not null),
       array_agg(added.sale_id) filter (where added.sale_id is not null),
-      array_agg(added.id) filter (where v_direct and added.delivery_id is not null)
-    into v_invoice_ids, v_line_ids, v_taken_by, v_sale_ids, v_delivering_ids
+      array_agg(added.id) filter (where v_direct)
+    into v_invoice_ids, v_line_ids, v_taken_by, v_sale_ids, v_direct_ids
     from new_rows as added;
   elsif tg_op = 'DELETE' then
-    select array_agg(distinct gone.invoice_id) into v_lessened_ids
+    select array_agg(distinct gone.invoice_id) into v_whole_ids
     from old_rows as gone
     where v_direct;
 
@@ -1928,13 +1997,11 @@ begin
       select id, invoice_id, sale_id, delivery_id from old_rows
     ) as became;
 
-    v_delivering_ids := case when v_direct then v_line_ids end;
-
-    select array_agg(distinct was.invoice_id) into v_lessened_ids
+    select array_agg(was.id), array_agg(distinct was.invoice_id) into v_direct_ids, v_whole_ids
     from (
-      select id, invoice_id, line_total from old_rows
+      select id, invoice_id, sale_id, delivery_id, line_total from old_rows
       except
-      select id, invoice_id, line_total from new_rows
+      select id, invoice_id, sale_id, delivery_id, line_total from new_rows
     ) as was
     where v_direct;
   end if;
@@ -1968,17 +2035,45 @@ begin
       <> (invoice.id is not null and invoice.invoice_status is distinct from 'cancelled');
   end if;
 
-  if v_delivering_ids is not null then
+  if v_direct_ids is not null then
     select array_agg(line.invoice_id), array_agg(line.delivery_id)
     into v_delivering_by, v_delivery_ids
     from public.invoice_line_items as line
-    where line.id = any(v_delivering_ids) and line.bills and line.delivery_id is not null;
+    where line.id = any(v_direct_ids) and line.bills and line.delivery_id is not null;
 
-    perform private.take_deliveries(v_delivering_by, v_delivery_ids);
+    if v_delivery_ids is not null then
+      perform private.take_deliveries(v_delivering_by, v_delivery_ids);
+    end if;
   end if;
 
-  if v_lessened_ids is not null then
-    perform private.keep_lines_whole(v_lessened_ids);
+  if v_direct_ids is not null and tg_op = 'INSERT' then
+    update public.invoice_metadata as invoice
+    set updated_at = invoice.updated_at
+    where invoice.id = any(v_invoice_ids);
+
+    -- An app that writes line after line is in the middle of it until they add up; what is whole
+    -- stays so, and what money was paid for grows no further.
+    select array_agg(invoice.id) into v_whole_ids
+    from (
+      select
+        new_line.invoice_id,
+        count(*) as number,
+        coalesce(sum(new_line.line_total), 0) as total
+      from new_rows as new_line
+      group by new_line.invoice_id
+    ) as added
+    inner join public.invoice_metadata as invoice on added.invoice_id = invoice.id
+    cross join lateral (
+      select count(*) as number, coalesce(sum(item.line_total), 0) as total
+      from public.invoice_line_items as item
+      where item.invoice_id = invoice.id
+    ) as line
+    where (line.number > added.number and line.total - added.total = invoice.total_amount)
+      or (invoice.amount_paid > 0 and line.total > invoice.total_amount);
+  end if;
+
+  if v_whole_ids is not null then
+    perform private.keep_lines_whole(v_whole_ids);
   end if;
 
   if v_freed_by is not null then
@@ -1996,6 +2091,10 @@ begin
 
   if v_sale_ids is not null then
     perform private.take_sales(v_taken_by, v_sale_ids);
+  end if;
+
+  if v_direct_ids is not null then
+    perform private.keep_line_totals(v_direct_ids);
   end if;
 
   return null;

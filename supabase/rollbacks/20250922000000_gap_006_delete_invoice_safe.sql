@@ -188,6 +188,10 @@ drop function private.keep_deletion();
 drop function private.keep_issued_total();
 -- <<<
 
+-- >>> sql/functions/invoices/keep_line_totals.sql was not there
+drop function private.keep_line_totals(uuid[]);
+-- <<<
+
 -- >>> sql/functions/invoices/keep_lines_whole.sql was not there
 drop function private.keep_lines_whole(uuid[]);
 -- <<<

@@ -370,8 +370,21 @@ class InsertLine(Step):
                     and unbillable(dairy, thing, invoice.customer),
                     "23514",
                 ),
+                (known and invoice is not None and self._too_many(dairy), "23514"),
             ]
         )
+
+    def _too_many(self, dairy: Dairy) -> bool:
+        """Of what is whole, or paid for: whose total the lines were, or would exceed."""
+        identity, thing = dairy.name("invoice", self.invoice), dairy.name(self.what, self.number)
+        assert identity is not None
+        assert thing is not None
+        invoice, listed = dairy.invoices[identity], dairy.listed(identity)
+        then = listed + dairy.price(thing)[1]
+        whole = dairy.has_lines(identity) and listed == invoice.total
+        if not whole and not (dairy.paid(identity) > 0 and then > invoice.total):
+            return False
+        return invoice.deleted or (invoice.issued and then != invoice.total)
 
     def happen(self, dairy: Dairy) -> Row:
         identity, thing = dairy.name("invoice", self.invoice), dairy.name(self.what, self.number)

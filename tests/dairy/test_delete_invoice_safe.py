@@ -12,7 +12,7 @@ from dairy.books import refused
 def test_what_it_billed_is_free_and_it_can_be_recovered(billing: Billing) -> None:
     customer = billing.customer()
     sale, delivery = billing.sale(customer, 70), billing.delivery(customer)
-    invoice = billing.billed(customer, sale)
+    invoice = billing.billed(customer, sale, total=120)
     billing.line(invoice, delivery=delivery)
     assert billing.says(sale) == "Billed"
     assert billing.mapped(sale) == {invoice: True}

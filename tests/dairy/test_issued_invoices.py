@@ -3,8 +3,9 @@
 Never may a sale be billed twice, nor money be owed that no line explains.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 
 from dairy.billing import Billing
@@ -216,11 +217,74 @@ class TestLines:
         assert billing.invoice_totals(invoice).outstanding == 100
         assert billing.broken() == []
 
+    @pytest.mark.parametrize("paid", [0, 70])
+    def test_once_whole_it_takes_no_further_one(self, billing: Billing, paid: int) -> None:
+        """What it bills would be paid with what others paid for."""
+        customer = billing.customer()
+        sale, more = billing.sale(customer, 70), billing.sale(customer, 30)
+        invoice = billing.billed(customer, sale)
+        if paid:
+            billing.allocate(billing.payment(customer, paid), {invoice: paid})
+        with ruled_out(WHOLE):
+            billing.line(invoice, sale=more)
+        assert billing.says(more) == "Pending"
+        # What comes to nothing may come: a sale, and what is let off for it.
+        billing.run(
+            "insert into public.invoice_line_items (invoice_id, line_item_type, product_name,"
+            " line_total)"
+            " values (%s, 'manual_sale', 'Ghee', 30), (%s, 'adjustment', 'Let off', -30)",
+            invoice,
+            invoice,
+        )
+        assert billing.broken() == []
+
+    def test_what_is_paid_is_not_paid_for_more(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 30)
+        invoice = billing.billed(customer, total=20)
+        billing.allocate(billing.payment(customer, 20), {invoice: 20})
+        with ruled_out(WHOLE):
+            billing.line(invoice, sale=sale)
+        assert billing.says(sale) == "Pending"
+
+    @pytest.mark.parametrize("amount", ["69.99", "70.01", "0", "1"])
+    def test_one_costs_what_it_bills_costs(self, billing: Billing, amount: str) -> None:
+        customer = billing.customer()
+        sale, delivery = billing.sale(customer, 70), billing.delivery(customer)
+        invoice = billing.billed(customer, total=1000)
+        for column, billed in (("sale_id", sale), ("delivery_id", delivery)):
+            with ruled_out("invoice_line_items_total_as_billed"):
+                billing.run(
+                    f"insert into public.invoice_line_items (invoice_id, line_item_type, {column},"
+                    " product_name, line_total) values (%s, 'manual_sale', %s, 'Ghee', %s)",
+                    invoice,
+                    billed,
+                    amount,
+                )
+        billing.set_status(invoice, "draft")
+        line = billing.line(invoice, sale=sale)
+        with ruled_out("invoice_line_items_total_as_billed"):
+            billing.run(
+                "update public.invoice_line_items set line_total = %s where id = %s", amount, line
+            )
+        # Who names no amount says nothing else.
+        billing.run("update public.invoice_line_items set line_total = null where id = %s", line)
+        assert billing.says(sale) == "Billed"
+
+    def test_of_a_draft_with_money_on_it_they_stay(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice = billing.billed(customer, sale)
+        billing.allocate(billing.payment(customer, 70), {invoice: 70})
+        billing.set_status(invoice, "draft")
+        with ruled_out("invoice_line_items_paid_fixed"):
+            billing.run("delete from public.invoice_line_items where invoice_id = %s", invoice)
+        assert billing.says(sale) != "Pending"
+
     def test_what_the_total_leaves_out_may_go(self, billing: Billing) -> None:
         customer = billing.customer()
-        invoice = billing.billed(customer, billing.sale(customer, 70))
         extra = billing.sale(customer, 30)
-        billing.line(invoice, sale=extra)
+        billing.billed(customer, extra, billing.sale(customer, 70), total=70)
         assert [row[0] for row in billing.broken()] == ["issued_invoices_add_up"]
         billing.run("delete from public.invoice_line_items where sale_id = %s", extra)
         assert billing.says(extra) == "Pending"
@@ -272,8 +336,9 @@ class TestLines:
     def test_lines_and_total_changed_at_once(self, those: Race[Billing]) -> None:
         """Each alone is refused or right; together they meet on the invoice."""
         customer = those.watcher.customer()
-        invoice = those.watcher.billed(customer, those.watcher.sale(customer, 70))
+        invoice = those.watcher.billed(customer, total=70)
         extra = those.watcher.line(invoice)
+        those.watcher.line(invoice, sale=those.watcher.sale(customer, 70))
         total(those.first, invoice, 120)
         waiting = those.second_waits(
             lambda: those.second.run("delete from public.invoice_line_items where id = %s", extra)
@@ -328,8 +393,10 @@ class TestTotals:
         for amount in (69, 71, 0):
             with ruled_out("invoice_metadata_issued_whole"):
                 total(billing, invoice, amount)
+        billing.set_status(invoice, "draft")
         billing.line(invoice)
         total(billing, invoice, 120)
+        billing.set_status(invoice, "sent")
         assert billing.broken() == []
 
     def test_a_draft_is_no_way_around_it(self, billing: Billing) -> None:
@@ -353,7 +420,7 @@ class TestTotals:
         for table, row, was in (("sales", sale, 70), ("deliveries", delivery, 50)):
             edit = f"update public.{table} set total_amount = %s where id = %s"
             billing.run(edit, 99, row)
-            with ruled_out("invoice_line_items_reinstated_as_billed"):
+            with ruled_out("invoice_line_items_total_as_billed"):
                 billing.set_status(invoice, "sent")
             billing.run(edit, was, row)
         billing.set_status(invoice, "sent")
@@ -392,3 +459,41 @@ def test_a_billed_sale_keeps_its_total(billing: Billing) -> None:
     billing.cancel(invoice)
     billing.run(edit, sale)
     assert billing.broken() == []
+
+
+class TestOlderSnapshots:
+    """Repeatable read shows what was: it must not bill, pay or cancel by that."""
+
+    def look(self, race: Race[Billing]) -> None:
+        """From here on the second session sees nothing new."""
+        race.second.run("rollback")
+        race.second.run("begin isolation level repeatable read")
+        race.second.value("select count(*) from public.payments")
+
+    @pytest.mark.parametrize("change", ["delivery_status = 'cancelled'", "total_amount = 60"])
+    def test_a_delivery_that_was_billed_meanwhile(self, those: Race[Billing], change: str) -> None:
+        customer = those.watcher.customer()
+        delivery = those.watcher.delivery(customer)
+        invoice = those.watcher.billed(customer, total=50)
+        self.look(those)
+        those.watcher.line(invoice, delivery=delivery)
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            those.second.run(f"update public.deliveries set {change} where id = %s", delivery)
+        assert those.watcher.broken() == []
+
+    @pytest.mark.parametrize("attempt", ["cancel", "delete", "pay"])
+    def test_an_invoice_that_got_a_line_meanwhile(self, those: Race[Billing], attempt: str) -> None:
+        customer = those.watcher.customer()
+        sale, invoice = those.watcher.sale(customer, 70), those.watcher.billed(customer, total=70)
+        payment = those.watcher.payment(customer, 70)
+        attempts: dict[str, Callable[[], object]] = {
+            "cancel": lambda: those.second.cancel(invoice),
+            "delete": lambda: those.second.delete(invoice),
+            "pay": lambda: those.second.allocate(payment, {invoice: 70}),
+        }
+        self.look(those)
+        those.watcher.line(invoice, sale=sale)
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            attempts[attempt]()
+        assert those.watcher.says(sale) == "Billed"
+        assert those.watcher.broken() == []

@@ -5,6 +5,9 @@
 -- customer, reads, and writes its lines. So the change queues on the customer before it looks. What is
 -- only now confirmed is on nobody's way, and the morning's round locks no customer.
 --
+-- An older snapshot than read committed's would not show who billed it meanwhile; such a transaction
+-- is refused (0A000), as it is where invoices are written (refuse_overlap).
+--
 -- Locks: the customer, `for no key update`; the delivery is held by the update itself.
 
 create or replace function private.keep_billed_delivery()
@@ -16,6 +19,16 @@ as $$
 declare
   v_invoice_id uuid;
 begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception using
+      errcode = 'feature_not_supported',
+      message = 'delivered deliveries are changed in read committed transactions alone',
+      detail = jsonb_build_object(
+        'transaction_isolation', current_setting('transaction_isolation')
+      )::text,
+      hint = 'An older snapshot cannot show the invoice that bills the delivery by now.';
+  end if;
+
   -- lock
   if old.delivery_status = 'delivered' then
     perform

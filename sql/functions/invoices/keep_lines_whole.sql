@@ -1,13 +1,14 @@
--- After lines were changed or removed, directly: what issued invoices bill must still add up to their
--- totals (23514 otherwise). A line that went alone would set its sale free, to be billed once more,
--- while the customer still owes it.
+-- After lines were changed or removed, or added to an invoice that was whole, directly: what issued
+-- invoices bill must add up to their totals (23514 otherwise). A line that went alone would set its
+-- sale free, to be billed once more, while the customer still owes it; one that came alone would have
+-- its sale paid with money that was paid for others.
 --
 -- When the last line of an issued invoice that nobody has paid is removed, the invoice is a draft
 -- again: that is the first half of the app's deletion, and until the second nobody owes what no line
 -- explains. Of a deleted invoice nothing may go at all: it comes back as it was, or not.
 --
--- A draft may be taken apart and put together again (keep_issued_total looks when it is issued), and
--- a cancelled invoice bills nothing.
+-- A draft may be taken apart and put together again (keep_issued_total looks when it is issued), but
+-- for what money was paid for: set free, it would be paid twice. A cancelled invoice bills nothing.
 --
 -- Locks: the invoices by id, `for no key update`: two who change lines or total come one after the
 -- other.
@@ -32,8 +33,13 @@ begin
   -- check
   select
     invoice.id,
-    invoice.deleted_at is not null as deleted,
+    case
+      when invoice.deleted_at is not null then 'invoice_line_items_deleted_fixed'
+      when invoice.invoice_status = 'draft' then 'invoice_line_items_paid_fixed'
+      else 'invoice_line_items_issued_whole'
+    end as rule,
     invoice.total_amount,
+    invoice.amount_paid,
     line.total
   into v_offence
   from public.invoice_metadata as invoice
@@ -50,6 +56,7 @@ begin
         and invoice.total_amount <> line.total
         and (line.number > 0 or invoice.amount_paid <> 0)
       )
+      or (invoice.invoice_status = 'draft' and invoice.amount_paid > greatest(line.total, 0))
     )
   order by invoice.id
   limit 1;
@@ -59,22 +66,25 @@ begin
       errcode = 'check_violation',
       schema = 'public',
       table = 'invoice_line_items',
-      constraint = case
-        when v_offence.deleted then 'invoice_line_items_deleted_fixed'
-        else 'invoice_line_items_issued_whole'
-      end,
+      constraint = v_offence.rule,
       column = 'line_total',
-      message = case
-        when v_offence.deleted then 'the lines of a deleted invoice stay as they are'
+      message = case v_offence.rule
+        when 'invoice_line_items_deleted_fixed'
+          then 'the lines of a deleted invoice stay as they are'
+        when 'invoice_line_items_paid_fixed'
+          then 'the lines of a draft cover the money that was paid for them'
         else 'the lines of an issued invoice add up to its total'
       end,
       detail = jsonb_build_object(
         'invoice_id', v_offence.id,
         'total_amount', v_offence.total_amount,
+        'amount_paid', v_offence.amount_paid,
         'lines', v_offence.total
       )::text,
-      hint = case
-        when v_offence.deleted then 'Recover the invoice first, or delete it for good.'
+      hint = case v_offence.rule
+        when 'invoice_line_items_deleted_fixed'
+          then 'Recover the invoice first, or delete it for good.'
+        when 'invoice_line_items_paid_fixed' then 'Take the payments off the invoice first.'
         else 'Delete or cancel the invoice, or make it a draft, change it, and issue it again.'
       end;
   end if;

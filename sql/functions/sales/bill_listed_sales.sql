@@ -6,7 +6,9 @@
 -- all customers is one statement. What the database itself writes into lines is settled where it
 -- writes: the trigger of updates leaves that out.
 --
--- A direct write is asked more (take_deliveries, keep_lines_whole); the calls see to it themselves.
+-- A direct write is asked more (take_deliveries, keep_line_totals, keep_lines_whole); the calls see
+-- to it themselves. It also makes another version of the invoice that it adds lines to, so that a
+-- session which cannot see the lines, its snapshot being older, cannot pay or cancel that (40001).
 --
 -- Locks: the invoices by id, then deliveries and sales by id, `for no key update`.
 
@@ -21,8 +23,8 @@ declare
   v_direct constant boolean := coalesce(current_setting('pymilk.call_id', true), '') = '';
   v_invoice_ids uuid[];
   v_line_ids uuid[];
-  v_delivering_ids uuid[]; -- lines
-  v_lessened_ids uuid[]; -- invoices
+  v_direct_ids uuid[]; -- lines
+  v_whole_ids uuid[]; -- invoices whose lines have to add up
   v_any_idle boolean;
   v_freed_by uuid[];
   v_freed_sale_ids uuid[];
@@ -38,11 +40,11 @@ begin
       array_agg(added.id) filter (where not added.bills or added.invoice_id is null),
       array_agg(added.invoice_id) filter (where added.sale_id is not null),
       array_agg(added.sale_id) filter (where added.sale_id is not null),
-      array_agg(added.id) filter (where v_direct and added.delivery_id is not null)
-    into v_invoice_ids, v_line_ids, v_taken_by, v_sale_ids, v_delivering_ids
+      array_agg(added.id) filter (where v_direct)
+    into v_invoice_ids, v_line_ids, v_taken_by, v_sale_ids, v_direct_ids
     from new_rows as added;
   elsif tg_op = 'DELETE' then
-    select array_agg(distinct gone.invoice_id) into v_lessened_ids
+    select array_agg(distinct gone.invoice_id) into v_whole_ids
     from old_rows as gone
     where v_direct;
 
@@ -68,13 +70,11 @@ begin
       select id, invoice_id, sale_id, delivery_id from old_rows
     ) as became;
 
-    v_delivering_ids := case when v_direct then v_line_ids end;
-
-    select array_agg(distinct was.invoice_id) into v_lessened_ids
+    select array_agg(was.id), array_agg(distinct was.invoice_id) into v_direct_ids, v_whole_ids
     from (
-      select id, invoice_id, line_total from old_rows
+      select id, invoice_id, sale_id, delivery_id, line_total from old_rows
       except
-      select id, invoice_id, line_total from new_rows
+      select id, invoice_id, sale_id, delivery_id, line_total from new_rows
     ) as was
     where v_direct;
   end if;
@@ -108,17 +108,45 @@ begin
       <> (invoice.id is not null and invoice.invoice_status is distinct from 'cancelled');
   end if;
 
-  if v_delivering_ids is not null then
+  if v_direct_ids is not null then
     select array_agg(line.invoice_id), array_agg(line.delivery_id)
     into v_delivering_by, v_delivery_ids
     from public.invoice_line_items as line
-    where line.id = any(v_delivering_ids) and line.bills and line.delivery_id is not null;
+    where line.id = any(v_direct_ids) and line.bills and line.delivery_id is not null;
 
-    perform private.take_deliveries(v_delivering_by, v_delivery_ids);
+    if v_delivery_ids is not null then
+      perform private.take_deliveries(v_delivering_by, v_delivery_ids);
+    end if;
   end if;
 
-  if v_lessened_ids is not null then
-    perform private.keep_lines_whole(v_lessened_ids);
+  if v_direct_ids is not null and tg_op = 'INSERT' then
+    update public.invoice_metadata as invoice
+    set updated_at = invoice.updated_at
+    where invoice.id = any(v_invoice_ids);
+
+    -- An app that writes line after line is in the middle of it until they add up; what is whole
+    -- stays so, and what money was paid for grows no further.
+    select array_agg(invoice.id) into v_whole_ids
+    from (
+      select
+        new_line.invoice_id,
+        count(*) as number,
+        coalesce(sum(new_line.line_total), 0) as total
+      from new_rows as new_line
+      group by new_line.invoice_id
+    ) as added
+    inner join public.invoice_metadata as invoice on added.invoice_id = invoice.id
+    cross join lateral (
+      select count(*) as number, coalesce(sum(item.line_total), 0) as total
+      from public.invoice_line_items as item
+      where item.invoice_id = invoice.id
+    ) as line
+    where (line.number > added.number and line.total - added.total = invoice.total_amount)
+      or (invoice.amount_paid > 0 and line.total > invoice.total_amount);
+  end if;
+
+  if v_whole_ids is not null then
+    perform private.keep_lines_whole(v_whole_ids);
   end if;
 
   if v_freed_by is not null then
@@ -136,6 +164,10 @@ begin
 
   if v_sale_ids is not null then
     perform private.take_sales(v_taken_by, v_sale_ids);
+  end if;
+
+  if v_direct_ids is not null then
+    perform private.keep_line_totals(v_direct_ids);
   end if;
 
   return null;
