@@ -4,13 +4,17 @@ What is in them has ids that follow from numbers (md5 of "payment7"), so that a 
 without asking, and needn't keep them.
 """
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+from uuid import UUID
 
 import psycopg
 
-from pymilk.database.embedded import scratch
+from pymilk.database.embedded import DURABLE, EmbeddedServer, scratch
 from pymilk.database.programs import find_programs
 from support.databases import Database, Templates
 from support.servers import Server
@@ -54,14 +58,35 @@ select customer_id, id, amount_unapplied from public.payments where amount_unapp
 """
 
 
+def named(kind: str, number: int) -> str:
+    """The id of a customer, an invoice or a payment."""
+    return str(UUID(md5(f"{kind}{number}".encode(), usedforsecurity=False).hexdigest()))
+
+
 @contextmanager
-def stages() -> Iterator[Templates]:
-    """An embedded server, and what there is templates of; both are gone when the block ends."""
+def stages(*, durable: bool = False) -> Iterator[Templates]:
+    """An embedded server, and what there is templates of; both are gone when the block ends.
+
+    Args:
+        durable: Whether commits wait for the disk.
+    """
     with (
-        scratch() as embedded,
+        (_on_disk if durable else scratch)() as embedded,
         closing(Server("embedded", embedded.url, find_programs().major)) as server,
     ):
         yield Templates(server, "bench")
+
+
+@contextmanager
+def _on_disk() -> Iterator[EmbeddedServer]:
+    """A server whose commits wait for the disk, with room for a checkpoint in minutes alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = EmbeddedServer(Path(folder, "server"), (*DURABLE, ("max_wal_size", "4GB")))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.destroy()
 
 
 @dataclass(frozen=True)
@@ -77,10 +102,15 @@ class Ledgers:
     template: Database
 
     @contextmanager
-    def fresh(self) -> Iterator[Database]:
-        """A database like the template, with its pages in memory; dropped when the block ends."""
+    def fresh(self, script: str = "") -> Iterator[Database]:
+        """A database like the template, with its pages in memory; dropped when the block ends.
+
+        Args:
+            script: What the owner adds to it first.
+        """
         with self.templates.like(self.template) as database:
             with psycopg.connect(database.superuser_url, autocommit=True) as connection:
+                connection.execute(script.encode())
                 for table in ("customers", "invoice_metadata", "payments", "unapplied_payments"):
                     connection.execute(f"select count(*) from public.{table}".encode())
             yield database

@@ -23,7 +23,7 @@ def turns_per_second(
     script: str,
     *,
     turns: int,
-    first: int = 0,
+    clients: int = CLIENTS,
     options: str = "",
 ) -> float:
     """Run a script by several clients at once; its statements are prepared once a client.
@@ -31,8 +31,8 @@ def turns_per_second(
     Args:
         url: Where, and as whom.
         script: pgbench's language; `:n` is another number each time.
-        turns: How many, of all clients together; they use the numbers first … first + turns - 1.
-        first: The lowest number.
+        turns: How many, of all clients together; their numbers begin with 0.
+        clients: How many.
         options: Settings of the sessions, as in PGOPTIONS.
 
     Returns:
@@ -41,8 +41,8 @@ def turns_per_second(
     Raises:
         RuntimeError: a turn failed.
     """
-    each = turns // CLIENTS
-    counted = f"\\set n {first} + :client_id * {each} + :turn\n\\set turn :turn + 1\n{script}"
+    each = turns // clients
+    counted = f"\\set n :client_id * {each} + :turn\n\\set turn :turn + 1\n{script}"
     where = conninfo.conninfo_to_dict(url)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "turn.sql")
@@ -52,7 +52,7 @@ def turns_per_second(
                 find_programs().path("pgbench"),
                 "--no-vacuum",
                 "--protocol=prepared",
-                f"--client={CLIENTS}",
+                f"--client={clients}",
                 f"--transactions={each}",
                 "--define=turn=0",
                 f"--file={path}",

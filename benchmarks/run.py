@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 import allocation
 import backing_up
 import deploying
+import hot_customer
 import live_impact
+import month_end
+import reading
 import table
 import watching
 from pymilk.database.programs import find_programs
@@ -23,6 +26,9 @@ Bench = Callable[[Effort], Iterable[Row]]
 
 BENCHES: Mapping[str, Bench] = {
     "allocation": allocation.rows,
+    "hot_customer": hot_customer.rows,
+    "month_end": month_end.rows,
+    "reading": reading.rows,
     "deploying": deploying.rows,
     "backing_up": backing_up.rows,
     "live_impact": live_impact.rows,
