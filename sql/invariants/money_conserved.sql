@@ -1,7 +1,11 @@
 -- Everything received is either allocated or unapplied, to the paisa (payments of NaN and voided
 -- ones aside).
 -- do: find the payments behind it with payment_totals_true.
-with applied as (
+with absent as (
+  select null::timestamptz as voided_at
+),
+
+applied as (
   select
     allocation.payment_id,
     sum(allocation.amount) as amount
@@ -29,12 +33,13 @@ total as (
     sum(payment.amount) as received,
     sum(coalesce(applied.amount, 0)) as allocated,
     sum(coalesce(payment.amount_unapplied, 0)) as unapplied
-  from public.payments as payment
+  from absent
+  cross join public.payments as payment
   left join applied on payment.id = applied.payment_id
   where
     payment.amount < 'Infinity'
-    -- the column comes with the gap that can void a payment
-    and to_jsonb(payment) ->> 'voided_at' is null
+    -- the column comes with the gap that can void a payment; before it, absent's is meant
+    and (select voided_at from (select payment.*) as whole) is null -- noqa: RF02
 )
 
 select

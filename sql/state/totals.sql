@@ -1,14 +1,19 @@
 -- The dairy's money in a few figures, in rupees, from the rows and not from the cached totals.
 -- money: value
-with figure as (
+with absent as (
+  select null::timestamptz as voided_at
+),
+
+figure as (
   select
     (
       -- the column comes with the gap that can void a payment; where that gap was rolled back, a
       -- voided payment is one that says that nothing is applied of it and nothing is left
       select coalesce(sum(payment.amount), 0)
-      from public.payments as payment
+      from absent
+      cross join public.payments as payment
       where
-        to_jsonb(payment) ->> 'voided_at' is null
+        (select voided_at from (select payment.*) as whole) is null -- noqa: RF02
         and (
           payment.amount_applied is distinct from 0
           or payment.amount_unapplied is distinct from 0
