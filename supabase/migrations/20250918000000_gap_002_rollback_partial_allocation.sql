@@ -53,7 +53,7 @@ where
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/allocations/allocate_to_invoices.sql sha256:a0576531c7f3380d67720827f060d2e99dabb27491c8470c3e331d33c2a4c9e5
+-- >>> sql/functions/allocations/allocate_to_invoices.sql sha256:50886d81071143117a9246bf33c59921cea789b65aa74971fb77dec49aa60da8
 -- Allocates a payment to invoices: the core under the RPCs, without keys and without jsonb.
 --
 -- With p_refuse_excess an amount that the payment or an invoice can't take refuses the whole call;
@@ -78,11 +78,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_payment record;
-  v_available numeric;
-  v_requested numeric;
+  v_invoice record;
+  v_place integer;
   v_faults text[];
-  v_fault integer;
   v_rooms numeric[];
+  v_available numeric;
+  v_left numeric;
+  v_requested numeric := 0;
+  v_beyond integer;
   v_applied numeric[];
 begin
   -- lock
@@ -121,82 +124,70 @@ begin
       hint = 'Set the customer of the payment, then allocate it.';
   end if;
 
-  perform
-  from public.invoice_metadata as invoice
-  where invoice.id = any(p_invoice_ids)
-  order by invoice.id
-  for no key update;
+  for v_invoice in
+    select
+      invoice.id,
+      invoice.customer_id,
+      invoice.invoice_status,
+      invoice.total_amount,
+      invoice.amount_paid
+    from public.invoice_metadata as invoice
+    where invoice.id = any(p_invoice_ids)
+    order by invoice.id
+    for no key update
+  loop
+    v_place := array_position(p_invoice_ids, v_invoice.id);
+    v_faults[v_place] := case
+      when v_invoice.customer_id <> v_payment.customer_id then 'customer_mismatch'
+      when v_invoice.invoice_status = 'cancelled' then 'invoice_cancelled'
+    end;
+    -- in whole paise, and nothing at all where a legacy amount is not a sum of money
+    v_rooms[v_place] := case
+      when v_invoice.total_amount < 10000000000
+        then trim_scale(trunc(greatest(v_invoice.total_amount - v_invoice.amount_paid, 0), 2))
+      else 0
+    end;
+  end loop;
 
   -- check
-  -- in whole paise, and nothing at all where a legacy amount is not a sum of money
   v_available := case
     when v_payment.amount < 10000000000
       then trim_scale(trunc(greatest(v_payment.amount - v_payment.amount_applied, 0), 2))
     else 0
   end;
+  v_left := v_available;
 
-  with line as (
-    select
-      named.position,
-      named.requested,
-      case
-        when invoice.id is null then 'invoice_not_found'
-        when invoice.customer_id <> v_payment.customer_id then 'customer_mismatch'
-        when invoice.invoice_status = 'cancelled' then 'invoice_cancelled'
-      end as fault,
-      case
-        when invoice.total_amount < 10000000000
-          then trim_scale(trunc(greatest(invoice.total_amount - invoice.amount_paid, 0), 2))
-        else 0
-      end as room
-    from unnest(p_invoice_ids, p_amounts)
-      with ordinality as named (invoice_id, requested, position)
-    left join public.invoice_metadata as invoice on named.invoice_id = invoice.id
-  ),
+  for v_line in 1..cardinality(p_invoice_ids) loop
+    if v_rooms[v_line] is null then
+      raise exception using
+        errcode = 'PT404',
+        message = 'invoice_not_found',
+        detail = jsonb_build_object('invoice_id', p_invoice_ids[v_line])::text,
+        hint = 'The invoice does not exist or was deleted; reload the customer''s invoices.';
+    elsif v_faults[v_line] = 'customer_mismatch' then
+      raise exception using
+        errcode = 'PT422',
+        message = 'customer_mismatch',
+        detail = jsonb_build_object(
+          'payment_id', p_payment_id, 'invoice_id', p_invoice_ids[v_line]
+        )::text,
+        hint = 'Allocate the payment to invoices of its own customer.';
+    elsif v_faults[v_line] = 'invoice_cancelled' then
+      raise exception using
+        errcode = 'PT409',
+        message = 'invoice_cancelled',
+        detail = jsonb_build_object('invoice_id', p_invoice_ids[v_line])::text,
+        hint = 'A cancelled invoice takes no money; reload the customer''s invoices.';
+    end if;
 
-  cut as (
-    select
-      line.*,
-      greatest(
-        least(line.requested, line.room, v_available - coalesce(
-          sum(least(line.requested, line.room)) over (
-            order by line.position rows between unbounded preceding and 1 preceding
-          ), 0
-        )), 0
-      ) as applied
-    from line
-  )
+    v_requested := v_requested + p_amounts[v_line];
+    v_applied[v_line] := least(p_amounts[v_line], v_rooms[v_line], v_left);
+    v_left := v_left - v_applied[v_line];
 
-  select
-    sum(cut.requested),
-    array_agg(cut.fault order by cut.position),
-    min(cut.position) filter (where cut.fault is not null),
-    array_agg(cut.room order by cut.position),
-    array_agg(cut.applied order by cut.position)
-  into v_requested, v_faults, v_fault, v_rooms, v_applied
-  from cut;
-
-  if v_faults[v_fault] = 'invoice_not_found' then
-    raise exception using
-      errcode = 'PT404',
-      message = 'invoice_not_found',
-      detail = jsonb_build_object('invoice_id', p_invoice_ids[v_fault])::text,
-      hint = 'The invoice does not exist or was deleted; reload the customer''s invoices.';
-  elsif v_faults[v_fault] = 'customer_mismatch' then
-    raise exception using
-      errcode = 'PT422',
-      message = 'customer_mismatch',
-      detail = jsonb_build_object(
-        'payment_id', p_payment_id, 'invoice_id', p_invoice_ids[v_fault]
-      )::text,
-      hint = 'Allocate the payment to invoices of its own customer.';
-  elsif v_faults[v_fault] = 'invoice_cancelled' then
-    raise exception using
-      errcode = 'PT409',
-      message = 'invoice_cancelled',
-      detail = jsonb_build_object('invoice_id', p_invoice_ids[v_fault])::text,
-      hint = 'A cancelled invoice takes no money; reload the customer''s invoices.';
-  end if;
+    if v_beyond is null and p_amounts[v_line] > v_rooms[v_line] then
+      v_beyond := v_line;
+    end if;
+  end loop;
 
   if p_refuse_excess and v_requested > v_available then
     raise exception using
@@ -206,22 +197,14 @@ begin
         'payment_id', p_payment_id, 'requested', v_requested, 'available', v_available
       )::text,
       hint = 'Allocate no more than what is left of the payment.';
-  end if;
-
-  select line.position into v_fault
-  from unnest(p_amounts, v_rooms) with ordinality as line (requested, room, position)
-  where p_refuse_excess and line.requested > line.room
-  order by line.position
-  limit 1;
-
-  if found then
+  elsif p_refuse_excess and v_beyond is not null then
     raise exception using
       errcode = 'PT409',
       message = 'allocation_exceeds_invoice',
       detail = jsonb_build_object(
-        'invoice_id', p_invoice_ids[v_fault],
-        'requested', p_amounts[v_fault],
-        'available', v_rooms[v_fault]
+        'invoice_id', p_invoice_ids[v_beyond],
+        'requested', p_amounts[v_beyond],
+        'available', v_rooms[v_beyond]
       )::text,
       hint = 'Allocate no more than what is outstanding on the invoice.';
   end if;
@@ -248,7 +231,7 @@ revoke all on function private.allocate_to_invoices(uuid, uuid[], numeric[], boo
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/allocations/count_invoice_payments.sql sha256:14a5d5c87f78e9f9fc06761bb9c4419c7e9ad604d4df8d7ec8447348ca6d358b
+-- >>> sql/functions/allocations/count_invoice_payments.sql sha256:547fb3cbc2b14704c5dacb2fcc8d20d38c632fe13750dff50b3e741ff239f34b
 -- After any change of invoice_payments, by an RPC or directly: moves the counters of both sides and
 -- writes the change into the journal, with the reason that the call or the writer gave.
 --
@@ -285,7 +268,7 @@ begin
       array_agg(-gone.amount_allocated)
     into v_payment_ids, v_invoice_ids, v_changes
     from old_rows as gone;
-  else
+  elsif exists (select from new_rows) then -- an `on conflict` that met none brings nothing
     select array_agg(net.payment_id), array_agg(net.invoice_id), array_agg(net.amount)
     into v_payment_ids, v_invoice_ids, v_changes
     from (
@@ -2020,7 +2003,7 @@ create or replace trigger derive_payment_on_update
 before update of amount, amount_applied, amount_unapplied, allocation_status, voided_at, voided_by,
 void_reason on public.payments
 for each row
-when (pg_trigger_depth() = 0 or current_user in ('anon', 'authenticated', 'service_role'))
+when (pg_trigger_depth() = 0 or current_user::text in ('anon', 'authenticated', 'service_role'))
 execute function private.derive_payment();
 
 -- A row that says it was made earlier than now comes from a restore and keeps what it was.
@@ -2036,7 +2019,7 @@ execute function private.refuse_row(
 );
 
 create trigger refuse_voiding_without_reason
-before update on public.payments
+before update of voided_at on public.payments
 for each row
 when (
   new.voided_at is not null
@@ -2051,7 +2034,7 @@ execute function private.refuse_row(
 );
 
 create trigger refuse_allocation_of_voided
-before update on public.payments
+before update of amount_applied, voided_at on public.payments
 for each row
 when (
   new.voided_at is not null
@@ -2066,7 +2049,7 @@ execute function private.refuse_row(
 );
 
 create trigger refuse_change_of_voided
-before update on public.payments
+before update of amount, voided_at, voided_by, void_reason on public.payments
 for each row
 when (
   old.voided_at is not null

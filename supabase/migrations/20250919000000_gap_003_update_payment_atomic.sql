@@ -484,7 +484,8 @@ for each statement execute function private.refuse_statement(
 );
 
 create trigger record_edit
-after update on public.payments
+after update of amount, customer_id, payment_date, payment_method, voided_at, voided_by,
+void_reason on public.payments
 for each row
 when (
   old.amount is distinct from new.amount

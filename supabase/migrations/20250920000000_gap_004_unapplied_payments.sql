@@ -11,7 +11,7 @@
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/payments/allocate_payment_atomic.sql sha256:1bb36e813c1b59b0cf279ac5b2bdc14f36baa9bbfe28be85a8f506af6af87b5d
+-- >>> sql/functions/payments/allocate_payment_atomic.sql sha256:7d6980cb365be8610e6044e40e1719c61f71e23602c5ee8f07e5b344476b38d1
 -- Allocates a payment to invoices in one step: all lines or none, both sides locked, the totals and
 -- statuses of both sides and what is left unapplied written in the same transaction, by triggers.
 --
@@ -53,6 +53,7 @@ declare
   v_arguments jsonb;
   v_request record;
   v_applied numeric[];
+  v_told jsonb[];
 begin
   if p_payment_id is null then
     raise exception using
@@ -62,19 +63,19 @@ begin
       hint = 'Name the payment to allocate.';
   end if;
 
-  select parsed.invoice_ids, parsed.amounts into v_lines
-  from private.parse_allocations(p_allocations) as parsed;
+  v_lines := private.parse_allocations(p_allocations);
 
-  v_arguments := jsonb_build_object(
-    'payment_id', p_payment_id,
-    'invoice_ids', v_lines.invoice_ids,
-    'amounts', v_lines.amounts,
-    'validate_amounts', v_refuse_excess
-  );
+  if v_key is not null then
+    v_arguments := jsonb_build_object(
+      'payment_id', p_payment_id,
+      'invoice_ids', v_lines.invoice_ids,
+      'amounts', v_lines.amounts,
+      'validate_amounts', v_refuse_excess
+    );
+  end if;
 
   -- lock
-  select claimed.call_id, claimed.answer into v_request
-  from private.claim_request('allocate_payment_atomic', v_key, v_arguments) as claimed;
+  v_request := private.claim_request('allocate_payment_atomic', v_key, v_arguments);
 
   if v_request.answer is not null then
     select first_answer.*
@@ -113,31 +114,33 @@ begin
 
   -- return
   success := true;
+  allocated_amount := 0;
 
-  select
-    sum(line.applied),
-    jsonb_agg(
+  for v_line in 1..cardinality(v_applied) loop
+    allocated_amount := allocated_amount + v_applied[v_line];
+    v_told[v_line] := jsonb_build_object(
+      'invoice_id', v_lines.invoice_ids[v_line],
+      'requested', v_lines.amounts[v_line],
+      'applied', v_applied[v_line]
+    );
+  end loop;
+
+  applied := to_jsonb(v_told);
+
+  if v_key is not null then
+    perform private.finish_request(
+      'allocate_payment_atomic', v_key, v_arguments, v_request.call_id,
       jsonb_build_object(
-        'invoice_id', line.invoice_id, 'requested', line.requested, 'applied', line.applied
+        'success', success,
+        'allocated_amount', allocated_amount,
+        'total_allocated', total_allocated,
+        'payment_amount', payment_amount,
+        'unapplied_amount', unapplied_amount,
+        'allocation_status', allocation_status,
+        'applied', applied
       )
-      order by line.position
-    )
-  into allocated_amount, applied
-  from unnest(v_lines.invoice_ids, v_lines.amounts, v_applied)
-    with ordinality as line (invoice_id, requested, applied, position);
-
-  perform private.finish_request(
-    'allocate_payment_atomic', v_key, v_arguments, v_request.call_id,
-    jsonb_build_object(
-      'success', success,
-      'allocated_amount', allocated_amount,
-      'total_allocated', total_allocated,
-      'payment_amount', payment_amount,
-      'unapplied_amount', unapplied_amount,
-      'allocation_status', allocation_status,
-      'applied', applied
-    )
-  );
+    );
+  end if;
 end;
 $$;
 
@@ -727,7 +730,7 @@ revoke all on function private.left_of_payment(public.payments)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/unapplied_payments/mirror_payment.sql sha256:6376470782ad47acd0e05e0384abbf971a121b246006c4a0593fa2be5e97c9a6
+-- >>> sql/functions/unapplied_payments/mirror_payment.sql sha256:010df3de19e3545d5025cb907d87e64fef93cc53956c0af97ce9b035a22cfa42
 -- After a payment was recorded, or what is left of it, its customer or its being voided changed, by
 -- whomever: brings unapplied_payments in line with it.
 --
@@ -743,17 +746,25 @@ security definer -- the mirror is the database's, whatever the caller may write
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_payment public.payments;
+  v_customer_id uuid;
+  v_left numeric;
 begin
-  select payment.* into v_payment
+  if
+    tg_op = 'UPDATE'
+    and new.amount_unapplied is not distinct from old.amount_unapplied
+    and new.customer_id is not distinct from old.customer_id
+    and new.voided_at is not distinct from old.voided_at
+  then
+    return null;
+  end if;
+
+  select payment.customer_id, private.left_of_payment(payment) into v_customer_id, v_left
   from public.payments as payment
   where payment.id = new.id;
 
   -- write
   if found then
-    perform private.mirror_unapplied(
-      v_payment.id, v_payment.customer_id, private.left_of_payment(v_payment)
-    );
+    perform private.mirror_unapplied(new.id, v_customer_id, v_left);
   end if;
 
   return null;
@@ -973,11 +984,6 @@ execute function private.mirror_payment();
 create trigger mirror_on_update
 after update on public.payments
 for each row
-when (
-  new.amount_unapplied is distinct from old.amount_unapplied
-  or new.customer_id is distinct from old.customer_id
-  or new.voided_at is distinct from old.voided_at
-)
 execute function private.mirror_payment();
 
 create trigger take_unapplied_along
@@ -1006,7 +1012,7 @@ for each statement execute function private.keep_one_unapplied();
 create trigger keep_on_delete
 before delete on public.unapplied_payments
 for each row
-when (pg_trigger_depth() = 0 or current_user in ('anon', 'authenticated', 'service_role'))
+when (pg_trigger_depth() = 0 or current_user::text in ('anon', 'authenticated', 'service_role'))
 execute function private.keep_unapplied();
 
 create trigger refuse_truncate

@@ -1972,7 +1972,7 @@ execute function private.refuse_row(
 );
 
 create trigger refuse_parts_on_update
-before update on public.invoice_metadata
+before update of subscription_amount, manual_sales_amount on public.invoice_metadata
 for each row
 when (
   (
@@ -2014,7 +2014,7 @@ execute function private.refuse_row(
 );
 
 create trigger refuse_gst_on_update
-before update on public.invoice_metadata
+before update of gst_amount on public.invoice_metadata
 for each row
 when (
   (

@@ -395,7 +395,7 @@ when (new.payment_method is not null)
 execute function private.spell_payment_method();
 
 create trigger spell_method_on_update
-before update on public.payments
+before update of amount, payment_method on public.payments
 for each row
 when (
   new.payment_method is not null

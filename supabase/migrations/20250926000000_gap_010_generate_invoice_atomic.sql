@@ -485,7 +485,7 @@ revoke all on function private.parse_financial_year(text)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/refuse_overlap.sql sha256:edddb7ca5212e835c21b4ea224d1e6a7f3fff56f7343d971d2ee6bdc15f8deaf
+-- >>> sql/functions/invoices/refuse_overlap.sql sha256:a5fae220e36a5001f94d0ab10eae3b3f554e156e1dc919396b288114a37c6157
 -- After invoices were inserted, or one became live, got another customer or a longer period: refuses
 -- (23514) whatever overlaps another live invoice of the customer. Drafts are live, cancelled
 -- invoices are not, and deleted ones are cancelled.
@@ -511,6 +511,18 @@ declare
   v_offence record;
 begin
   if tg_level = 'ROW' then
+    if
+      new.invoice_status = 'cancelled'
+      or (
+        old.invoice_status is distinct from 'cancelled'
+        and new.customer_id = old.customer_id
+        and new.period_start >= old.period_start
+        and new.period_end <= old.period_end
+      )
+    then
+      return null;
+    end if;
+
     v_invoice_ids := array[new.id];
     v_customer_ids := array[new.customer_id];
   else
@@ -701,7 +713,7 @@ when (
 execute function private.count_invoice_number();
 
 create trigger count_invoice_number_on_update
-before update on public.invoice_metadata
+before update of invoice_number on public.invoice_metadata
 for each row
 when (
   new.invoice_number is distinct from old.invoice_number and new.invoice_number ~ '^[0-9]{11}$'
@@ -720,7 +732,7 @@ execute function private.refuse_row(
 );
 
 create trigger refuse_period_on_update
-before update on public.invoice_metadata
+before update of period_start, period_end on public.invoice_metadata
 for each row
 when (
   new.period_end < new.period_start
@@ -740,15 +752,6 @@ for each statement execute function private.refuse_overlap();
 
 -- Only what could overlap anew: an old pair that overlaps already can be touched elsewhere.
 create trigger refuse_overlap_on_update
-after update on public.invoice_metadata
+after update of customer_id, period_start, period_end, invoice_status on public.invoice_metadata
 for each row
-when (
-  new.invoice_status is distinct from 'cancelled'
-  and (
-    old.invoice_status = 'cancelled'
-    or new.customer_id <> old.customer_id
-    or new.period_start < old.period_start
-    or new.period_end > old.period_end
-  )
-)
 execute function private.refuse_overlap();

@@ -368,7 +368,7 @@ drop function private.derive_sales(uuid[]);
 drop function private.keep_billed_sale();
 -- <<<
 
--- >>> sql/functions/sales/settle_sales.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:9a009df6340ce84f7d62c8fcde9a1d834d6b5f57f7dd45090e83f6db407dfdfd
+-- >>> sql/functions/sales/settle_sales.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:e9134369ca24e098e6fd2922cd981e022bdcfda6c1bfcac26ea9bb1f1e1f329d
 -- After an invoice became paid: its Credit sales are Completed. After it stopped being paid: they
 -- are Billed again, but for those that were paid by themselves.
 --
@@ -386,6 +386,10 @@ as $$
 declare
   v_sale_ids uuid[];
 begin
+  if (new.invoice_status = 'paid') is not distinct from (old.invoice_status = 'paid') then
+    return null;
+  end if;
+
   -- lock
   select array_agg(locked.id) into v_sale_ids
   from (

@@ -393,6 +393,9 @@ def test_every_rule_that_a_trigger_names_is_tried_here(dairy_001: Database) -> N
         for (name,) in dairy_001.connect().execute(
             "select distinct split_part(encode(tgargs, 'escape'), '\\000', 1) from pg_trigger"
             " where tgfoid = 'private.refuse_row()'::regprocedure"
+            " union select (regexp_matches(f.prosrc, $$constraint = '(\\w+)'$$, 'g'))[1]"
+            " from pg_trigger as t inner join pg_proc as f on t.tgfoid = f.oid"
+            " where f.proname ~ '^refuse_' and f.pronamespace = 'private'::regnamespace"
         )
     }
     same_as_tried = {"opening_balance_payments", "sales_payments"}

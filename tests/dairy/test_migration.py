@@ -269,8 +269,6 @@ SABOTAGE = [
     "drop trigger count_on_delete on public.invoice_payments",
     "drop trigger refuse_overallocation on public.payments",
     "drop trigger refuse_overpayment on public.invoice_metadata",
-    "drop trigger refuse_cancellation on public.invoice_metadata",
-    "drop trigger refuse_payment_of_cancelled on public.invoice_metadata",
     "drop trigger refuse_amount_on_insert on public.payments",
     "drop trigger derive_payment_on_insert on public.payments",
     "drop trigger derive_payment_on_update on public.payments",

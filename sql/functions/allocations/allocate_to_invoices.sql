@@ -22,11 +22,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_payment record;
-  v_available numeric;
-  v_requested numeric;
+  v_invoice record;
+  v_place integer;
   v_faults text[];
-  v_fault integer;
   v_rooms numeric[];
+  v_available numeric;
+  v_left numeric;
+  v_requested numeric := 0;
+  v_beyond integer;
   v_applied numeric[];
 begin
   -- lock
@@ -65,82 +68,70 @@ begin
       hint = 'Set the customer of the payment, then allocate it.';
   end if;
 
-  perform
-  from public.invoice_metadata as invoice
-  where invoice.id = any(p_invoice_ids)
-  order by invoice.id
-  for no key update;
+  for v_invoice in
+    select
+      invoice.id,
+      invoice.customer_id,
+      invoice.invoice_status,
+      invoice.total_amount,
+      invoice.amount_paid
+    from public.invoice_metadata as invoice
+    where invoice.id = any(p_invoice_ids)
+    order by invoice.id
+    for no key update
+  loop
+    v_place := array_position(p_invoice_ids, v_invoice.id);
+    v_faults[v_place] := case
+      when v_invoice.customer_id <> v_payment.customer_id then 'customer_mismatch'
+      when v_invoice.invoice_status = 'cancelled' then 'invoice_cancelled'
+    end;
+    -- in whole paise, and nothing at all where a legacy amount is not a sum of money
+    v_rooms[v_place] := case
+      when v_invoice.total_amount < 10000000000
+        then trim_scale(trunc(greatest(v_invoice.total_amount - v_invoice.amount_paid, 0), 2))
+      else 0
+    end;
+  end loop;
 
   -- check
-  -- in whole paise, and nothing at all where a legacy amount is not a sum of money
   v_available := case
     when v_payment.amount < 10000000000
       then trim_scale(trunc(greatest(v_payment.amount - v_payment.amount_applied, 0), 2))
     else 0
   end;
+  v_left := v_available;
 
-  with line as (
-    select
-      named.position,
-      named.requested,
-      case
-        when invoice.id is null then 'invoice_not_found'
-        when invoice.customer_id <> v_payment.customer_id then 'customer_mismatch'
-        when invoice.invoice_status = 'cancelled' then 'invoice_cancelled'
-      end as fault,
-      case
-        when invoice.total_amount < 10000000000
-          then trim_scale(trunc(greatest(invoice.total_amount - invoice.amount_paid, 0), 2))
-        else 0
-      end as room
-    from unnest(p_invoice_ids, p_amounts)
-      with ordinality as named (invoice_id, requested, position)
-    left join public.invoice_metadata as invoice on named.invoice_id = invoice.id
-  ),
+  for v_line in 1..cardinality(p_invoice_ids) loop
+    if v_rooms[v_line] is null then
+      raise exception using
+        errcode = 'PT404',
+        message = 'invoice_not_found',
+        detail = jsonb_build_object('invoice_id', p_invoice_ids[v_line])::text,
+        hint = 'The invoice does not exist or was deleted; reload the customer''s invoices.';
+    elsif v_faults[v_line] = 'customer_mismatch' then
+      raise exception using
+        errcode = 'PT422',
+        message = 'customer_mismatch',
+        detail = jsonb_build_object(
+          'payment_id', p_payment_id, 'invoice_id', p_invoice_ids[v_line]
+        )::text,
+        hint = 'Allocate the payment to invoices of its own customer.';
+    elsif v_faults[v_line] = 'invoice_cancelled' then
+      raise exception using
+        errcode = 'PT409',
+        message = 'invoice_cancelled',
+        detail = jsonb_build_object('invoice_id', p_invoice_ids[v_line])::text,
+        hint = 'A cancelled invoice takes no money; reload the customer''s invoices.';
+    end if;
 
-  cut as (
-    select
-      line.*,
-      greatest(
-        least(line.requested, line.room, v_available - coalesce(
-          sum(least(line.requested, line.room)) over (
-            order by line.position rows between unbounded preceding and 1 preceding
-          ), 0
-        )), 0
-      ) as applied
-    from line
-  )
+    v_requested := v_requested + p_amounts[v_line];
+    v_applied[v_line] := least(p_amounts[v_line], v_rooms[v_line], v_left);
+    v_left := v_left - v_applied[v_line];
 
-  select
-    sum(cut.requested),
-    array_agg(cut.fault order by cut.position),
-    min(cut.position) filter (where cut.fault is not null),
-    array_agg(cut.room order by cut.position),
-    array_agg(cut.applied order by cut.position)
-  into v_requested, v_faults, v_fault, v_rooms, v_applied
-  from cut;
-
-  if v_faults[v_fault] = 'invoice_not_found' then
-    raise exception using
-      errcode = 'PT404',
-      message = 'invoice_not_found',
-      detail = jsonb_build_object('invoice_id', p_invoice_ids[v_fault])::text,
-      hint = 'The invoice does not exist or was deleted; reload the customer''s invoices.';
-  elsif v_faults[v_fault] = 'customer_mismatch' then
-    raise exception using
-      errcode = 'PT422',
-      message = 'customer_mismatch',
-      detail = jsonb_build_object(
-        'payment_id', p_payment_id, 'invoice_id', p_invoice_ids[v_fault]
-      )::text,
-      hint = 'Allocate the payment to invoices of its own customer.';
-  elsif v_faults[v_fault] = 'invoice_cancelled' then
-    raise exception using
-      errcode = 'PT409',
-      message = 'invoice_cancelled',
-      detail = jsonb_build_object('invoice_id', p_invoice_ids[v_fault])::text,
-      hint = 'A cancelled invoice takes no money; reload the customer''s invoices.';
-  end if;
+    if v_beyond is null and p_amounts[v_line] > v_rooms[v_line] then
+      v_beyond := v_line;
+    end if;
+  end loop;
 
   if p_refuse_excess and v_requested > v_available then
     raise exception using
@@ -150,22 +141,14 @@ begin
         'payment_id', p_payment_id, 'requested', v_requested, 'available', v_available
       )::text,
       hint = 'Allocate no more than what is left of the payment.';
-  end if;
-
-  select line.position into v_fault
-  from unnest(p_amounts, v_rooms) with ordinality as line (requested, room, position)
-  where p_refuse_excess and line.requested > line.room
-  order by line.position
-  limit 1;
-
-  if found then
+  elsif p_refuse_excess and v_beyond is not null then
     raise exception using
       errcode = 'PT409',
       message = 'allocation_exceeds_invoice',
       detail = jsonb_build_object(
-        'invoice_id', p_invoice_ids[v_fault],
-        'requested', p_amounts[v_fault],
-        'available', v_rooms[v_fault]
+        'invoice_id', p_invoice_ids[v_beyond],
+        'requested', p_amounts[v_beyond],
+        'available', v_rooms[v_beyond]
       )::text,
       hint = 'Allocate no more than what is outstanding on the invoice.';
   end if;

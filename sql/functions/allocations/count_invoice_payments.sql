@@ -34,7 +34,7 @@ begin
       array_agg(-gone.amount_allocated)
     into v_payment_ids, v_invoice_ids, v_changes
     from old_rows as gone;
-  else
+  elsif exists (select from new_rows) then -- an `on conflict` that met none brings nothing
     select array_agg(net.payment_id), array_agg(net.invoice_id), array_agg(net.amount)
     into v_payment_ids, v_invoice_ids, v_changes
     from (

@@ -19,8 +19,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_reasons text[];
-  v_line integer;
+  v_line jsonb;
+  v_invoice text;
+  v_same_invoice text;
+  v_amount text;
+  v_money numeric;
   v_twice uuid;
 begin
   -- check
@@ -38,84 +41,63 @@ begin
       hint = 'Name at least one invoice and the amount that it gets.';
   end if;
 
-  with line as (
-    select
-      element.position,
-      element.value ->> 'amount' as amount,
-      jsonb_typeof(element.value -> 'amount') as amount_type,
-      coalesce(element.value ->> 'invoiceId', element.value ->> 'invoice_id') as invoice,
-      coalesce(element.value ->> 'invoice_id', element.value ->> 'invoiceId') as same_invoice
-    from jsonb_array_elements(p_allocations) with ordinality as element (value, position)
-  ),
+  -- A loop of plain expressions: a query that did it for all lines would take its time to begin,
+  -- and most calls have one line.
+  for v_position in 0..jsonb_array_length(p_allocations) - 1 loop
+    v_line := p_allocations -> v_position;
+    v_invoice := coalesce(v_line ->> 'invoiceId', v_line ->> 'invoice_id');
+    v_same_invoice := coalesce(v_line ->> 'invoice_id', v_invoice);
+    v_amount := v_line ->> 'amount';
 
-  unpacked as (
-    select
-      line.position,
-      line.amount,
-      case
-        when
-          line.invoice ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
-          and lower(line.invoice) = lower(line.same_invoice)
-          then line.invoice::uuid
-      end as invoice_id,
-      case
-        when line.amount_type = 'number' then trim_scale(line.amount::numeric)
-        when
-          line.amount_type = 'string'
-          and length(line.amount) <= 40
-          and line.amount ~ '^[0-9]+(\.[0-9]+)?$'
-          then trim_scale(line.amount::numeric)
-      end as money
-    from line
-  ),
+    if
+      v_amount is null
+      or v_invoice is null
+      or v_invoice !~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
+      or lower(v_invoice) <> lower(v_same_invoice)
+    then
+      raise exception using
+        errcode = 'PT400',
+        message = 'allocation_malformed',
+        detail = jsonb_build_object(
+          'line', v_position + 1, 'given', left(v_line::text, 200)
+        )::text,
+        hint = 'Each line names one invoice (invoiceId, a uuid) and its amount.';
+    end if;
 
-  judged as (
-    select
-      unpacked.*,
-      case
-        when unpacked.invoice_id is null or unpacked.amount is null then 'allocation_malformed'
-        when unpacked.money > 0 and unpacked.money < 10000000000 and scale(unpacked.money) <= 2
-          then null
-        else 'amount_invalid'
-      end as reason
-    from unpacked
-  )
+    v_money := case jsonb_typeof(v_line -> 'amount')
+      when 'number' then trim_scale(v_amount::numeric)
+      when 'string' then
+        case
+          when length(v_amount) <= 40 and v_amount ~ '^[0-9]+(\.[0-9]+)?$'
+            then trim_scale(v_amount::numeric)
+        end
+    end;
 
-  select
-    array_agg(judged.invoice_id order by judged.position),
-    array_agg(judged.money order by judged.position),
-    array_agg(judged.reason order by judged.position),
-    min(judged.position) filter (where judged.reason is not null)
-  into invoice_ids, amounts, v_reasons, v_line
-  from judged;
+    if v_money > 0 and v_money < 10000000000 and scale(v_money) <= 2 then
+      invoice_ids[v_position + 1] := v_invoice::uuid;
+      amounts[v_position + 1] := v_money;
+    else
+      raise exception using
+        errcode = 'PT400',
+        message = 'amount_invalid',
+        detail = jsonb_build_object(
+          'line', v_position + 1,
+          'invoice_id', v_invoice::uuid,
+          'given', left((v_line -> 'amount')::text, 200)
+        )::text,
+        hint = 'An amount is above 0, below 10,000,000,000 and has at most two decimals.';
+    end if;
+  end loop;
 
-  if v_reasons[v_line] = 'allocation_malformed' then
-    raise exception using
-      errcode = 'PT400',
-      message = 'allocation_malformed',
-      detail = jsonb_build_object(
-        'line', v_line, 'given', left((p_allocations -> (v_line - 1))::text, 200)
-      )::text,
-      hint = 'Each line names one invoice (invoiceId, a uuid) and its amount.';
-  elsif v_reasons[v_line] = 'amount_invalid' then
-    raise exception using
-      errcode = 'PT400',
-      message = 'amount_invalid',
-      detail = jsonb_build_object(
-        'line', v_line,
-        'invoice_id', invoice_ids[v_line],
-        'given', left((p_allocations -> (v_line - 1) -> 'amount')::text, 200)
-      )::text,
-      hint = 'An amount is above 0, below 10,000,000,000 and has at most two decimals.';
+  if cardinality(invoice_ids) > 1 then
+    select named.invoice_id into v_twice
+    from unnest(invoice_ids) as named (invoice_id)
+    group by named.invoice_id
+    having count(*) > 1
+    limit 1;
   end if;
 
-  select named.invoice_id into v_twice
-  from unnest(invoice_ids) as named (invoice_id)
-  group by named.invoice_id
-  having count(*) > 1
-  limit 1;
-
-  if found then
+  if v_twice is not null then
     raise exception using
       errcode = 'PT422',
       message = 'invoice_named_twice',

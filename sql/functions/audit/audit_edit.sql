@@ -1,7 +1,9 @@
 -- After somebody edited a row: enters what changed into the audit trail, as it was and as it
 -- became.
 --
--- The trigger's WHEN clause names what people say; when counters move this is not even called.
+-- It is what people say that is entered. When counters move this is not even called, or goes at once:
+-- every allocation of an invoice comes by here. Among issued invoices the status follows from money
+-- and dates; to and from draft and cancelled it is somebody's word.
 -- Columns that follow from others are left out of the entry. What happened gets its own name where
 -- it has one: voided, deleted, recovered, cancelled, reinstated.
 --
@@ -15,9 +17,18 @@ security definer -- the trail is written by the database alone
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_was jsonb := to_jsonb(old);
-  v_became jsonb := to_jsonb(new);
+  v_was jsonb;
+  v_became jsonb;
 begin
+  if tg_argv[0] = 'invoice' then
+    if new.amount_paid is distinct from old.amount_paid then
+      return null; -- only the counter's own update moves it, and says nothing else
+    end if;
+  end if;
+
+  v_was := to_jsonb(old);
+  v_became := to_jsonb(new);
+
   insert into public.audit_trail (
     recorded_by, action, entity, entity_id, was, became, reason, call_id
   )
@@ -49,7 +60,12 @@ begin
     and changed.name <> all (array[
       'amount_applied', 'amount_unapplied', 'allocation_status', 'amount_paid',
       'amount_outstanding', 'last_payment_date', 'opening_balance_paid', 'updated_at'
-    ]);
+    ])
+  having bool_or(
+    changed.name <> 'invoice_status'
+    or v_was ->> 'invoice_status' in ('draft', 'cancelled')
+    or v_became ->> 'invoice_status' in ('draft', 'cancelled')
+  );
 
   return null;
 end;

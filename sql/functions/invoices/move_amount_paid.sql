@@ -5,6 +5,8 @@
 -- invoice's own customer. 0 <= amount_paid <= total_amount, and that a cancelled invoice takes
 -- nothing, are rules of the table (see refuse_row).
 --
+-- What comes in moves last_payment_date forward; where something comes off, what is left says it.
+--
 -- p_changes: rupees, one for each pair of payment and invoice, negative when money comes off.
 -- Locks: invoices by id, `for no key update`; the payments are held by move_amount_applied.
 
@@ -23,14 +25,57 @@ declare
   v_today date := public.business_today();
   v_offence record;
 begin
-  -- lock
-  perform
-  from public.invoice_metadata as invoice
-  where invoice.id = any(p_invoice_ids)
-  order by invoice.id
-  for no key update;
+  -- lock: a single one is locked by its update
+  if cardinality(p_invoice_ids) > 1 then
+    perform
+    from public.invoice_metadata as invoice
+    where invoice.id = any(p_invoice_ids)
+    order by invoice.id
+    for no key update;
+  end if;
 
-  -- check
+  -- write
+  update public.invoice_metadata as invoice
+  set
+    amount_paid = invoice.amount_paid + moved.amount,
+    amount_outstanding = invoice.total_amount - (invoice.amount_paid + moved.amount),
+    invoice_status = case
+      when invoice.invoice_status in ('draft', 'cancelled') then invoice.invoice_status
+      when invoice.amount_paid + moved.amount >= invoice.total_amount then 'paid'
+      when invoice.amount_paid + moved.amount > 0 then 'partially_paid'
+      when invoice.due_date < v_today then 'overdue'
+      else 'sent'
+    end,
+    last_payment_date = greatest(invoice.last_payment_date, moved.paid_on),
+    -- the app's own statements set it themselves; a restore keeps what was
+    updated_at = case
+      when current_setting('pymilk.call_id', true) <> '' then now()
+      else invoice.updated_at
+    end
+  from (
+    select
+      change.invoice_id,
+      sum(change.amount) as amount,
+      max(payment.payment_date) as paid_on
+    from unnest(p_payment_ids, p_invoice_ids, p_changes)
+      as change (payment_id, invoice_id, amount)
+    left join public.payments as payment on change.payment_id = payment.id
+    group by change.invoice_id
+  ) as moved
+  where invoice.id = moved.invoice_id;
+
+  if 0 > any(p_changes) then
+    update public.invoice_metadata as invoice
+    set last_payment_date = (
+      select max(payment.payment_date)
+      from public.invoice_payments as allocation
+      inner join public.payments as payment on allocation.payment_id = payment.id
+      where allocation.invoice_id = invoice.id
+    )
+    where invoice.id = any(p_invoice_ids);
+  end if;
+
+  -- check: now that both sides are held
   select change.payment_id, change.invoice_id into v_offence
   from unnest(p_payment_ids, p_invoice_ids, p_changes) as change (payment_id, invoice_id, amount)
   inner join public.payments as payment on change.payment_id = payment.id
@@ -51,37 +96,6 @@ begin
       )::text,
       hint = 'Allocate the payment to an invoice of its own customer.';
   end if;
-
-  -- write
-  update public.invoice_metadata as invoice
-  set
-    amount_paid = invoice.amount_paid + moved.amount,
-    amount_outstanding = invoice.total_amount - (invoice.amount_paid + moved.amount),
-    invoice_status = case
-      when invoice.invoice_status in ('draft', 'cancelled') then invoice.invoice_status
-      when invoice.amount_paid + moved.amount >= invoice.total_amount then 'paid'
-      when invoice.amount_paid + moved.amount > 0 then 'partially_paid'
-      when invoice.due_date < v_today then 'overdue'
-      else 'sent'
-    end,
-    last_payment_date = (
-      select max(payment.payment_date)
-      from public.invoice_payments as allocation
-      inner join public.payments as payment on allocation.payment_id = payment.id
-      where allocation.invoice_id = invoice.id
-    ),
-    -- the app's own statements set it themselves; a restore keeps what was
-    updated_at = case
-      when current_setting('pymilk.call_id', true) <> '' then now()
-      else invoice.updated_at
-    end
-  from (
-    select change.invoice_id, sum(change.amount) as amount
-    from unnest(p_invoice_ids, p_changes) as change (invoice_id, amount)
-    group by change.invoice_id
-    having sum(change.amount) <> 0
-  ) as moved
-  where invoice.id = moved.invoice_id;
 end;
 $$;
 

@@ -23,6 +23,18 @@ declare
   v_offence record;
 begin
   if tg_level = 'ROW' then
+    if
+      new.invoice_status = 'cancelled'
+      or (
+        old.invoice_status is distinct from 'cancelled'
+        and new.customer_id = old.customer_id
+        and new.period_start >= old.period_start
+        and new.period_end <= old.period_end
+      )
+    then
+      return null;
+    end if;
+
     v_invoice_ids := array[new.id];
     v_customer_ids := array[new.customer_id];
   else

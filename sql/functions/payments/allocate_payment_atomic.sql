@@ -39,6 +39,7 @@ declare
   v_arguments jsonb;
   v_request record;
   v_applied numeric[];
+  v_told jsonb[];
 begin
   if p_payment_id is null then
     raise exception using
@@ -48,19 +49,19 @@ begin
       hint = 'Name the payment to allocate.';
   end if;
 
-  select parsed.invoice_ids, parsed.amounts into v_lines
-  from private.parse_allocations(p_allocations) as parsed;
+  v_lines := private.parse_allocations(p_allocations);
 
-  v_arguments := jsonb_build_object(
-    'payment_id', p_payment_id,
-    'invoice_ids', v_lines.invoice_ids,
-    'amounts', v_lines.amounts,
-    'validate_amounts', v_refuse_excess
-  );
+  if v_key is not null then
+    v_arguments := jsonb_build_object(
+      'payment_id', p_payment_id,
+      'invoice_ids', v_lines.invoice_ids,
+      'amounts', v_lines.amounts,
+      'validate_amounts', v_refuse_excess
+    );
+  end if;
 
   -- lock
-  select claimed.call_id, claimed.answer into v_request
-  from private.claim_request('allocate_payment_atomic', v_key, v_arguments) as claimed;
+  v_request := private.claim_request('allocate_payment_atomic', v_key, v_arguments);
 
   if v_request.answer is not null then
     select first_answer.*
@@ -99,31 +100,33 @@ begin
 
   -- return
   success := true;
+  allocated_amount := 0;
 
-  select
-    sum(line.applied),
-    jsonb_agg(
+  for v_line in 1..cardinality(v_applied) loop
+    allocated_amount := allocated_amount + v_applied[v_line];
+    v_told[v_line] := jsonb_build_object(
+      'invoice_id', v_lines.invoice_ids[v_line],
+      'requested', v_lines.amounts[v_line],
+      'applied', v_applied[v_line]
+    );
+  end loop;
+
+  applied := to_jsonb(v_told);
+
+  if v_key is not null then
+    perform private.finish_request(
+      'allocate_payment_atomic', v_key, v_arguments, v_request.call_id,
       jsonb_build_object(
-        'invoice_id', line.invoice_id, 'requested', line.requested, 'applied', line.applied
+        'success', success,
+        'allocated_amount', allocated_amount,
+        'total_allocated', total_allocated,
+        'payment_amount', payment_amount,
+        'unapplied_amount', unapplied_amount,
+        'allocation_status', allocation_status,
+        'applied', applied
       )
-      order by line.position
-    )
-  into allocated_amount, applied
-  from unnest(v_lines.invoice_ids, v_lines.amounts, v_applied)
-    with ordinality as line (invoice_id, requested, applied, position);
-
-  perform private.finish_request(
-    'allocate_payment_atomic', v_key, v_arguments, v_request.call_id,
-    jsonb_build_object(
-      'success', success,
-      'allocated_amount', allocated_amount,
-      'total_allocated', total_allocated,
-      'payment_amount', payment_amount,
-      'unapplied_amount', unapplied_amount,
-      'allocation_status', allocation_status,
-      'applied', applied
-    )
-  );
+    );
+  end if;
 end;
 $$;
 

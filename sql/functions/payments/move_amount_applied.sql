@@ -6,7 +6,7 @@
 -- against the first one's.
 --
 -- p_changes: rupees, one for each payment id, negative when money comes off; ids may repeat.
--- Locks: payments by id, `for no key update`, before any invoice or sale.
+-- Locks: payments by id, `for no key update`, one update after the other, before any invoice or sale.
 
 create or replace function private.move_amount_applied(
   p_payment_ids uuid[],
@@ -18,36 +18,33 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_move record;
 begin
-  -- lock
-  perform
-  from public.payments as payment
-  where payment.id = any(p_payment_ids)
-  order by payment.id
-  for no key update;
-
-  -- write
-  update public.payments as payment
-  set
-    amount_applied = payment.amount_applied + moved.amount,
-    amount_unapplied = payment.amount - (payment.amount_applied + moved.amount),
-    allocation_status = case
-      when payment.amount_applied + moved.amount <= 0 then 'unapplied'
-      when payment.amount_applied + moved.amount < payment.amount then 'partially_applied'
-      else 'fully_applied'
-    end,
-    -- the app's own statements set it themselves; a restore keeps what was
-    updated_at = case
-      when current_setting('pymilk.call_id', true) <> '' then now()
-      else payment.updated_at
-    end
-  from (
+  -- lock and write
+  for v_move in
     select change.payment_id, sum(change.amount) as amount
     from unnest(p_payment_ids, p_changes) as change (payment_id, amount)
     group by change.payment_id
     having sum(change.amount) <> 0
-  ) as moved
-  where payment.id = moved.payment_id;
+    order by change.payment_id
+  loop
+    update public.payments as payment
+    set
+      amount_applied = payment.amount_applied + v_move.amount,
+      amount_unapplied = payment.amount - (payment.amount_applied + v_move.amount),
+      allocation_status = case
+        when payment.amount_applied + v_move.amount <= 0 then 'unapplied'
+        when payment.amount_applied + v_move.amount < payment.amount then 'partially_applied'
+        else 'fully_applied'
+      end,
+      -- the app's own statements set it themselves; a restore keeps what was
+      updated_at = case
+        when current_setting('pymilk.call_id', true) <> '' then now()
+        else payment.updated_at
+      end
+    where payment.id = v_move.payment_id;
+  end loop;
 end;
 $$;
 

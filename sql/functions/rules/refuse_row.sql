@@ -1,8 +1,8 @@
 -- Refuses the row that a rule's trigger found.
 --
--- The rule itself stands in the trigger's WHEN clause, where it costs nothing while it holds. A
--- CHECK constraint would also fire on every update of an old offending row, whatever the column;
--- the WHEN clause compares with the old row, so the app can go on touching such rows elsewhere.
+-- The rule itself stands in the trigger's WHEN clause, for columns that are written seldom. A CHECK
+-- constraint would also fire on every update of an old offending row, whatever the column; the WHEN
+-- clause compares with the old row, so the app can go on touching such rows elsewhere.
 --
 -- Trigger arguments: the rule's name, the column, the message, the hint; further columns to tell of.
 -- Locks: none.

@@ -15,6 +15,16 @@ as $$
 declare
   v_sale_ids uuid[];
 begin
+  if
+    (new.invoice_status = 'paid') is not distinct from (old.invoice_status = 'paid')
+    or not exists (
+      select from public.invoice_line_items as line
+      where line.invoice_id = new.id and line.sale_id is not null
+    )
+  then
+    return null;
+  end if;
+
   -- lock
   select array_agg(locked.id) into v_sale_ids
   from (

@@ -13,17 +13,25 @@ security definer -- the mirror is the database's, whatever the caller may write
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_payment public.payments;
+  v_customer_id uuid;
+  v_left numeric;
 begin
-  select payment.* into v_payment
+  if
+    tg_op = 'UPDATE'
+    and new.amount_unapplied is not distinct from old.amount_unapplied
+    and new.customer_id is not distinct from old.customer_id
+    and new.voided_at is not distinct from old.voided_at
+  then
+    return null;
+  end if;
+
+  select payment.customer_id, private.left_of_payment(payment) into v_customer_id, v_left
   from public.payments as payment
   where payment.id = new.id;
 
   -- write
   if found then
-    perform private.mirror_unapplied(
-      v_payment.id, v_payment.customer_id, private.left_of_payment(v_payment)
-    );
+    perform private.mirror_unapplied(new.id, v_customer_id, v_left);
   end if;
 
   return null;
