@@ -86,6 +86,18 @@ def test_invoices_by_due_date_then_date_then_number(books: Settling) -> None:
     ]
 
 
+def test_money_that_ends_with_an_invoice_names_no_further_one(books: Settling) -> None:
+    customer = books.customer(opening_balance=20)
+    first, second, _ = (
+        books.invoice(customer, 50, due=date(2999, month, 1)) for month in (1, 2, 3)
+    )
+    assert applied(books.auto(books.payment(customer, 120))) == (20, [(first, 50), (second, 50)])
+    # Nor any at all, where the opening balance takes everything.
+    other = books.customer(opening_balance=20)
+    books.invoice(other, 50)
+    assert applied(books.auto(books.payment(other, 20))) == (20, [])
+
+
 def test_drafts_and_cancelled_invoices_are_left_out(books: Settling) -> None:
     customer = books.customer()
     for status in ("draft", "cancelled"):

@@ -194,6 +194,12 @@ class TestRepair:
             " where payment_id = %s",
             drifted.faulty["duplicate"],
         ) == [("row 0", "2025-09-10")]
+        # Where there was no row to keep, it is as old as the repair.
+        assert books.rows(
+            "select created_at between now() - interval '1 hour' and now()"
+            " from public.unapplied_payments where payment_id = %s",
+            drifted.faulty["missing"],
+        ) == [(True,)]
         assert drifted.fix()["inconsistencies_found"] == 0
 
     def test_it_makes_no_credit_that_is_not_left_of_a_payment(self, drifted: Drifted) -> None:
