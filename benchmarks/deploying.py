@@ -104,8 +104,10 @@ def _one_by_one(many: int) -> Iterator[Row]:
             continue
         limit = at_most(0.5) if name == SQITCH.name else None
         yield told.ratio(_PYMILK, name, limit, name=f"{many} one by one: {_PYMILK}")
+    whole = f"{many} one by one: {_WHOLE}"
     if SQITCH.name in figures:
-        yield told.ratio(_WHOLE, SQITCH.name, at_most(0.5), name=f"{many} one by one: {_WHOLE}")
+        yield told.ratio(_WHOLE, SQITCH.name, at_most(0.5), name=whole)
+    yield told.ratio(_WHOLE, MINIMAL.name, name=whole)
 
 
 @dataclass
