@@ -39,14 +39,14 @@ _PAID = "select count(*) from public.invoice_metadata where amount_paid = 1000"
 
 def rows(effort: Effort) -> Iterator[Row]:
     """One invoice a payment, and three; then a payment that is recorded with its invoices."""
-    turns = effort.choose(6_000, 160)
+    turns = effort.choose(6_400, 160)
     with (
         ledgers.stages() as templates,
         ledgers.ledgers(templates, ledgers.DEPLOYED, turns) as deployed,
         ledgers.ledgers(templates, ledgers.BEFORE, turns) as before,
     ):
         bench = _Bench(deployed, before, turns, effort)
-        for lines in (1, 3):
+        for lines in effort.choose((1, 3), (3,)):
             what = f"allocate_payment_atomic, {lines} invoice{'s' if lines > 1 else ''}"
             yield from bench.over_sockets(
                 what,
