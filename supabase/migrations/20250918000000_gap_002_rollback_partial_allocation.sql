@@ -53,7 +53,7 @@ where
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/allocations/allocate_to_invoices.sql sha256:50886d81071143117a9246bf33c59921cea789b65aa74971fb77dec49aa60da8
+-- >>> sql/functions/allocations/allocate_to_invoices.sql sha256:0c360ed50ef09f1b9c9deb4ebbfd3b10ae0e12e8a4e1863f7f0c2e8ee4dd7ddc
 -- Allocates a payment to invoices: the core under the RPCs, without keys and without jsonb.
 --
 -- With p_refuse_excess an amount that the payment or an invoice can't take refuses the whole call;
@@ -84,7 +84,7 @@ declare
   v_rooms numeric[];
   v_available numeric;
   v_left numeric;
-  v_requested numeric := 0;
+  v_requested numeric := 0::numeric;
   v_beyond integer;
   v_applied numeric[];
 begin

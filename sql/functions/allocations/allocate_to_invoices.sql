@@ -28,7 +28,7 @@ declare
   v_rooms numeric[];
   v_available numeric;
   v_left numeric;
-  v_requested numeric := 0;
+  v_requested numeric := 0::numeric;
   v_beyond integer;
   v_applied numeric[];
 begin
