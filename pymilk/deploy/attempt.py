@@ -48,10 +48,11 @@ def noted(plan: Plan, what: Kind, *, known: type[Problem] | tuple[()] = ()) -> I
                 "seconds": round(time.monotonic() - started, 3),
                 "overrides": dict(plan.overrides),
             }
-            outcome = _outcome(error, trace)
+            outcome = _outcome(error, what, trace.step)
             trace.ended(outcome, evidence, known=False)
             # the first one ends the run; the second ends only this
             with suppress(KeyboardInterrupt):
+                evidence = {"state": standing(plan.target, plan.migration.version), **evidence}
                 known_now = _write(plan, evidence, outcome)
                 trace.ended(outcome, evidence, known=known_now)
             raise
@@ -63,15 +64,16 @@ def _told(error: BaseException) -> dict[str, str]:
     return {"why": "interrupted" if isinstance(error, KeyboardInterrupt) else first_line(error)}
 
 
-def _outcome(error: BaseException, trace: Trace) -> Outcome:
+def _outcome(error: BaseException, what: Kind, step: str) -> Outcome:
     if isinstance(error, (TryAgainLater, *NOT_NOW)):
         return Outcome.NOT_NOW
-    if isinstance(error, Refused) or (isinstance(error, Problem) and trace.step in _FIRST):
+    looking = what is not Kind.ROLLBACK and step in _FIRST
+    if isinstance(error, Refused) or (isinstance(error, Problem) and looking):
         return Outcome.REFUSED
     return Outcome.FAILED if isinstance(error, Exception) else Outcome.INTERRUPTED
 
 
-# What these say no to was not begun.
+# What these say no to was not begun. A rollback has no steps: it begins at once.
 _FIRST = frozenset({"", "preflight"})
 
 
