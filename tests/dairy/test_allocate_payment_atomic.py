@@ -288,6 +288,20 @@ class TestStatuses:
         )[0]
         assert today == here
 
+    def test_of_payments_that_come_in_one_statement_it_is_the_newest(self, books: Books) -> None:
+        customer = books.customer()
+        days = [date(2025, 9, day) for day in (1, 20, 10)]
+        payments = [books.payment(customer, 10, paid_on=day) for day in days]
+        invoice = books.invoice(customer, 100)
+        books.run(
+            "insert into public.invoice_payments (payment_id, invoice_id, amount_allocated)"
+            " select id, %s, 10 from unnest(%s::uuid[]) as id",
+            invoice,
+            payments,
+        )
+        last = "select last_payment_date from public.invoice_metadata where id = %s"
+        assert books.value(last, invoice) == max(days)
+
     def test_the_last_payment_date_is_that_of_the_newest_payment_on_it(self, books: Books) -> None:
         def last() -> date | None:
             found = books.value(
