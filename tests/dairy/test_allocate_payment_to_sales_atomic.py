@@ -153,6 +153,13 @@ def test_malformed_lists_are_refused(books: Settling, payment: UUID) -> None:
         assert facts["sale_id"] == str(SALE)
 
 
+def test_of_several_malformed_lines_the_first_is_told(books: Settling, payment: UUID) -> None:
+    lines = [f'{{"saleId": "{SALE}"}}', "{}", f'{{"saleId": "{SALE}", "amount": 0}}', "5"]
+    with refused("allocation_malformed", status=400) as facts:
+        books.pay_sales_with(payment, f"[{', '.join(lines)}]")
+    assert facts["line"] == 2
+
+
 def test_a_sale_paid_in_part_before_the_gap_is_paid_to_the_end(
     dairy_005: Database, books: Settling, customer: UUID, payment: UUID
 ) -> None:
