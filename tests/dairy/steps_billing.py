@@ -301,9 +301,9 @@ class RecoverInvoice(OfInvoice):
                 ),
                 (
                     any(
-                        unbillable(dairy, thing, invoice.customer)
-                        or (thing in dairy.sales and dairy.bill(thing) is not None)
+                        unbillable(dairy, thing, invoice.customer) or dairy.bill(thing) is not None
                         for thing in mine
+                        if thing in dairy.sales
                     ),
                     "PT409 sale_taken",
                 ),
@@ -313,6 +313,14 @@ class RecoverInvoice(OfInvoice):
                         for thing in mine
                     ),
                     "PT409 delivery_taken",
+                ),
+                (
+                    any(
+                        unbillable(dairy, thing, invoice.customer)
+                        for thing in mine
+                        if thing in dairy.deliveries
+                    ),
+                    "PT409 billed_changed",
                 ),
             ]
         )
