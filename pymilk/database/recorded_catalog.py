@@ -24,11 +24,6 @@ where f.definition is distinct from e.value
 """  # noqa: S608 - constants of ours
 
 
-def record_catalog(connection: Connection, catalog: Catalog) -> None:
-    """Write a schema into the ledger, unless it is there."""
-    record_catalogs(connection, [catalog])
-
-
 def record_catalogs(connection: Connection, catalogs: Sequence[Catalog]) -> None:
     """Write schemas into the ledger; one that is there isn't even sent."""
     if not catalogs:
@@ -47,18 +42,11 @@ def record_catalogs(connection: Connection, catalogs: Sequence[Catalog]) -> None
             )
 
 
-def plan_comparison(connection: Connection, likely: Catalog) -> None:
-    """Have the server plan the comparison for this session, while nobody waits for it.
-
-    Args:
-        connection: The one that will compare under its locks.
-        likely: The live schema, as far as we know; if it is recorded, little is sent.
-    """
-    read_objects(connection, _BESIDE, {"recorded": likely.fingerprint})
-
-
 def read_catalog_beside(connection: Connection, recorded: Catalog) -> Catalog:
-    """Read the catalog as `read_catalog` does, where it is likely to be one that is recorded."""
+    """Read the catalog as `read_catalog` does, where it is likely to be one that is recorded.
+
+    The first time in a session it is planned as well: whoever reads it under locks reads it before.
+    """
     objects = dict(recorded.objects)
     for name, definition in read_objects(connection, _BESIDE, {"recorded": recorded.fingerprint}):
         if definition is None:

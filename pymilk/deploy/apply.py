@@ -5,12 +5,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from pymilk.database.catalog import Catalog, project_schemas, read_catalog
+from pymilk.database.catalog import Catalog, project_schemas
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Contents, read_tables
 from pymilk.database.history import lock_history, prepare_history, record_applied
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.database.recorded_catalog import read_catalog_beside, record_catalog
+from pymilk.database.recorded_catalog import read_catalog_beside, record_catalogs
 from pymilk.deploy.apply_steps import run_steps
 from pymilk.deploy.evidence import (
     Applied,
@@ -139,15 +139,14 @@ def _apply(
     prepare_history(connection)
     lock_history(connection)
     refuse_moved_history(connection, plan)
-    before = read_catalog(connection)
+    # Everything that is long to plan, to read or to send comes before the first strong lock.
+    record_catalogs(connection, [rehearsed.before, rehearsed.after])
+    before = read_catalog_beside(connection, rehearsed.before)
     refuse_moved_schema(rehearsed.before, before)
-    # Everything that is long to read or to send comes before the first strong lock.
     tables = read_tables(connection, project_schemas(connection))
     # Within a savepoint, so that only what figures and violations look at stays in use.
     with connection.transaction(force_rollback=True):
         rows_before = count_rows(connection, tables)
-    record_catalog(connection, before)
-    record_catalog(connection, rehearsed.after)
     archived = still_archived(connection, migration.version)
     settings = read_settings(connection)
     marks = read_marks(connection)

@@ -52,7 +52,8 @@ def noted(plan: Plan, what: Kind, *, known: type[Problem] | tuple[()] = ()) -> I
             trace.ended(outcome, evidence, known=False)
             # the first one ends the run; the second ends only this
             with suppress(KeyboardInterrupt):
-                evidence = {"state": standing(plan.target, plan.migration.version), **evidence}
+                if "state" not in evidence:
+                    evidence["state"] = standing(plan.target, plan.migration.version)
                 known_now = _write(plan, evidence, outcome)
                 trace.ended(outcome, evidence, known=known_now)
             raise

@@ -11,7 +11,6 @@ from typing import Protocol
 from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.ledger import Kind, prepare_ledger, read_entries
 from pymilk.database.manifest import read_backup
-from pymilk.database.recorded_catalog import plan_comparison
 from pymilk.deploy import after, apply, backup, preflight, rehearsal, restore_test
 from pymilk.deploy.approval import Approval, approval_of, refuse_moved, refuse_other_proof
 from pymilk.deploy.attempt import noted
@@ -125,7 +124,8 @@ def deploy(
         if approval is not None:
             refuse_other_proof(approval, evidence)
         evidence = replace(evidence, plan_hash=(approval or approval_of(plan, evidence)).hash)
-        return _run((_applying(guard), AFTER), plan, bench, evidence, progress)
+        applying = Step("apply", lambda plan, _bench, so_far: apply.run(plan, guard, so_far))
+        return _run((applying, AFTER), plan, bench, evidence, progress)
 
 
 def rehearse(plan: Plan, progress: Progress) -> Evidence:
@@ -212,17 +212,6 @@ def _bench_for(plan: Plan) -> Iterator[Bench]:
 
 def _major(connection: Connection) -> int:
     return connection.info.server_version // 10000
-
-
-def _applying(guard: Connection) -> Step:
-    """The step that makes the change, on the connection that holds the deploy lock."""
-
-    def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
-        if evidence.rehearsal is not None:
-            plan_comparison(guard, evidence.rehearsal.before)
-        return apply.run(plan, guard, evidence)
-
-    return Step("apply", run)
 
 
 def _settle(guard: Connection, plan: Plan) -> None:

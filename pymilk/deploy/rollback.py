@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from psycopg import sql
 
-from pymilk.database.catalog import Catalog, project_schemas, read_catalog
+from pymilk.database.catalog import Catalog, project_schemas
 from pymilk.database.connection import Connection
 from pymilk.database.contents import (
     Table,
@@ -26,7 +26,7 @@ from pymilk.database.contents import (
 )
 from pymilk.database.history import forget_applied, lock_history, read_history
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.database.recorded_catalog import plan_comparison, read_catalog_beside, record_catalog
+from pymilk.database.recorded_catalog import read_catalog_beside, record_catalogs
 from pymilk.deploy.archive import (
     CannotBeKept,
     Loss,
@@ -146,12 +146,10 @@ def _attempts(
     guard: Connection, plan: Plan, down: Script, recorded: Recorded, *, archive: bool
 ) -> RolledBack:
     """Go at it, again where more has to be compared than was known."""
-    # What takes long to read or to send is read and sent while nobody waits for it.
-    now = read_catalog(guard)
+    # What takes long to plan, to read or to send is done while nobody waits for it.
+    now = read_catalog_beside(guard, recorded.after)
     expected, drift = _expected(plan, recorded, now)
-    record_catalog(guard, now)
-    record_catalog(guard, expected)
-    plan_comparison(guard, now)
+    record_catalogs(guard, [now, expected])
     attempt = _Attempt(plan, down, recorded, archive, now, expected, drift)
     while True:
         _refuse_losses(attempt, _losses(guard, attempt)[0])

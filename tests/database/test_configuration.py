@@ -13,7 +13,7 @@ from pymilk.database.embedded import EmbeddedServer, scratch
 from pymilk.database.ledger import prepare_ledger
 from pymilk.database.manifest import read_backup
 from pymilk.database.programs import find_programs
-from pymilk.database.recorded_catalog import read_catalog_beside, record_catalog
+from pymilk.database.recorded_catalog import read_catalog_beside, record_catalogs
 from pymilk.database.restore import restore
 
 PROJECT = """
@@ -108,7 +108,7 @@ def test_what_is_set_up_in_rows_is_compared_like_any_object(live: EmbeddedServer
         before = read_catalog(connection)
         with connection.transaction(force_rollback=True):
             prepare_ledger(connection)
-            record_catalog(connection, before)
+            record_catalogs(connection, [before])
             recorded = read_catalog_beside(connection, before)
         with connection.transaction(force_rollback=True):
             connection.execute("update storage.buckets set public = false")

@@ -7,11 +7,7 @@ import pytest
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Connection, connect
 from pymilk.database.ledger import prepare_ledger
-from pymilk.database.recorded_catalog import (
-    plan_comparison,
-    read_catalog_beside,
-    record_catalog,
-)
+from pymilk.database.recorded_catalog import read_catalog_beside, record_catalogs
 from support.databases import Database
 
 _SETTINGS = "select current_setting('search_path'), current_setting('plan_cache_mode')"
@@ -26,8 +22,8 @@ def session(empty_database: Database) -> Iterator[Connection]:
 
 def test_the_comparison_is_planned_once_and_before_it_is_needed(session: Connection) -> None:
     before = read_catalog(session)
-    record_catalog(session, before)
-    plan_comparison(session, before)
+    record_catalogs(session, [before])
+    assert read_catalog_beside(session, before) == before
     with session.transaction():
         # Whatever the change is: the plan stays, or is made anew by itself.
         session.execute("create schema other; create table public.bottles (id integer)")
