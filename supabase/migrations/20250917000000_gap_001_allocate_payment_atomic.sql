@@ -701,7 +701,7 @@ comment on function private.derive_invoice() is
 revoke all on function private.derive_invoice() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/move_amount_paid.sql sha256:3b836e71030cb7f1c57cf60f26130a0a801251df86333f7ade8f780a1210ff3e
+-- >>> sql/functions/invoices/move_amount_paid.sql sha256:0dd433d258dbffd091d5c17c01199f33ef1c2ef6bf847cbed6087ea131b11e49
 -- Moves the guarded counter invoice_metadata.amount_paid by what changed in invoice_payments, and
 -- with it everything that follows from it.
 --
@@ -727,7 +727,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_today date := public.business_today();
-  v_offence record;
+  v_strange_invoice uuid;
+  v_strange_payment uuid;
 begin
   -- lock: a single one is locked by its update
   if cardinality(p_invoice_ids) > 1 then
@@ -738,35 +739,43 @@ begin
     for no key update;
   end if;
 
-  -- write
-  update public.invoice_metadata as invoice
-  set
-    amount_paid = invoice.amount_paid + moved.amount,
-    amount_outstanding = invoice.total_amount - (invoice.amount_paid + moved.amount),
-    invoice_status = case
-      when invoice.invoice_status in ('draft', 'cancelled') then invoice.invoice_status
-      when invoice.amount_paid + moved.amount >= invoice.total_amount then 'paid'
-      when invoice.amount_paid + moved.amount > 0 then 'partially_paid'
-      when invoice.due_date < v_today then 'overdue'
-      else 'sent'
-    end,
-    last_payment_date = greatest(invoice.last_payment_date, moved.paid_on),
-    -- the app's own statements set it themselves; a restore keeps what was
-    updated_at = case
-      when current_setting('pymilk.call_id', true) <> '' then now()
-      else invoice.updated_at
-    end
-  from (
-    select
-      change.invoice_id,
-      sum(change.amount) as amount,
-      max(payment.payment_date) as paid_on
-    from unnest(p_payment_ids, p_invoice_ids, p_changes)
-      as change (payment_id, invoice_id, amount)
-    left join public.payments as payment on change.payment_id = payment.id
-    group by change.invoice_id
-  ) as moved
-  where invoice.id = moved.invoice_id;
+  -- write, and find who pays for somebody else: both sides are held now
+  with moved as (
+    update public.invoice_metadata as invoice
+    set
+      amount_paid = invoice.amount_paid + change.amount,
+      amount_outstanding = invoice.total_amount - (invoice.amount_paid + change.amount),
+      invoice_status = case
+        when invoice.invoice_status in ('draft', 'cancelled') then invoice.invoice_status
+        when invoice.amount_paid + change.amount >= invoice.total_amount then 'paid'
+        when invoice.amount_paid + change.amount > 0 then 'partially_paid'
+        when invoice.due_date < v_today then 'overdue'
+        else 'sent'
+      end,
+      last_payment_date = greatest(invoice.last_payment_date, change.paid_on),
+      -- the app's own statements set it themselves; a restore keeps what was
+      updated_at = case
+        when current_setting('pymilk.call_id', true) <> '' then now()
+        else invoice.updated_at
+      end
+    from (
+      select
+        one.invoice_id,
+        sum(one.amount) as amount,
+        max(payment.payment_date) as paid_on,
+        array_agg(payment.customer_id) filter (where one.amount > 0) as payers
+      from unnest(p_payment_ids, p_invoice_ids, p_changes) as one (payment_id, invoice_id, amount)
+      left join public.payments as payment on one.payment_id = payment.id
+      group by one.invoice_id
+    ) as change
+    where invoice.id = change.invoice_id
+    returning invoice.id, invoice.customer_id <> any(change.payers) as is_strange
+  )
+
+  select moved.id into v_strange_invoice
+  from moved
+  where moved.is_strange
+  limit 1;
 
   if 0 > any(p_changes) then
     update public.invoice_metadata as invoice
@@ -779,15 +788,17 @@ begin
     where invoice.id = any(p_invoice_ids);
   end if;
 
-  -- check: now that both sides are held
-  select change.payment_id, change.invoice_id into v_offence
-  from unnest(p_payment_ids, p_invoice_ids, p_changes) as change (payment_id, invoice_id, amount)
-  inner join public.payments as payment on change.payment_id = payment.id
-  inner join public.invoice_metadata as invoice on change.invoice_id = invoice.id
-  where change.amount > 0 and invoice.customer_id <> payment.customer_id
-  limit 1;
+  -- check
+  if v_strange_invoice is not null then
+    select change.payment_id into v_strange_payment
+    from unnest(p_payment_ids, p_invoice_ids, p_changes) as change (payment_id, invoice_id, amount)
+    inner join public.payments as payment on change.payment_id = payment.id
+    inner join public.invoice_metadata as invoice on change.invoice_id = invoice.id
+    where change.amount > 0
+      and invoice.id = v_strange_invoice
+      and invoice.customer_id <> payment.customer_id
+    limit 1;
 
-  if found then
     raise exception using
       errcode = 'check_violation',
       schema = 'public',
@@ -796,7 +807,7 @@ begin
       column = 'invoice_id',
       message = 'the payment and the invoice belong to different customers',
       detail = jsonb_build_object(
-        'payment_id', v_offence.payment_id, 'invoice_id', v_offence.invoice_id
+        'payment_id', v_strange_payment, 'invoice_id', v_strange_invoice
       )::text,
       hint = 'Allocate the payment to an invoice of its own customer.';
   end if;
