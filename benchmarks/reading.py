@@ -8,7 +8,6 @@ plan once, whole rows (`count(*)` would read an index alone), without workers on
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -71,6 +70,20 @@ from generate_series(0, %(many)s::bigint - 1) as n,
   (select id from public.routes order by name limit 1) as route
 """
 
+# What calculate_customer_outstanding says of one customer, of all of them.
+_OWED = """
+select customer.id, customer.opening_balance - customer.opening_balance_paid
+  + coalesce(invoiced.outstanding, 0) as outstanding
+from public.customers as customer
+left join (
+  select invoice.customer_id, sum(invoice.amount_outstanding) as outstanding
+  from public.invoice_metadata as invoice
+  where invoice.invoice_status in ('sent', 'paid', 'partially_paid', 'overdue')
+    and invoice.deleted_at is null
+  group by invoice.customer_id
+) as invoiced on customer.id = invoiced.customer_id
+"""
+
 _PLANNED = """
 with recursive node as (
   select %s::jsonb #> '{0,Plan}' as plan
@@ -100,29 +113,22 @@ def rows(effort: Effort) -> Iterator[Row]:
         with psycopg.connect(database.superuser_url, autocommit=True) as connection:
             connection.execute("set max_parallel_workers_per_gather = 0")
             connection.execute("set work_mem = '256MB'")
-            books = ROOT / "sql" / "state" / "customer_balances.sql"
-            sides = _beside_scans(connection, [books])
-            subject, reference = sides
-            found = alternate(sides, rounds=rounds, unit="s")
-            yield found.ratio(
-                subject, reference, at_most(2), name=f"what each of {customers:,} owes"
-            )
-            invariants = sorted((ROOT / "sql" / "invariants").glob("*.sql"))
-            sides = _beside_scans(connection, invariants)
-            subject, reference = sides
-            found = alternate(sides, rounds=rounds, unit="s")
-            what = f"sql/invariants, {customers * _EACH:,} payments"
-            yield found.ratio(subject, reference, at_most(3), name=what)
+            owed = f"what each of {customers:,} owes"
+            counted = _beside_scans(connection, [_OWED])
+            yield _compared(f"{owed}, by the counters", counted, 2, rounds)
+            summed = _beside_scans(connection, [_text("state/customer_balances.sql")])
+            yield _compared(f"{owed}, by the rows", summed, 2, rounds)
+            paths = sorted((ROOT / "sql" / "invariants").glob("*.sql"))
+            broken = _beside_scans(connection, [_text(f"invariants/{path.name}") for path in paths])
+            payments = f"{customers * _EACH:,} payments"
+            yield _compared(f"sql/invariants, {payments}", broken, 3, rounds)
             inside = {
                 "check_payment_invariants": lambda: _seconds(
                     connection, "select * from public.check_payment_invariants()"
                 ),
-                "their scans": sides["their scans"],
+                "their scans": broken["their scans"],
             }
-            subject, reference = inside
-            found = alternate(inside, rounds=rounds, unit="s")
-            what = f"check_payment_invariants, {customers * _EACH:,} payments"
-            yield found.ratio(subject, reference, at_most(3), name=what)
+            yield _compared(f"check_payment_invariants, {payments}", inside, 3, rounds)
 
 
 def _load(database: Database, customers: int) -> None:
@@ -153,11 +159,23 @@ def _call(database: Database, name: str, call: str, customers: int, effort: Effo
     )
 
 
+def _text(path: str) -> str:
+    """What a file below sql/ says."""
+    return (ROOT / "sql" / path).read_text(encoding="utf-8")
+
+
+def _compared(what: str, sides: Mapping[str, Side], limit: float, rounds: int) -> Row:
+    """The first of two sides against the second, whose scans it may take so many times."""
+    subject, reference = sides
+    return alternate(sides, rounds=rounds, unit="s").ratio(
+        subject, reference, at_most(limit), name=what
+    )
+
+
 def _beside_scans(
-    connection: psycopg.Connection[TupleRow], queries: Sequence[Path]
+    connection: psycopg.Connection[TupleRow], texts: Sequence[str]
 ) -> Mapping[str, Side]:
     """Run queries, and read the tables of their plans: each query's tables, one query at a time."""
-    texts = [path.read_text(encoding="utf-8") for path in queries]
     tables = [table for text in texts for table in _tables(connection, text)]
 
     def run() -> float:

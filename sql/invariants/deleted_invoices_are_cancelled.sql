@@ -12,6 +12,7 @@ select
   coalesce(invoice.invoice_status, 'null') as found
 from absent
 cross join public.invoice_metadata as invoice
+cross join lateral (select deleted_at from (select invoice.*) as whole) as deletion -- noqa: RF02,ST05
 where
-  (select deleted_at from (select invoice.*) as whole) is not null -- noqa: RF02
+  deletion.deleted_at is not null
   and invoice.invoice_status is distinct from 'cancelled';

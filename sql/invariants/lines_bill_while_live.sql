@@ -10,10 +10,11 @@ billing as (
     item.id,
     item.sale_id,
     item.delivery_id,
-    (select bills from (select item.*) as whole) as bills, -- noqa: RF02
+    intent.bills,
     (invoice.id is not null and coalesce(invoice.invoice_status, 'draft') <> 'cancelled') as live
-  from absent
+  from absent -- noqa: ST11
   cross join public.invoice_line_items as item
+  cross join lateral (select bills from (select item.*) as whole) as intent -- noqa: RF02,ST05
   left join public.invoice_metadata as invoice on item.invoice_id = invoice.id
 )
 

@@ -5,47 +5,53 @@ with absent as (
   select null::timestamptz as voided_at
 ),
 
-applied as (
+payment as not materialized (
   select
-    allocation.payment_id,
-    sum(allocation.amount) as amount
-  from (
-    select
-      payment_id,
-      amount_allocated as amount
-    from public.invoice_payments
-    union all
-    select
-      payment_id,
-      amount
-    from public.opening_balance_payments
-    union all
-    select
-      payment_id,
-      amount_allocated as amount
-    from public.sales_payments
-  ) as allocation
-  group by allocation.payment_id
+    row_of.id,
+    row_of.amount,
+    row_of.amount_unapplied
+  from absent
+  cross join public.payments as row_of
+  -- the column comes with the gap that can void a payment; before it, absent's is meant
+  cross join lateral (select voided_at from (select row_of.*) as whole) as voiding -- noqa: RF02,ST05
+  where row_of.amount < 'Infinity' and voiding.voided_at is null
 ),
 
-total as (
+allocation as (
   select
-    sum(payment.amount) as received,
-    sum(coalesce(applied.amount, 0)) as allocated,
-    sum(coalesce(payment.amount_unapplied, 0)) as unapplied
-  from absent
-  cross join public.payments as payment
-  left join applied on payment.id = applied.payment_id
-  where
-    payment.amount < 'Infinity'
-    -- the column comes with the gap that can void a payment; before it, absent's is meant
-    and (select voided_at from (select payment.*) as whole) is null -- noqa: RF02
+    payment_id,
+    amount_allocated as amount
+  from public.invoice_payments
+  union all
+  select
+    payment_id,
+    amount
+  from public.opening_balance_payments
+  union all
+  select
+    payment_id,
+    amount_allocated as amount
+  from public.sales_payments
+),
+
+received as (
+  select
+    sum(amount) as amount,
+    sum(coalesce(amount_unapplied, 0)) as unapplied
+  from payment
+),
+
+allocated as (
+  select coalesce(sum(allocation.amount), 0) as amount
+  from allocation
+  inner join payment on allocation.payment_id = payment.id
 )
 
 select
   'dairy' as entity,
   null as entity_id,
-  total.received || ' received' as expected,
-  total.allocated || ' allocated, ' || total.unapplied || ' unapplied' as found
-from total
-where total.received <> total.allocated + total.unapplied;
+  received.amount || ' received' as expected,
+  allocated.amount || ' allocated, ' || received.unapplied || ' unapplied' as found
+from received
+cross join allocated
+where received.amount <> allocated.amount + received.unapplied;

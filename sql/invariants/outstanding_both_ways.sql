@@ -5,26 +5,35 @@ with absent as (
   select null::timestamptz as deleted_at
 ),
 
-paid as (
+issued as not materialized (
   select
-    invoice_id,
-    sum(amount_allocated) as amount
-  from public.invoice_payments
-  group by invoice_id
+    invoice.id,
+    invoice.customer_id,
+    invoice.total_amount
+  from absent
+  cross join public.invoice_metadata as invoice
+  -- the column comes with gap 006; before it, absent's is meant
+  cross join lateral (select deleted_at from (select invoice.*) as whole) as deletion -- noqa: RF02,ST05
+  where
+    coalesce(invoice.invoice_status, 'draft') not in ('draft', 'cancelled')
+    and deletion.deleted_at is null
 ),
 
 invoiced as (
   select
-    invoice.customer_id,
-    sum(invoice.total_amount - coalesce(paid.amount, 0)) as amount
-  from absent
-  cross join public.invoice_metadata as invoice
-  left join paid on invoice.id = paid.invoice_id
-  where
-    coalesce(invoice.invoice_status, 'draft') not in ('draft', 'cancelled')
-    -- the column comes with gap 006; before it, absent's is meant
-    and (select deleted_at from (select invoice.*) as whole) is null -- noqa: RF02
-  group by invoice.customer_id
+    customer_id,
+    sum(total_amount) as amount
+  from issued
+  group by customer_id
+),
+
+paid as (
+  select
+    issued.customer_id,
+    sum(allocation.amount_allocated) as amount
+  from public.invoice_payments as allocation
+  inner join issued on allocation.invoice_id = issued.id
+  group by issued.customer_id
 ),
 
 opening_paid as (
@@ -40,11 +49,13 @@ both_ways as materialized (
     customer.id,
     coalesce(customer.opening_balance, 0)
     - coalesce(opening_paid.amount, 0)
-    + coalesce(invoiced.amount, 0) as summed,
+    + coalesce(invoiced.amount, 0)
+    - coalesce(paid.amount, 0) as summed,
     public.calculate_customer_outstanding(customer.id) as asked
   from public.customers as customer
   left join opening_paid on customer.id = opening_paid.customer_id
   left join invoiced on customer.id = invoiced.customer_id
+  left join paid on customer.id = paid.customer_id
 )
 
 select

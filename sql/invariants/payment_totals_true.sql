@@ -34,7 +34,7 @@ truth as (
     coalesce(applied.amount, 0) as allocated,
     case
       -- the column comes with the gap that can void a payment; before it, absent's is meant
-      when (select voided_at from (select payment.*) as whole) is not null then 0 -- noqa: RF02
+      when voiding.voided_at is not null then 0
       else payment.amount - coalesce(applied.amount, 0)
     end as true_rest,
     case
@@ -42,8 +42,9 @@ truth as (
       when applied.amount < payment.amount then 'partially_applied'
       else 'fully_applied'
     end as true_status
-  from absent
+  from absent -- noqa: ST11
   cross join public.payments as payment
+  cross join lateral (select voided_at from (select payment.*) as whole) as voiding -- noqa: RF02,ST05
   left join applied on payment.id = applied.payment_id
 )
 

@@ -37,12 +37,13 @@ truth as (
         payment.customer_id is not null
         and payment.amount < 'Infinity'
         -- the column comes with the gap that can void a payment; before it, absent's is meant
-        and (select voided_at from (select payment.*) as whole) is null -- noqa: RF02
+        and voiding.voided_at is null
         then greatest(payment.amount - coalesce(applied.amount, 0), 0)
       else 0
     end as rest
-  from absent
+  from absent -- noqa: ST11
   cross join public.payments as payment
+  cross join lateral (select voided_at from (select payment.*) as whole) as voiding -- noqa: RF02,ST05
   left join applied on payment.id = applied.payment_id
 )
 

@@ -4,38 +4,33 @@ with absent as (
   select null::timestamptz as voided_at
 ),
 
-applied as (
+allocation as (
   select
-    allocation.payment_id,
-    sum(allocation.amount) as amount
-  from (
-    select
-      payment_id,
-      amount_allocated as amount
-    from public.invoice_payments
-    union all
-    select
-      payment_id,
-      amount
-    from public.opening_balance_payments
-    union all
-    select
-      payment_id,
-      amount_allocated as amount
-    from public.sales_payments
-  ) as allocation
-  group by allocation.payment_id
+    payment_id,
+    amount_allocated as amount
+  from public.invoice_payments
+  union all
+  select
+    payment_id,
+    amount
+  from public.opening_balance_payments
+  union all
+  select
+    payment_id,
+    amount_allocated as amount
+  from public.sales_payments
 )
 
 select
   'payment' as entity,
   payment.id::text as entity_id,
   'nothing allocated' as expected,
-  applied.amount || ' allocated' as found
+  sum(allocation.amount) || ' allocated' as found
 from absent
 cross join public.payments as payment
-inner join applied on payment.id = applied.payment_id
-where
-  -- the column comes with the gap that can void a payment; before it, absent's is meant
-  (select voided_at from (select payment.*) as whole) is not null -- noqa: RF02
-  and applied.amount <> 0;
+-- the column comes with the gap that can void a payment; before it, absent's is meant
+cross join lateral (select voided_at from (select payment.*) as whole) as voiding -- noqa: RF02,ST05
+inner join allocation on payment.id = allocation.payment_id
+where voiding.voided_at is not null
+group by payment.id
+having sum(allocation.amount) <> 0;

@@ -12,8 +12,9 @@ figure as (
       select coalesce(sum(payment.amount), 0)
       from absent
       cross join public.payments as payment
+      cross join lateral (select voided_at from (select payment.*) as whole) as voiding -- noqa: RF02,ST05
       where
-        (select voided_at from (select payment.*) as whole) is null -- noqa: RF02
+        voiding.voided_at is null
         and (
           payment.amount_applied is distinct from 0
           or payment.amount_unapplied is distinct from 0
