@@ -118,12 +118,12 @@ class Templates:
         try:
             yield database
         finally:
-            self._server.administer("drop database {} with (force)", database.name)
+            self._server.drop(database.name)
 
     def drop_all(self) -> None:
         """Drop the templates."""
         for name in self._made:
-            self._server.administer("drop database if exists {} with (force)", name)
+            self._server.drop(name)
 
     def _template(self, stage: str) -> str:
         if stage in self.ready:
@@ -136,7 +136,7 @@ class Templates:
             except BaseException:
                 # A half-made template must not serve the next test.
                 self._made.discard(name)
-                self._server.administer("drop database if exists {} with (force)", name)
+                self._server.drop(name)
                 raise
         return name
 

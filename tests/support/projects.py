@@ -256,7 +256,7 @@ def copy_of(source: Database) -> Iterator[Database]:
         with copy.lent() as clone:
             yield clone
     finally:
-        source.server.administer("drop database {} with (force)", name)
+        source.server.drop(name)
 
 
 class Silent:

@@ -10,12 +10,14 @@ With none of them: a container where a Docker engine answers, the embedded serve
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import docker
 import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
@@ -26,6 +28,10 @@ from pymilk.database.lookalike import give_passwords, make_supabase_shaped
 from pymilk.problem import Problem
 
 DEFAULT_MAJOR = 17
+
+# Postgres's in its container, and how long its address may take to answer: at once or never.
+_PORT = 5432
+_REACHED_SECONDS = 2
 
 _IN_OUR_IMAGES = {"pymilk-postgres:17": {"plpgsql_check"}}
 """What .ci/postgres-image installs beside Postgres."""
@@ -48,16 +54,40 @@ class Server:
 
     def administer(self, statement: str, *names: str) -> None:
         """Run a statement on databases by name, in one session for all: most tests make one."""
-        if not self._open or self._open[0].closed:
-            url = self.url("postgres", SUPERUSER)
-            self._open[:] = [psycopg.connect(url, autocommit=True)]
-        self._open[0].execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+        self._administering().execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def drop(self, name: str) -> None:
+        """Drop a database that may be gone already, and end the sessions that are left in it.
+
+        Postgres looks for sessions, and again only after a tenth of a second: one that a test has
+        just closed is nearly always still there. They are waited for here, by the millisecond.
+        """
+        deadline = time.monotonic() + _GONE_SECONDS
+        while time.monotonic() < deadline:
+            left = self._administering().execute(_END_SESSIONS, [name])
+            if left.rowcount == 0:
+                break
+            time.sleep(0.001)
+        self.administer("drop database if exists {} with (force)", name)
 
     def close(self) -> None:
         """End that session."""
         for session in self._open:
             session.close()
 
+    def _administering(self) -> psycopg.Connection[TupleRow]:
+        if not self._open or self._open[0].closed:
+            url = self.url("postgres", SUPERUSER)
+            self._open[:] = [psycopg.connect(url, autocommit=True)]
+        return self._open[0]
+
+
+# What hangs on is ended by force.
+_GONE_SECONDS = 1
+_END_SESSIONS = """
+select pg_catalog.pg_terminate_backend(a.pid) from pg_catalog.pg_stat_activity as a
+where a.datname = %s
+"""
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - what is put there is private
 _ENOUGH = 4 * 1024**3
@@ -132,9 +162,28 @@ def _embedded() -> Iterator[Server]:
 def _container(major: int, image: str | None = None) -> Iterator[Server]:
     with (
         container.scratch(major, image=image or container.find_image(major)) as server,
-        closing(_described("container", server.url)) as described,
+        closing(_described("container", _direct(server).url)) as described,
     ):
         yield described
+
+
+def _direct(server: container.ContainerServer) -> container.ContainerServer:
+    """The same server at its container's own address, where that can be reached from here.
+
+    A statement takes a quarter of the time that it takes through Docker's proxy.
+    """
+    with closing(docker.from_env()) as client:
+        networks = [
+            network
+            for running in client.containers.list(filters={"publish": server.port})
+            for network in running.attrs["NetworkSettings"]["Networks"].values()
+        ]
+    for network in networks:
+        direct = replace(server, host=network["IPAddress"], port=_PORT)
+        with suppress(psycopg.OperationalError):
+            psycopg.connect(direct.url(), connect_timeout=_REACHED_SECONDS).close()
+            return direct
+    return server
 
 
 def _at_dsn(dsn: str) -> Server:
