@@ -7,7 +7,11 @@
 -- %(hidden)s: schemas of the platform and of this tool.
 with
     spaces as (
-        select n.oid, n.nspname, n.nspowner, n.nspacl
+        select
+            n.oid,
+            n.nspname,
+            n.nspowner,
+            coalesce(n.nspacl, acldefault('n', n.nspowner)) as acl
         from pg_namespace as n
         where
             n.nspname <> all(%(hidden)s)
@@ -23,52 +27,103 @@ with
         where d.deptype = 'e'
     ),
 
-    grants(classid, objid, subid, text) as (
+    relations as (
         select
-            a.classid,
-            a.objid,
-            a.subid,
-            string_agg(
-                format(
-                    '%%s: %%s%%s',
-                    case when x.grantee = 0 then 'public' else x.grantee::regrole::text end,
-                    lower(x.privilege_type),
-                    case when x.is_grantable then ' with grant option' else '' end
-                ),
-                e'\n'
-                order by
-                    case when x.grantee = 0 then 'public' else x.grantee::regrole::text end,
-                    x.privilege_type,
-                    x.is_grantable
-            )
-        from (
-            select 'pg_namespace'::regclass as classid, n.oid as objid, 0 as subid,
-                coalesce(n.nspacl, acldefault('n', n.nspowner)) as acl
-            from spaces as n
-            union all
-            select 'pg_class'::regclass, c.oid, 0, coalesce(
+            c.oid,
+            n.nspname,
+            c.relname,
+            c.relkind,
+            c.relowner,
+            c.relpersistence,
+            c.relrowsecurity,
+            c.relforcerowsecurity,
+            c.relreplident,
+            c.reloptions,
+            c.relispartition,
+            c.relpartbound,
+            coalesce(
                 c.relacl,
                 acldefault(case c.relkind when 'S' then 's'::"char" else 'r'::"char" end, c.relowner)
+            ) as acl
+        from pg_class as c
+        inner join spaces as n on c.relnamespace = n.oid
+    ),
+
+    functions as (
+        select
+            p.oid,
+            n.nspname,
+            p.proname,
+            p.prokind,
+            p.proowner,
+            coalesce(p.proacl, acldefault('f', p.proowner)) as acl
+        from pg_proc as p
+        inner join spaces as n on p.pronamespace = n.oid
+        where not exists (
+            select from extension_members as e
+            where e.classid = 'pg_proc'::regclass and e.objid = p.oid
+        )
+    ),
+
+    types as (
+        select
+            t.oid,
+            n.nspname,
+            t.typname,
+            t.typowner,
+            t.typtype,
+            t.typbasetype,
+            t.typtypmod,
+            t.typnotnull,
+            t.typdefault,
+            case when t.typtype <> 'c' then coalesce(t.typacl, acldefault('T', t.typowner)) end
+                as acl
+        from pg_type as t
+        inner join spaces as n on t.typnamespace = n.oid
+        where
+            (
+                t.typtype in ('e', 'd', 'r')
+                or t.typrelid in (select c.oid from relations as c where c.relkind = 'c')
             )
-            from pg_class as c inner join spaces as n on c.relnamespace = n.oid
-            where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-            union all
-            select 'pg_class'::regclass, c.oid, t.attnum::int, t.attacl
-            from pg_attribute as t
-            inner join pg_class as c on t.attrelid = c.oid
-            inner join spaces as n on c.relnamespace = n.oid
+            and not exists (
+                select from extension_members as e
+                where e.classid = 'pg_type'::regclass and e.objid = t.oid
+            )
+    ),
+
+    -- Thousands of objects have the same few lists of grants: each list is put into words once.
+    grants(acl, text) as (
+        select
+            a.acl,
+            (
+                select string_agg(
+                    format(
+                        '%%s: %%s%%s',
+                        case when x.grantee = 0 then 'public' else x.grantee::regrole::text end,
+                        lower(x.privilege_type),
+                        case when x.is_grantable then ' with grant option' else '' end
+                    ),
+                    e'\n'
+                    order by
+                        case when x.grantee = 0 then 'public' else x.grantee::regrole::text end,
+                        x.privilege_type,
+                        x.is_grantable
+                )
+                from aclexplode(a.acl) as x
+                where x.privilege_type <> 'MAINTAIN'
+            )
+        from (
+            select n.acl from spaces as n
+            union
+            select c.acl from relations as c
+            union
+            select t.attacl from pg_attribute as t
             where t.attacl is not null
-            union all
-            select 'pg_proc'::regclass, p.oid, 0, coalesce(p.proacl, acldefault('f', p.proowner))
-            from pg_proc as p inner join spaces as n on p.pronamespace = n.oid
-            union all
-            select 'pg_type'::regclass, t.oid, 0, coalesce(t.typacl, acldefault('T', t.typowner))
-            from pg_type as t inner join spaces as n on t.typnamespace = n.oid
-            where t.typtype in ('e', 'd', 'r')
+            union
+            select p.acl from functions as p
+            union
+            select t.acl from types as t
         ) as a
-        cross join lateral aclexplode(a.acl) as x
-        where x.privilege_type <> 'MAINTAIN'
-        group by a.classid, a.objid, a.subid
     ),
 
     -- Postgres describes thousands of things of its own, all below 16384.
@@ -83,7 +138,7 @@ with
             format('%%I', n.nspname),
             concat_ws(e'\n', 'owner ' || n.nspowner::regrole, g.text, 'comment ' || k.description)
         from spaces as n
-        left join grants as g on g.classid = 'pg_namespace'::regclass and g.objid = n.oid
+        left join grants as g on n.acl = g.acl
         left join comments as k on k.classoid = 'pg_namespace'::regclass and k.objoid = n.oid
 
         union all
@@ -93,7 +148,7 @@ with
                 when 'v' then 'view' when 'm' then 'materialized view'
                 when 'f' then 'foreign table' else 'table'
             end,
-            format('%%I.%%I', n.nspname, c.relname),
+            format('%%I.%%I', c.nspname, c.relname),
             concat_ws(
                 e'\n',
                 'owner ' || c.relowner::regrole,
@@ -117,10 +172,8 @@ with
                 g.text,
                 'comment ' || k.description
             )
-        from pg_class as c
-        inner join spaces as n on c.relnamespace = n.oid
-        left join grants as g
-            on g.classid = 'pg_class'::regclass and g.objid = c.oid and g.subid = 0
+        from relations as c
+        left join grants as g on c.acl = g.acl
         left join comments as k
             on k.classoid = 'pg_class'::regclass and k.objoid = c.oid and k.objsubid = 0
         where
@@ -135,10 +188,9 @@ with
         -- By itself, because majors word it differently: before 16, `goods.id` for `id`.
         select
             'view definition',
-            format('%%I.%%I', n.nspname, c.relname),
+            format('%%I.%%I', c.nspname, c.relname),
             pg_get_viewdef(c.oid, true)
-        from pg_class as c
-        inner join spaces as n on c.relnamespace = n.oid
+        from relations as c
         where
             c.relkind in ('v', 'm')
             and not exists (
@@ -154,7 +206,7 @@ with
 
         select
             'column',
-            format('%%I.%%I.%%I', n.nspname, c.relname, t.attname),
+            format('%%I.%%I.%%I', c.nspname, c.relname, t.attname),
             concat_ws(
                 e'\n',
                 format_type(t.atttypid, t.atttypmod)
@@ -180,12 +232,10 @@ with
                 'comment ' || k.description
             )
         from pg_attribute as t
-        inner join pg_class as c on t.attrelid = c.oid
-        inner join spaces as n on c.relnamespace = n.oid
+        inner join relations as c on t.attrelid = c.oid
         inner join pg_type as y on t.atttypid = y.oid
         left join pg_attrdef as f on f.adrelid = c.oid and f.adnum = t.attnum
-        left join grants as g
-            on g.classid = 'pg_class'::regclass and g.objid = c.oid and g.subid = t.attnum
+        left join grants as g on t.attacl = g.acl
         left join comments as k
             on k.classoid = 'pg_class'::regclass and k.objoid = c.oid and k.objsubid = t.attnum
         where t.attnum > 0 and not t.attisdropped and c.relkind in ('r', 'p', 'v', 'm', 'f', 'c')
@@ -214,7 +264,7 @@ with
 
         select
             'index',
-            format('%%I.%%I', n.nspname, c.relname),
+            format('%%I.%%I', c.nspname, c.relname),
             concat_ws(
                 e'\n',
                 pg_get_indexdef(i.indexrelid, 0, true),
@@ -224,8 +274,7 @@ with
                 'comment ' || k.description
             )
         from pg_index as i
-        inner join pg_class as c on i.indexrelid = c.oid
-        inner join spaces as n on c.relnamespace = n.oid
+        inner join relations as c on i.indexrelid = c.oid
         left join comments as k on k.classoid = 'pg_class'::regclass and k.objoid = c.oid
 
         union all
@@ -257,8 +306,7 @@ with
             format('%%s %%I', w.ev_class::regclass, w.rulename),
             pg_get_ruledef(w.oid, true)
         from pg_rewrite as w
-        inner join pg_class as c on w.ev_class = c.oid
-        inner join spaces as n on c.relnamespace = n.oid
+        inner join relations as c on w.ev_class = c.oid
         where w.rulename <> '_RETURN'
 
         union all
@@ -294,7 +342,7 @@ with
                 when 'p' then 'procedure' when 'a' then 'aggregate'
                 when 'w' then 'window function' else 'function'
             end,
-            format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
+            format('%%I.%%I(%%s)', p.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
             concat_ws(
                 e'\n',
                 'owner ' || p.proowner::regrole,
@@ -309,20 +357,15 @@ with
                 g.text,
                 'comment ' || k.description
             )
-        from pg_proc as p
-        inner join spaces as n on p.pronamespace = n.oid
-        left join grants as g on g.classid = 'pg_proc'::regclass and g.objid = p.oid
+        from functions as p
+        left join grants as g on p.acl = g.acl
         left join comments as k on k.classoid = 'pg_proc'::regclass and k.objoid = p.oid
-        where not exists (
-            select from extension_members as e
-            where e.classid = 'pg_proc'::regclass and e.objid = p.oid
-        )
 
         union all
 
         select
             'type',
-            format('%%I.%%I', n.nspname, t.typname),
+            format('%%I.%%I', t.nspname, t.typname),
             concat_ws(
                 e'\n',
                 'owner ' || t.typowner::regrole,
@@ -341,23 +384,15 @@ with
                 g.text,
                 'comment ' || k.description
             )
-        from pg_type as t
-        inner join spaces as n on t.typnamespace = n.oid
-        left join pg_class as c on t.typrelid = c.oid
-        left join grants as g on g.classid = 'pg_type'::regclass and g.objid = t.oid
+        from types as t
+        left join grants as g on t.acl = g.acl
         left join comments as k on k.classoid = 'pg_type'::regclass and k.objoid = t.oid
-        where
-            (t.typtype in ('e', 'd', 'r') or c.relkind = 'c')
-            and not exists (
-                select from extension_members as e
-                where e.classid = 'pg_type'::regclass and e.objid = t.oid
-            )
 
         union all
 
         select
             'sequence',
-            format('%%I.%%I', n.nspname, c.relname),
+            format('%%I.%%I', c.nspname, c.relname),
             concat_ws(
                 e'\n',
                 'owner ' || c.relowner::regrole,
@@ -379,10 +414,8 @@ with
                 'comment ' || k.description
             )
         from pg_sequence as q
-        inner join pg_class as c on q.seqrelid = c.oid
-        inner join spaces as n on c.relnamespace = n.oid
-        left join grants as g
-            on g.classid = 'pg_class'::regclass and g.objid = c.oid and g.subid = 0
+        inner join relations as c on q.seqrelid = c.oid
+        left join grants as g on c.acl = g.acl
         left join comments as k on k.classoid = 'pg_class'::regclass and k.objoid = c.oid
 
         union all
@@ -440,8 +473,7 @@ with
             concat_ws(e'\n', 'where ' || pg_get_expr(r.prqual, r.prrelid, true), 'columns ' || r.prattrs::text)
         from pg_publication_rel as r
         inner join pg_publication as b on r.prpubid = b.oid
-        inner join pg_class as c on r.prrelid = c.oid
-        inner join spaces as n on c.relnamespace = n.oid
+        inner join relations as c on r.prrelid = c.oid
 
         union all
 
