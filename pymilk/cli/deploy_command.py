@@ -173,12 +173,12 @@ def _deploy(
 
 def _agree(plans: "Sequence[Plan]", *, yes: bool) -> None:
     """Show the plan, in full where a person has to agree to it."""
-    from pymilk.cli.render_plan import preview_text
-    from pymilk.deploy.preview import preview
-
     first, *later = plans
     labels = tuple(plan.migration.label for plan in later)
     if first.policy.ask and not yes:
+        from pymilk.cli.render_plan import preview_text
+        from pymilk.deploy.preview import preview
+
         say(*preview_text(preview(first, labels)))
     else:
         say(*(line for plan in plans for line in plan_text(plan)))

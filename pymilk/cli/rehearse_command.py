@@ -23,7 +23,8 @@ from pymilk.cli.render import plan_text, say, say_json
 from pymilk.cli.render_plan import drill_text, statements_text
 
 if TYPE_CHECKING:
-    from pymilk.deploy.plan import CopyAt
+    from pymilk.deploy.evidence import Evidence
+    from pymilk.deploy.plan import CopyAt, Plan
 
 BackupFolder = Annotated[
     Path | None,
@@ -75,7 +76,6 @@ def rehearse(
         refuse_together,
     )
     from pymilk.cli.progress import LineProgress
-    from pymilk.deploy.approval import approval_of, save_approval
     from pymilk.deploy.pipeline import rehearse_all
     from pymilk.project.project import load_project
 
@@ -103,7 +103,7 @@ def rehearse(
         say(*(line for plan in plans for line in plan_text(plan)))
     found = rehearse_all(plans, LineProgress(sys.stderr if as_json else None))
     if save is not None:
-        save_approval(approval_of(plans[0], found[0]), save)
+        _save(plans[0], found[0], save)
     if as_json:
         say_json(
             {"rehearsed": [one.migration.stem for one in plans], "evidence": list(found)}
@@ -118,6 +118,16 @@ def rehearse(
         command = f"pymilk deploy {plan.migration.argument}" if save is None else ""
         command = command or f"pymilk deploy --plan {save}"
         say("", f"{plan.migration.label} is rehearsed: {command}")
+
+
+def _save(plan: "Plan", evidence: "Evidence", file: Path) -> None:
+    """Write down what is to be approved."""
+    from pymilk.database.connection import connect
+    from pymilk.deploy.approval import approval_of, save_approval
+
+    with connect(plan.target.url, purpose="plan") as connection:
+        approval = approval_of(plan, connection, evidence)
+    save_approval(approval, file)
 
 
 def _on_backup(

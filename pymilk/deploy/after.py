@@ -20,7 +20,7 @@ from pymilk.deploy.figures import (
 )
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.script import ScriptFailed
-from pymilk.deploy.verify import verify_now
+from pymilk.deploy.verify import verify_over
 from pymilk.problem import Problem
 
 # A violation that a customer's series of calls makes in passing is gone at the next look.
@@ -35,11 +35,13 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
         Problem: Something failed or is broken, and could be rolled back; or it could not be looked
             at. Deployed it is.
     """
-    label, version = plan.migration.label, plan.migration.version
+    migration = plan.migration
+    label, version = migration.label, migration.version
     try:
-        seconds = None if plan.migration.verify is None else verify_now(plan.target, plan.migration)
         before = evidence.applied.violations_before if evidence.applied else None
+        # A session of its own: whatever the migration left in the one that made it, others lack.
         with connect(plan.target.url, purpose="after") as connection:
+            seconds = None if migration.verify is None else verify_over(connection, migration)
             state, rows, broken = _look(connection, plan, before)
             watched = Watched(seconds, state, rows)
             record(connection, _event(plan, evidence.applied, watched, broken))
@@ -47,13 +49,13 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
         raise Problem(
             f"{label} is deployed, but its verification fails now: {problem.happened}",
             state=f"{version} is applied and committed.",
-            todo=f"Roll it back: pymilk rollback {plan.migration.argument}",
+            todo=f"Roll it back: pymilk rollback {migration.argument}",
         ) from problem
     except (Problem, psycopg.OperationalError) as problem:
         raise Problem(
             f"{label} is deployed, but could not be looked at afterwards: {first_line(problem)}",
             state=f"{version} is applied and committed.",
-            todo=f"Look now: pymilk verify {plan.migration.argument}",
+            todo=f"Look now: pymilk verify {migration.argument}",
         ) from problem
     if broken:
         raise Problem(
@@ -61,7 +63,7 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
             f" {'; '.join(broken[:5])}",
             state=f"{version} is applied and committed. {_whose(evidence.applied)}",
             todo="Look at the rows named, and at who wrote them. To take it back: pymilk rollback"
-            f" {plan.migration.argument}",
+            f" {migration.argument}",
         )
     return replace(evidence, after=watched)
 

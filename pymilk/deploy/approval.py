@@ -11,17 +11,17 @@ call a webhook with a key), what a rollback loses by its count.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pymilk.database.catalog import Catalog
-from pymilk.database.connection import Connection, connect
+from pymilk.database.connection import Connection
 from pymilk.database.ledger import person
 from pymilk.deploy.evidence import Evidence
+from pymilk.deploy.kept import rehearsal_facts
 from pymilk.deploy.plan import Plan
-from pymilk.deploy.rehearsal import rehearsal_facts
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import hours_since
 
@@ -72,8 +72,8 @@ class Approval:
         return hashlib.sha256(said.encode()).hexdigest()
 
 
-def approval_of(plan: Plan, evidence: Evidence) -> Approval:
-    """What there is to approve once a plan is rehearsed."""
+def approval_of(plan: Plan, connection: Connection, evidence: Evidence) -> Approval:
+    """What there is to approve once a plan is rehearsed; the connection is to its target."""
     rehearsed, taken = evidence.rehearsal, evidence.backup
     if rehearsed is None or taken is None:
         raise AssertionError("nothing is approved before it was backed up and rehearsed")
@@ -82,7 +82,7 @@ def approval_of(plan: Plan, evidence: Evidence) -> Approval:
         made_by=person(),
         migration=plan.migration.stem,
         target=plan.target.label,
-        ledger=_ledger_of(plan.target.url),
+        ledger=_ledger_of(connection),
         texts=_texts(plan),
         policy=plan.policy.model_dump(mode="json"),
         overrides=dict(plan.overrides),
@@ -139,7 +139,7 @@ def load_approval(path: Path) -> Approval:
     return approval
 
 
-def refuse_moved(approval: Approval, plan: Plan, now: datetime) -> None:
+def refuse_moved(approval: Approval, plan: Plan, connection: Connection, now: datetime) -> None:
     """Refuse when what was approved isn't what this plan would do, before anything is done.
 
     Raises:
@@ -152,7 +152,7 @@ def refuse_moved(approval: Approval, plan: Plan, now: datetime) -> None:
     ]
     if approval.target != plan.target.label:
         moved.append(f"it was made for {approval.target}, this is {plan.target.label}")
-    elif approval.ledger != _ledger_of(plan.target.url):
+    elif approval.ledger != _ledger_of(connection):
         moved.append(f"{plan.target.label} is another database than it was then")
     age = hours_since(approval.made_at, now)
     if age > plan.policy.plan_max_age_hours:
@@ -225,12 +225,7 @@ def _lost(one: Mapping[str, Any]) -> str:
     return ".".join((one["table"], *one["columns"]))
 
 
-def _ledger_of(url: str) -> str:
-    with connect(url, purpose="plan") as connection:
-        return _first_token(connection)
-
-
-def _first_token(connection: Connection) -> str:
+def _ledger_of(connection: Connection) -> str:
     row = connection.execute("select to_regclass('pymilk.events') is not null").fetchone()
     if not row or not row[0]:
         return "none"
@@ -239,4 +234,6 @@ def _first_token(connection: Connection) -> str:
 
 
 def _as_json(approval: Approval) -> dict[str, Any]:
-    return {**asdict(approval), "made_at": approval.made_at.isoformat()}
+    # It holds nothing but JSON. `asdict` would copy the hash of every object of the schema.
+    said = {each.name: getattr(approval, each.name) for each in fields(approval)}
+    return {**said, "made_at": approval.made_at.isoformat()}

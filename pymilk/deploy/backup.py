@@ -13,6 +13,7 @@ from pymilk.database.manifest import Backup
 from pymilk.database.meter import UNWATCHED, Meter
 from pymilk.database.programs import Programs
 from pymilk.deploy.evidence import BackupTaken, Evidence
+from pymilk.deploy.kept import backup_facts
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.shelf import new_folder, newest_backup, shelf_of, tidy
 from pymilk.problem import Problem
@@ -88,17 +89,6 @@ def record_if_adopted(target: Target, event: Event) -> str:
     except (Problem, DatabaseError) as error:
         return error.happened if isinstance(error, Problem) else first_line(error)
     return ""
-
-
-def backup_facts(backup: Backup) -> dict[str, object]:
-    """What the ledger keeps of a backup."""
-    return {
-        "folder": backup.folder.name,
-        "taken_at": backup.taken_at.isoformat(),
-        "bytes": backup.bytes,
-        "tables": len(backup.contents),
-        "rows": backup.rows,
-    }
 
 
 def _take(

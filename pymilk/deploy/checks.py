@@ -10,12 +10,10 @@ from pymilk.database.extensions import read_extensions
 from pymilk.database.history import Applied
 from pymilk.database.ledger import (
     Entry,
-    Kind,
     by_version,
-    latest,
-    read_recorded_catalog,
 )
 from pymilk.deploy.evidence import Check, Rehearsed, Verdict
+from pymilk.deploy.last_schema import LastSchema
 from pymilk.deploy.lock import NO_SHARED_SESSIONS, SHARED_SESSIONS, session_of, shares_sessions
 from pymilk.deploy.notes import said
 from pymilk.deploy.plan import Plan
@@ -39,6 +37,7 @@ class Look:
     connection: Connection
     plan: Plan
     catalog: Catalog
+    recorded: LastSchema | None
     history: tuple[Applied, ...]
     entries: tuple[Entry, ...]
     now: datetime
@@ -277,15 +276,12 @@ def _tree(look: Look) -> Check | str:
 
 
 def _drift(look: Look) -> Check | str:
-    made = tuple(entry for entry in look.entries if entry.after is not None)
-    entry = latest(made, Kind.DEPLOY, Kind.ROLLBACK, Kind.ADOPT, Kind.STEP)
-    if entry is None or entry.after is None:
+    if look.recorded is None:
         return _noted("no recorded schema yet; this deploy records one")
-    recorded = read_recorded_catalog(look.connection, entry.after)
-    difference = recorded.difference(look.catalog)
+    difference = look.recorded.schema.difference(look.catalog)
     if difference:
         return _failed(
-            f"the schema was changed by hand since {entry.happened_at:%Y-%m-%d %H:%M} UTC:"
+            f"the schema was changed by hand since {look.recorded.recorded_at:%Y-%m-%d %H:%M} UTC:"
             f" {'; '.join(difference.sentences(6))}.",
             "Put the change into a migration, or take it back.",
         )

@@ -67,7 +67,6 @@ class Step:
     run: Callable[[Plan, Bench, Evidence], Evidence]
 
 
-PREFLIGHT = Step("preflight", preflight.run)
 BACKUP = Step("backup", backup.run)
 RESTORE_TEST = Step("restore test", restore_test.run)
 REHEARSAL = Step("rehearsal", rehearsal.run)
@@ -114,16 +113,21 @@ def deploy(
         if stands is Standing.APPLIED:
             return None
         if approval is not None:
-            refuse_moved(approval, plan, datetime.now(UTC))
+            refuse_moved(approval, plan, guard, datetime.now(UTC))
         if stands is Standing.HALF:
             _settle(guard, plan)
         bench = stack.enter_context(opening(plan.copy, plan.target.url, _major(guard)))
-        evidence = _run((PREFLIGHT,), plan, bench, Evidence(), progress)
+        looking = Step(
+            "preflight", lambda plan, bench, so_far: preflight.run(plan, guard, bench, so_far)
+        )
+        evidence = _run((looking,), plan, bench, Evidence(), progress)
         prepare_ledger(guard)
         evidence = _run(PROOF, plan, bench, evidence, progress)
         if approval is not None:
             refuse_other_proof(approval, evidence)
-        evidence = replace(evidence, plan_hash=(approval or approval_of(plan, evidence)).hash)
+        evidence = replace(
+            evidence, plan_hash=(approval or approval_of(plan, guard, evidence)).hash
+        )
         applying = Step("apply", lambda plan, _bench, so_far: apply.run(plan, guard, so_far))
         return _run((applying, AFTER), plan, bench, evidence, progress)
 

@@ -9,6 +9,7 @@ from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Connection, connect
 from pymilk.database.history import Applied, read_history
 from pymilk.database.ledger import read_entries
+from pymilk.database.recorded_catalog import read_catalog_beside
 from pymilk.deploy.checks import (
     CHECKS,
     CHECKS_BEFORE_A_CHANGE,
@@ -18,6 +19,7 @@ from pymilk.deploy.checks import (
 )
 from pymilk.deploy.daily import time_daily
 from pymilk.deploy.evidence import Check, Evidence, Preflight, Verdict
+from pymilk.deploy.last_schema import last_schema
 from pymilk.deploy.plan import Bench, Plan
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 
@@ -35,18 +37,19 @@ class ChecksNotNow(TryAgainLater):
     """Checks that failed for now only; nothing was touched."""
 
 
-def run(plan: Plan, bench: Bench, evidence: Evidence) -> Evidence:
+def run(plan: Plan, guard: Connection, bench: Bench, evidence: Evidence) -> Evidence:
     """Run every check; all failures are told at once.
+
+    On the connection that holds the deploy lock: it knows the schema then, when it reads it again.
 
     Raises:
         ChecksFailed: A check failed and was not overridden.
         ChecksNotNow: The same, but only such as pass by themselves.
     """
     started = time.monotonic()
-    with connect(plan.target.url, purpose="preflight") as connection:
-        found = _look(connection, plan, bench.major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
-        refuse_failed(found.checks)
-        daily = time_daily(connection, plan.project.daily).seconds
+    found = _look(guard, plan, bench.major, (*CHECKS, *CHECKS_BEFORE_A_CHANGE))
+    refuse_failed(found.checks)
+    daily = time_daily(guard, plan.project.daily).seconds
     found = replace(found, daily=daily, ended=datetime.now(UTC), seconds=time.monotonic() - started)
     return replace(evidence, preflight=found)
 
@@ -88,12 +91,15 @@ def _look(
     checks: Checks,
     later: Sequence[Plan] = (),
 ) -> Preflight:
+    entries = read_entries(connection)
+    recorded = last_schema(connection, entries)
     look = Look(
         connection,
         plan,
-        read_catalog(connection),
+        read_catalog_beside(connection, recorded.schema) if recorded else read_catalog(connection),
+        recorded,
         read_history(connection),
-        read_entries(connection),
+        entries,
         datetime.now(UTC),
         copy_major or connection.info.server_version // 10000,
     )

@@ -5,13 +5,12 @@ from datetime import UTC, datetime
 from pymilk.database.catalog import Catalog
 from pymilk.database.connection import Connection
 from pymilk.database.history import read_history
-from pymilk.deploy.backup import backup_facts
 from pymilk.deploy.checks import budget_check, window_check
 from pymilk.deploy.evidence import Check, Evidence, Preflight, Rehearsed, Violations
+from pymilk.deploy.kept import backup_facts, rehearsal_facts
 from pymilk.deploy.plan import Plan
 from pymilk.deploy.preflight import refuse_failed
 from pymilk.deploy.recorded import Refused
-from pymilk.deploy.rehearsal import rehearsal_facts
 from pymilk.deploy.sample import key_of
 from pymilk.problem import TryAgainLater
 from pymilk.project.policy import hours_since

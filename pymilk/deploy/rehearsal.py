@@ -21,6 +21,7 @@ from pymilk.database.history import prepare_history, read_history
 from pymilk.database.ledger import Event, Kind, prepare_ledger, record
 from pymilk.database.platform import KEYS_ALONE, services_in
 from pymilk.deploy.evidence import Evidence, Lost, Rehearsed, Used
+from pymilk.deploy.kept import rehearsal_facts
 from pymilk.deploy.on_the_copy import (
     UNCHANGED,
     RehearsalFailed,
@@ -34,7 +35,6 @@ from pymilk.deploy.plan import Bench, Plan
 from pymilk.deploy.rollback import RolledBack
 from pymilk.deploy.script import NOT_NOW, ScriptFailed
 from pymilk.deploy.steps_on_the_copy import rehearse_steps
-from pymilk.deploy.strong_locks import needed_by
 from pymilk.deploy.use import BadWorkload, use
 from pymilk.project.migrations import Migration, Script
 
@@ -99,23 +99,6 @@ def rehearse(plan: Plan, bench: Bench) -> Rehearsed:
                 state=UNCHANGED,
                 todo="Raise another SQLSTATE: 40001, 40P01 and 55P03 are Postgres's own.",
             ) from error
-
-
-def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
-    """What the ledger keeps of a rehearsal."""
-    down_locks = needed_by(rehearsed.down)
-    return {
-        "before": rehearsed.before.fingerprint,
-        "after": rehearsed.after.fingerprint,
-        "up_seconds": rehearsed.up_seconds,
-        "down_seconds": rehearsed.down.seconds if rehearsed.down else None,
-        "locks": {table: asdict(held) for table, held in rehearsed.up.locked.items()},
-        "strong_lock_seconds": rehearsed.up.strong_lock_seconds,
-        "changed_tables": rehearsed.changed_tables,
-        "used": asdict(rehearsed.used),
-        "down_locks": asdict(down_locks) if down_locks else None,
-        "where": f"Postgres {rehearsed.major}, {rehearsed.where}",
-    }
 
 
 @dataclass(frozen=True)

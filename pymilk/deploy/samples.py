@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from functools import cache
 
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
@@ -17,9 +18,6 @@ from pymilk.deploy.sample import Activity, Row, Sample
 
 # The first version of the ledger that has them.
 _SINCE_VERSION = 3
-
-_sample = TypeAdapter(Sample)
-_baseline = TypeAdapter(dict[str, tuple[Row, ...]])
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ def read_baselines(
         " and jsonb_typeof(facts -> 'baseline') = 'object' order by id",
         (deploy,),
     )
-    return tuple(_baseline.validate_python(row[0]) for row in rows)
+    return tuple(_baseline().validate_python(row[0]) for row in rows)
 
 
 def between(earlier: Activity | None, later: Activity | None) -> Activity | None:
@@ -170,10 +168,7 @@ def between(earlier: Activity | None, later: Activity | None) -> Activity | None
     }
     if any(value is not None and value < 0 for value in counted.values()):
         return None
-    return _activity.validate_python({**counted, "counted_since": later.counted_since})
-
-
-_activity = TypeAdapter(Activity)
+    return _activity().validate_python({**counted, "counted_since": later.counted_since})
 
 
 def _difference(earlier: float | None, later: float | None) -> float | None:
@@ -188,9 +183,28 @@ def _taken(row: Mapping[str, object]) -> Taken:
     facts = row["facts"]
     if not isinstance(facts, Mapping):
         raise TypeError("the facts of a sample are a JSON object")
-    sample = _sample.validate_python({**facts, "taken_at": row["taken_at"]})
+    sample = _sample().validate_python({**facts, "taken_at": row["taken_at"]})
     found = {name: row[name] for name in ("id", "deploy", "watch", "person")}
-    return _row.validate_python({**found, "sample": sample})
+    return _taken_row().validate_python({**found, "sample": sample})
 
 
-_row = TypeAdapter(Taken)
+# What checks that values are of a type, made by whoever reads one first: it takes a while, and a
+# deploy reads none.
+@cache
+def _sample() -> TypeAdapter[Sample]:
+    return TypeAdapter(Sample)
+
+
+@cache
+def _baseline() -> TypeAdapter[dict[str, tuple[Row, ...]]]:
+    return TypeAdapter(dict[str, tuple[Row, ...]])
+
+
+@cache
+def _activity() -> TypeAdapter[Activity]:
+    return TypeAdapter(Activity)
+
+
+@cache
+def _taken_row() -> TypeAdapter[Taken]:
+    return TypeAdapter(Taken)

@@ -53,9 +53,6 @@ class Tried:
     evidence: Mapping[str, object] = field(default_factory=lambda: {"why": _KILLED})
 
 
-_tried = TypeAdapter(Tried)
-
-
 class Trace:
     """The file of a run that is at work; none where this machine's disk takes none.
 
@@ -146,7 +143,7 @@ def _read(path: Path) -> Tried | None:
         with suppress(ValueError):
             facts |= json.loads(line)
     try:
-        return _tried.validate_python(facts)
+        return TypeAdapter(Tried).validate_python(facts)
     except ValidationError:
         return None  # killed before it had written what it tries
 

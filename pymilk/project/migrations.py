@@ -1,7 +1,9 @@
 """The migrations of a project and, under the same stem, their rollbacks and verifications."""
 
 import hashlib
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -149,6 +151,7 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
             state="No database was touched.",
             todo="Run this in a project that has supabase/migrations, or name it with --project.",
         )
+    beside = [_scripts_in(supabase / name) for name in ("rollbacks", "verify", "give_back", "use")]
     migrations: dict[int, Migration] = {}
     for path in sorted(folder.glob("*.sql")):
         found = _FILE_NAME.match(path.name)
@@ -166,10 +169,7 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
             version,
             name,
             read_script(path),
-            _optional_script(supabase / "rollbacks" / path.name),
-            _optional_script(supabase / "verify" / path.name),
-            _optional_script(supabase / "give_back" / path.name),
-            _optional_script(supabase / "use" / path.name),
+            *(script(path.name) for script in beside),
         )
     return tuple(migration for _, migration in sorted(migrations.items()))
 
@@ -278,5 +278,10 @@ def read_script(path: Path) -> Script:
         ) from error
 
 
-def _optional_script(path: Path) -> Script | None:
-    return read_script(path) if path.is_file() else None
+def _scripts_in(folder: Path) -> Callable[[str], Script | None]:
+    """Reads the scripts of a folder by their names; what is there is asked once, for all."""
+    if not folder.is_dir():
+        return lambda _name: None
+    with os.scandir(folder) as entries:
+        names = {entry.name for entry in entries if entry.is_file()}
+    return lambda name: read_script(folder / name) if name in names else None

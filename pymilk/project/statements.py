@@ -12,19 +12,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+# To Postgres every character beyond ASCII is a letter. (A range up to the last of them would be
+# compiled character by character.)
+_LETTER = r"(?:[A-Za-z_]|[^\x00-\x7f])"
+_BEYOND = r"[^\x00-\x7f]+"
+
 
 @cache
 def _token() -> re.Pattern[str]:
     """What a text consists of; compiled by whoever splits one first, for it takes a while."""
     return re.compile(
-        r"""
+        rf"""
       (?P<line_comment>--[^\n]*)
     | (?P<block_comment>/\*)
     | (?P<escape_string>\b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z))
     | (?P<string>'(?:[^']|'')*(?:'|\Z))
     | (?P<identifier>"(?:[^"]|"")*(?:"|\Z))
-    | (?P<dollar>\$(?P<tag>[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$)
-    | (?P<word>[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*)
+    | (?P<dollar>\$(?P<tag>{_LETTER}(?:[A-Za-z0-9_]+|{_BEYOND})*)?\$)
+    | (?P<word>{_LETTER}(?:[A-Za-z0-9_$]+|{_BEYOND})*)
     | (?P<punctuation>[();])
     | (?P<other>\S)
     """,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pymilk.database.connection import connect
 from pymilk.database.programs import find_programs
 from pymilk.deploy import backup, preflight, rehearsal, restore_test
 from pymilk.deploy.bench import open_bench
@@ -81,8 +82,9 @@ def proof(
         open_bench(set_aside, None, find_programs().major) as bench,
     ):
         plan = write_toy(tmp_path_factory.mktemp("proof")).plan(database)
-        evidence = Evidence()
-        for step in (preflight, backup, restore_test, rehearsal):
+        with connect(database.url, purpose="test") as guard:
+            evidence = preflight.run(plan, guard, bench, Evidence())
+        for step in (backup, restore_test, rehearsal):
             evidence = step.run(plan, bench, evidence)
         return evidence
 

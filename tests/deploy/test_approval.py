@@ -35,7 +35,7 @@ def looked_at(
     toy = write_toy(tmp_path_factory.mktemp("approved"))
     with copy_of(toy_adopted) as database:
         evidence = rehearse(toy.plan(database), Silent())
-        yield database, evidence, approval_of(toy.plan(database), evidence)
+        yield database, evidence, approval_of(toy.plan(database), database.connect(), evidence)
 
 
 @pytest.fixture
@@ -54,14 +54,15 @@ def approval(looked_at: tuple[Database, Evidence, Approval]) -> Approval:
 
 
 def test_approved_saved_and_applied(shop: Database, toy: Toy, tmp_path: Path) -> None:
-    approval = approval_of(toy.plan(shop), rehearse(toy.plan(shop), Silent()))
+    evidence = rehearse(toy.plan(shop), Silent())
+    approval = approval_of(toy.plan(shop), shop.connect(), evidence)
     file = tmp_path / "plan.json"
     save_approval(approval, file)
     read = load_approval(file)
     assert read == approval
-    evidence = deploy(toy.plan(shop), Silent(), read)
-    assert evidence is not None
-    assert evidence.applied is not None
+    deployed = deploy(toy.plan(shop), Silent(), read)
+    assert deployed is not None
+    assert deployed.applied is not None
     (entry,) = [entry for entry in read_entries(shop.connect()) if entry.kind == "deploy"]
     assert entry.plan_hash == approval.hash == json.loads(file.read_text())["hash"]
 
@@ -72,7 +73,8 @@ def test_there_is_no_definition_and_no_row_in_it(shop: Database, toy: Toy, tmp_p
         "create function public.hook() returns text language sql as $$ select 'sk_live_key' $$"
     )
     plan = toy.plan(shop, overrides={"drift": "the hook"})
-    save_approval(approval_of(plan, rehearse(plan, Silent())), tmp_path / "plan.json")
+    evidence = rehearse(plan, Silent())
+    save_approval(approval_of(plan, shop.connect(), evidence), tmp_path / "plan.json")
     text = (tmp_path / "plan.json").read_text()
     assert "function public.hook()" in text
     for secret in ("sk_live_key", "Chitra", "password"):
@@ -94,7 +96,7 @@ MOVED: dict[str, tuple[Callable[[Toy], None], str]] = {
 
 @pytest.mark.parametrize("what", MOVED)
 def test_what_moved_is_named(at: Database, toy: Toy, approval: Approval, what: str) -> None:
-    refuse_moved(approval, toy.plan(at), NOW)
+    refuse_moved(approval, toy.plan(at), at.connect(), NOW)
     move, said = MOVED[what]
     move(toy)
     before = schema_and_rows(at)
@@ -109,17 +111,20 @@ def test_another_database_another_reason_another_day(
     at: Database, toy: Toy, approval: Approval
 ) -> None:
     with pytest.raises(Moved, match="override window is new"):
-        refuse_moved(approval, toy.plan(at, overrides={"window": "now"}), NOW)
+        refuse_moved(approval, toy.plan(at, overrides={"window": "now"}), at.connect(), NOW)
     with pytest.raises(Moved, match="it is 25 hours old; the policy allows 24"):
-        refuse_moved(approval, toy.plan(at), NOW + timedelta(hours=25))
+        refuse_moved(approval, toy.plan(at), at.connect(), NOW + timedelta(hours=25))
     with pytest.raises(Moved, match="this is"):
-        refuse_moved(replace(approval, target="someone@elsewhere:5432/x"), toy.plan(at), NOW)
+        refuse_moved(
+            replace(approval, target="someone@elsewhere:5432/x"), toy.plan(at), at.connect(), NOW
+        )
     with pytest.raises(Moved, match="is another database than it was then"):
-        refuse_moved(replace(approval, ledger="another"), toy.plan(at), NOW)
+        refuse_moved(replace(approval, ledger="another"), toy.plan(at), at.connect(), NOW)
 
 
 def test_a_schema_that_moved_in_between(shop: Database, toy: Toy) -> None:
-    approval = approval_of(toy.plan(shop), rehearse(toy.plan(shop), Silent()))
+    evidence = rehearse(toy.plan(shop), Silent())
+    approval = approval_of(toy.plan(shop), shop.connect(), evidence)
     shop.connect(autocommit=True).execute("alter table public.notes add column late text")
     plan = toy.plan(shop)
     excused = replace(approval, overrides={"drift": "made by hand"})

@@ -142,8 +142,9 @@ def test_it_is_rehearsed_and_deployed_as_it_is(their_database: Database, theirs:
 def test_without_reasons_it_is_told_what_is_missing(
     their_database: Database, theirs: Toy, bench: Bench
 ) -> None:
-    with pytest.raises(Problem) as refused:
-        preflight.run(theirs.plan(their_database, "slugs"), bench, Evidence())
+    plan = theirs.plan(their_database, "slugs")
+    with connect(their_database.url, purpose="test") as guard, pytest.raises(Problem) as refused:
+        preflight.run(plan, guard, bench, Evidence())
     assert "[rollback]" in refused.value.happened
     assert "[verification]" in refused.value.happened
     assert "--override rollback=" in refused.value.todo

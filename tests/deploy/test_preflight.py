@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
+from pymilk.database.connection import connect
 from pymilk.database.ledger import Kind, latest, read_entries
 from pymilk.database.programs import find_programs
 from pymilk.deploy import preflight
@@ -43,17 +44,21 @@ class Look:
         result = (
             preflight.run_for_rehearsal([plan], self._bench, Evidence())
             if rehearsal
-            else preflight.run(plan, self._bench, Evidence())
+            else self._run(plan)
         ).preflight
         assert isinstance(result, Preflight)
         return {check.name: check for check in result.checks}
 
     def refused(self, plan: Plan) -> Problem:
         with pytest.raises(Problem) as refused:
-            preflight.run(plan, self._bench, Evidence())
+            self._run(plan)
         assert refused.value.state.startswith("Nothing was changed")
         assert refused.value.todo
         return refused.value
+
+    def _run(self, plan: Plan) -> Evidence:
+        with connect(plan.target.url, purpose="test") as guard:
+            return preflight.run(plan, guard, self._bench, Evidence())
 
 
 def test_when_nothing_is_wrong_every_check_passes(shop: Database, toy: Toy, look: Look) -> None:
