@@ -433,14 +433,29 @@ class TestTotals:
         billing.set_status(invoice, "sent")
         assert billing.invoice_totals(invoice).outstanding == 90
 
-    def test_one_whose_lines_never_added_up_is_listed_and_can_be_issued(
+    def test_a_draft_whose_lines_do_not_add_up_is_not_issued(self, billing: Billing) -> None:
+        customer = billing.customer()
+        invoice = billing.invoice(customer, 100, status="draft")
+        billing.line(invoice, sale=billing.sale(customer, 70))
+        with ruled_out("invoice_metadata_issued_whole"):
+            billing.set_status(invoice, "sent")
+        with ruled_out("invoice_metadata_issued_whole"):
+            billing.run(
+                "update public.invoice_metadata set invoice_status = 'sent', total_amount = 90"
+                " where id = %s",
+                invoice,
+            )
+        total(billing, invoice, 70)
+        billing.set_status(invoice, "sent")
+        assert billing.broken() == []
+
+    def test_one_that_is_inserted_as_issued_is_listed_until_it_is_whole(
         self, billing: Billing
     ) -> None:
         """The app may be in the middle of writing it: what is written is listed, not refused."""
         customer = billing.customer()
-        invoice = billing.invoice(customer, 100, status="draft")
+        invoice = billing.invoice(customer, 100)
         billing.line(invoice, sale=billing.sale(customer, 70))
-        billing.set_status(invoice, "sent")
         assert billing.broken() == [
             ("issued_invoices_add_up", "invoice", str(invoice), "lines of 100", "lines of 70")
         ]
