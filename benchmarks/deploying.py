@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from compileall import compile_dir
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -24,6 +25,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+import pymilk
 from peers import steps
 from peers.steps import MINIMAL, PEERS, SQITCH, Tool
 from pymilk.database.catalog import read_catalog
@@ -38,6 +40,7 @@ from pymilk.project.project import load_project
 from side_by_side import Effort, Rounds, Row, alternate, at_most
 from support.proxy import Cut, proxy
 
+_PACKAGE = Path(pymilk.__file__).parent
 _TIMED = Path(__file__).parent / "peers" / "pymilk_timed.py"
 _AHEAD_OF = ("Alembic", "the Supabase CLI", "Sqitch with verify", "Liquibase")
 # What the ledger keeps of the deploy of a gap of the dairy, and of its rehearsal.
@@ -47,6 +50,9 @@ _PYMILK, _WHOLE = "pymilk without its proof", "pymilk, all of it"
 
 def rows(effort: Effort) -> Iterable[Row]:
     """Starting up; one more and nothing to do where many are applied; many, one by one."""
+    # As pip leaves what it installs, and has left the peers. Where Python may not write that down
+    # (PYTHONDONTWRITEBYTECODE), each start would compile a hundred modules anew.
+    compile_dir(_PACKAGE, quiet=1)
     yield alternate(
         {"pymilk --help": _seconds_of([sys.executable, "-m", "pymilk", "--help"])},
         rounds=effort.choose(9, 2),

@@ -63,10 +63,11 @@ class Catalog:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over every object; equal exactly when the catalogs are."""
-        digest = hashlib.sha256()
-        for name, definition in sorted(self.objects.items()):
-            digest.update(f"{len(name)}:{name}{len(definition)}:{definition}".encode())
-        return digest.hexdigest()
+        said = "".join(
+            f"{len(name)}:{name}{len(definition)}:{definition}"
+            for name, definition in sorted(self.objects.items())
+        )
+        return hashlib.sha256(said.encode()).hexdigest()
 
     def names(self, kind: str) -> tuple[str, ...]:
         """The names of all objects of a kind."""

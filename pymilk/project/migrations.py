@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -151,10 +151,10 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
             state="No database was touched.",
             todo="Run this in a project that has supabase/migrations, or name it with --project.",
         )
-    beside = [_scripts_in(supabase / name) for name in ("rollbacks", "verify", "give_back", "use")]
+    beside = [_files_in(supabase / name) for name in ("rollbacks", "verify", "give_back", "use")]
     migrations: dict[int, Migration] = {}
-    for path in sorted(folder.glob("*.sql")):
-        found = _FILE_NAME.match(path.name)
+    for file, path in sorted(_files_in(folder).items()):
+        found = _FILE_NAME.match(file)
         if not found:
             continue  # the Supabase CLI skips it as well
         version, name = found.groups()
@@ -169,7 +169,7 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
             version,
             name,
             read_script(path),
-            *(script(path.name) for script in beside),
+            *(read_script(files[file]) if file in files else None for files in beside),
         )
     return tuple(migration for _, migration in sorted(migrations.items()))
 
@@ -278,10 +278,9 @@ def read_script(path: Path) -> Script:
         ) from error
 
 
-def _scripts_in(folder: Path) -> Callable[[str], Script | None]:
-    """Reads the scripts of a folder by their names; what is there is asked once, for all."""
+def _files_in(folder: Path) -> Mapping[str, Path]:
+    """The files of a folder by their names, asked for at once; none where it isn't there."""
     if not folder.is_dir():
-        return lambda _name: None
+        return {}
     with os.scandir(folder) as entries:
-        names = {entry.name for entry in entries if entry.is_file()}
-    return lambda name: read_script(folder / name) if name in names else None
+        return {entry.name: folder / entry.name for entry in entries if entry.is_file()}
