@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,6 +10,11 @@ import pytest
 from pymilk.database import embedded
 from support.databases import GAPS, Database, Templates
 from support.servers import Server, keep_in_memory, running_server
+
+# What is compiled is kept, whatever the environment says: each worker, and each `pymilk` that tests
+# start, would compile all of it again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_configure() -> None:
