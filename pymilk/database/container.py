@@ -157,6 +157,8 @@ def _container(image: str, password: str, lock: Path) -> DockerContainer:
         # Said for the official images, whose own choices differ from one to the next.
         .with_env("POSTGRES_INITDB_ARGS", "--no-locale --encoding=UTF8")
         .with_env("PGDATA", _DATA)
+        # Sessions are short and many: their memory comes in large pages where the machine has them.
+        .with_env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
         .with_exposed_ports(_PORT)
     )
     container.tmpfs[_DATA] = "rw"
