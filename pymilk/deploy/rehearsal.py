@@ -14,7 +14,6 @@ from pymilk.database.contents import (
     Table,
     differing_tables,
     read_all_contents,
-    read_contents,
     read_tables,
 )
 from pymilk.database.history import prepare_history, read_history
@@ -248,24 +247,32 @@ def _contents(connection: Connection) -> Mapping[str, Contents]:
 def _in_old_columns(connection: Connection, start: _Start) -> Mapping[str, Contents]:
     """What the tables of the start hold now, in the columns that they had."""
     now = {table.qualified: table for table in read_tables(connection, project_schemas(connection))}
-    return {
-        table.qualified: read_contents(
-            connection,
-            table,
-            tuple(column for column in table.columns if column in now[table.qualified].columns),
-        )
-        for table in start.tables
-        if table.qualified in now
-    }
+    return read_all_contents(
+        connection,
+        (
+            replace(
+                table,
+                columns=tuple(
+                    column for column in table.columns if column in now[table.qualified].columns
+                ),
+            )
+            for table in start.tables
+            if table.qualified in now
+        ),
+    )
 
 
 def _changed_tables(connection: Connection, start: _Start) -> tuple[str, ...]:
     """Existing tables whose rows differ; a new column alone is no change of a row."""
     now = {table.qualified: table for table in read_tables(connection, project_schemas(connection))}
+    whole = [
+        table
+        for table in start.tables
+        if table.qualified in now and set(table.columns) <= set(now[table.qualified].columns)
+    ]
+    found = read_all_contents(connection, whole)
     return tuple(
         table.qualified
         for table in start.tables
-        if table.qualified not in now
-        or not set(table.columns) <= set(now[table.qualified].columns)
-        or read_contents(connection, table, table.columns) != start.contents[table.qualified]
+        if found.get(table.qualified) != start.contents[table.qualified]
     )
