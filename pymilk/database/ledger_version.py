@@ -3,6 +3,7 @@
 A script that was released is never edited: ledgers out there have been through it as it is.
 """
 
+from functools import cache
 from importlib import metadata, resources
 
 from pymilk.database.connection import Connection
@@ -78,6 +79,7 @@ def readable_version(connection: Connection) -> int:
     return version
 
 
+@cache
 def tool() -> str:
-    """Which pymilk this is."""
+    """Which pymilk this is; asked once, for the answer is read from a file."""
     return metadata.version("pymilk")

@@ -87,6 +87,9 @@ def read_violations(connection: Connection, queries: Iterable[Script]) -> Violat
 
 def _read(connection: Connection, queries: Iterable[Script]) -> Iterable[tuple[Script, Answer]]:
     """Each query's rows; all of them are asked for in one go."""
+    queries = tuple(queries)
+    if not queries:
+        return ()
     with in_one_go(connection, read_settings(connection)) as go:
         sent = [(query, go.read(query)) for query in queries]
     return ((query, _answer(cursor)) for query, cursor in sent)
