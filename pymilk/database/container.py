@@ -29,6 +29,7 @@ from pymilk.database.lookalike import (
     give_passwords,
     make_supabase_shaped,
 )
+from pymilk.database.running_as import LARGE_PAGES
 from pymilk.database.services import stand_in_for_services
 from pymilk.problem import Problem
 
@@ -157,8 +158,7 @@ def _container(image: str, password: str, lock: Path) -> DockerContainer:
         # Said for the official images, whose own choices differ from one to the next.
         .with_env("POSTGRES_INITDB_ARGS", "--no-locale --encoding=UTF8")
         .with_env("PGDATA", _DATA)
-        # Sessions are short and many: their memory comes in large pages where the machine has them.
-        .with_env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+        .with_envs(**LARGE_PAGES)
         .with_exposed_ports(_PORT)
     )
     container.tmpfs[_DATA] = "rw"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import cached_property
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -97,19 +98,28 @@ class Ids(list[UUID]):
 
 @dataclass(frozen=True)
 class Dairy:
-    """The dairy with all ten gaps fixed.
+    """The dairy with all ten gaps fixed; a session is opened when a test first needs it.
 
     Attributes:
         database: Where it is.
-        app: The web app's session: role authenticated.
-        office: The back office's session: role service_role.
-        owner: The owner's session, to look with.
     """
 
     database: Database
-    app: Session
-    office: Session
-    owner: Session
+
+    @cached_property
+    def app(self) -> Session:
+        """The web app's session: role authenticated."""
+        return self.session()
+
+    @cached_property
+    def office(self) -> Session:
+        """The back office's session: role service_role."""
+        return self.session("service_role")
+
+    @cached_property
+    def owner(self) -> Session:
+        """The owner's session, to look with."""
+        return self.session(None)
 
     def session(self, role: str | None = "authenticated") -> Session:
         """One more session."""
