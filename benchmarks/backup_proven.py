@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pymilk.database.dump import take_backup
 from pymilk.database.programs import find_programs
-from pymilk.deploy.plan import Bench
-from pymilk.deploy.restore_test import prove_restore
+from pymilk.deploy.backup.restore_test import prove_restore
+from pymilk.deploy.basis.plan import Bench
 
 
 def main(url: str, owner_url: str, superuser_url: str, folder: str) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pymilk.database.connection import Target
 from pymilk.database.programs import find_programs
-from pymilk.deploy.evidence import Evidence
+from pymilk.deploy.basis.evidence import Evidence
+from pymilk.deploy.basis.plan import Plan
 from pymilk.deploy.pipeline import deploy
-from pymilk.deploy.plan import Plan
 from pymilk.project.migrations import find_migration
 from pymilk.project.policy import Preset
 from pymilk.project.project import load_project, revision

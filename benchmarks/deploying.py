@@ -34,7 +34,7 @@ from pymilk.database.connection import Target, connect
 from pymilk.database.embedded import EmbeddedServer, scratch
 from pymilk.database.history import record_applied
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.adopt import adopt
+from pymilk.deploy.survey.adopt import adopt
 from pymilk.project.policy import Preset
 from pymilk.project.project import load_project
 from side_by_side import Effort, Rounds, Row, alternate, at_most

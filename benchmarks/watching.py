@@ -19,8 +19,8 @@ from pymilk.database.connection import Target
 from pymilk.database.embedded import scratch
 from pymilk.database.ledger import prepare_ledger
 from pymilk.demo import dairy
-from pymilk.deploy.plan import Plan
-from pymilk.deploy.watch import Asked, Seen, watch
+from pymilk.deploy.basis.plan import Plan
+from pymilk.deploy.watch.watch import Asked, Seen, watch
 from pymilk.project.policy import Preset
 from pymilk.project.project import load_project
 from side_by_side import Effort, Rounds, Row, at_most

@@ -14,6 +14,8 @@ PACKAGE = ROOT / "pymilk"
 
 # Each part may import those after it; `problem` may be imported by all of them.
 FLOORS = ("cli", "demo", "testing", "generate", "report", "deploy", "database", "project")
+# The same within pymilk/deploy: the flow itself, which may import all of them but the watch.
+DEPLOY_FLOORS = ("watch", "rehearsal", "survey", "backup", "health", "change", "basis")
 # What works with the client, and not only on the database.
 CALLERS = {"cli", "testing", "generate"}
 LONGEST = 400
@@ -27,7 +29,7 @@ def modules() -> list[Path]:
 
 
 def imported(module: Path) -> Iterator[str]:
-    """What a module imports of ours: the name of the part, such as `rpc` or `problem`."""
+    """What a module imports of ours: such as `rpc.client.Client` or `problem.Problem`."""
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):
@@ -36,9 +38,8 @@ def imported(module: Path) -> Iterator[str]:
             assert node.level == 0, f"{module}: relative imports hide where something comes from"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
-            parts = name.split(".")
-            if parts[0] == "pymilk" and len(parts) > 1:
-                yield parts[1]
+            if name.startswith("pymilk."):
+                yield name.removeprefix("pymilk.")
 
 
 @pytest.mark.parametrize("part", [*FLOORS, "rpc"])
@@ -50,14 +51,33 @@ def test_imports_point_one_way(part: str) -> None:
         f"{module.relative_to(ROOT)} imports {name}"
         for module in (PACKAGE / part).rglob("*.py")
         for name in imported(module)
-        if name not in allowed
+        if name.split(".")[0] not in allowed
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("part", ["", *DEPLOY_FLOORS])
+def test_imports_point_one_way_within_deploy(part: str) -> None:
+    below = DEPLOY_FLOORS[DEPLOY_FLOORS.index(part) + 1 :] if part else DEPLOY_FLOORS[1:]
+    flow = {module.stem for module in (PACKAGE / "deploy").glob("*.py")}
+    allowed = {part, *below} if part else {*flow, *below}
+    found = {
+        f"{module.relative_to(ROOT)} imports {name}"
+        for module in (PACKAGE / "deploy" / part).glob("*.py")
+        for name in imported(module)
+        if name.startswith("deploy.") and name.split(".")[1] not in allowed
     }
     assert not found
 
 
 def test_every_part_is_on_a_floor() -> None:
-    parts = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
-    assert parts == {*FLOORS, "rpc"}
+    assert parts(PACKAGE) == {*FLOORS, "rpc"}
+    assert parts(PACKAGE / "deploy") == set(DEPLOY_FLOORS)
+
+
+def parts(folder: Path) -> set[str]:
+    """The packages in a folder."""
+    return {path.name for path in folder.iterdir() if (path / "__init__.py").is_file()}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pymilk.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from pymilk.deploy.adopt import Adopted
+    from pymilk.deploy.survey.adopt import Adopted
 
 
 def adopt(
@@ -32,7 +32,7 @@ def adopt(
     Example: pymilk adopt --db-url postgresql://postgres:…@db.….supabase.co:5432/postgres
     """
     from pymilk.cli.opening import open_project, parse_overrides
-    from pymilk.deploy.adopt import adopt as run_adopt
+    from pymilk.deploy.survey.adopt import adopt as run_adopt
 
     overrides = parse_overrides(override)
     opened = open_project(project, db_url, policy)

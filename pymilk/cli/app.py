@@ -133,7 +133,7 @@ def _driver_error() -> type[Exception]:
 
 def _lost(error: Exception) -> int:
     from pymilk.database.connection import first_line
-    from pymilk.deploy.script import NOT_NOW
+    from pymilk.deploy.change.script import NOT_NOW
 
     kind = TryAgainLater if isinstance(error, NOT_NOW) else Problem
     problem = kind(

@@ -11,7 +11,7 @@ from pymilk.cli.render import say, say_json
 
 if TYPE_CHECKING:
     from pymilk.cli.opening import Opened
-    from pymilk.deploy.assess import Assessment
+    from pymilk.deploy.survey.assess import Assessment
 
 _SECTION = ("tool", "pymilk", "assess")
 
@@ -39,7 +39,7 @@ def assess(
     Example: pymilk assess --answer monitoring=yes --yes
     """
     from pymilk.cli.opening import open_project
-    from pymilk.deploy.assess import assess as run_assess
+    from pymilk.deploy.survey.assess import assess as run_assess
 
     given = _given(answer or ())
     opened = open_project(project, db_url, policy)
@@ -55,7 +55,7 @@ def assess(
 
 
 def _given(answers: Sequence[str]) -> dict[str, str]:
-    from pymilk.deploy.assess import refuse_no_answers
+    from pymilk.deploy.survey.assess import refuse_no_answers
 
     pairs = [text.partition("=") for text in answers]
     told = {key.strip(): value.strip() for key, _, value in pairs}
@@ -64,7 +64,7 @@ def _given(answers: Sequence[str]) -> dict[str, str]:
 
 
 def _asked(opened: "Opened", given: Mapping[str, str]) -> dict[str, str]:
-    from pymilk.deploy.assess import QUESTIONS, kept_answers
+    from pymilk.deploy.survey.assess import QUESTIONS, kept_answers
 
     known = {*kept_answers(opened.project), *given}
     told = {}
@@ -78,7 +78,7 @@ def _asked(opened: "Opened", given: Mapping[str, str]) -> dict[str, str]:
 
 def _keep(opened: "Opened", told: Mapping[str, str], *, yes: bool, ask: bool) -> dict[str, str]:
     """Write new answers into pyproject.toml; gives those that were."""
-    from pymilk.deploy.assess import kept_answers
+    from pymilk.deploy.survey.assess import kept_answers
     from pymilk.project.settings_file import keep_settings
 
     known = kept_answers(opened.project)

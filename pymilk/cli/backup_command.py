@@ -9,7 +9,7 @@ from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder
 from pymilk.cli.render import say, say_json
 
 if TYPE_CHECKING:
-    from pymilk.deploy.backup import Taken
+    from pymilk.deploy.backup.backup import Taken
 
 
 def backup(
@@ -30,7 +30,7 @@ def backup(
     from pymilk.cli.meter import meter_on
     from pymilk.cli.opening import open_project
     from pymilk.database.programs import find_programs
-    from pymilk.deploy.backup import back_up
+    from pymilk.deploy.backup.backup import back_up
 
     opened = open_project(project, db_url, policy)
     taken = back_up(

@@ -10,7 +10,7 @@ from pymilk.cli.render import say, say_json
 from pymilk.problem import Problem
 
 if TYPE_CHECKING:
-    from pymilk.deploy.invariants import Checked, Invariant
+    from pymilk.deploy.health.invariants import Checked, Invariant
 
 _SOMETHING_TO_DO = 3
 
@@ -31,7 +31,7 @@ def check(
     Example: pymilk check --json
     """
     from pymilk.cli.opening import open_project
-    from pymilk.deploy.invariants import check as check_now
+    from pymilk.deploy.health.invariants import check as check_now
 
     opened = open_project(project, db_url, policy)
     found = check_now(opened.target, opened.project.invariants)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from pymilk.cli.opening import Opened
     from pymilk.deploy.approval import Approval
-    from pymilk.deploy.plan import Plan
-    from pymilk.deploy.watch import Asked
+    from pymilk.deploy.basis.plan import Plan
+    from pymilk.deploy.watch.watch import Asked
     from pymilk.project.migrations import Migration
 
 
@@ -128,7 +128,7 @@ def _asked(
     if watch_for is None:
         return None
     from pymilk.cli.watch_command import asked_for
-    from pymilk.deploy.watch import refuse_too_seldom
+    from pymilk.deploy.watch.watch import refuse_too_seldom
 
     asked = asked_for(opened, seconds_of(watch_for, "--watch"), watch_every, on_breach)
     refuse_too_seldom(asked)
@@ -146,8 +146,8 @@ def _deploy(
 ) -> None:
     """Deploy them, and tell of each as it is done."""
     from pymilk.cli.progress import LineProgress
-    from pymilk.deploy.bench import open_bench, server_kept
     from pymilk.deploy.pipeline import deploy_all
+    from pymilk.deploy.rehearsal.bench import open_bench, server_kept
 
     told: list[dict[str, object]] = []
     progress = LineProgress(sys.stderr if as_json else None)
@@ -203,7 +203,7 @@ def _under_way(plan: "Plan") -> "AbstractContextManager[None]":
 
 def already_deployed(opened: "Opened", migration: "Migration", *, as_json: bool) -> bool:
     """Whether it is applied already, as the file says it; then there is nothing to do."""
-    from pymilk.deploy.status import Standing, read_status
+    from pymilk.deploy.survey.status import Standing, read_status
 
     row = read_status(opened.target.url, opened.project).find(migration.version)
     if row.standing is not Standing.APPLIED:

@@ -10,7 +10,7 @@ from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder
 from pymilk.cli.render import say, say_json
 
 if TYPE_CHECKING:
-    from pymilk.deploy.drift import Drift, Moved
+    from pymilk.deploy.survey.drift import Drift, Moved
 
 _SOMETHING_TO_DO = 3
 
@@ -31,7 +31,7 @@ def drift(
     Example: pymilk drift --names
     """
     from pymilk.cli.opening import open_project
-    from pymilk.deploy.drift import find_drift
+    from pymilk.deploy.survey.drift import find_drift
 
     opened = open_project(project, db_url, policy)
     found = find_drift(opened.project, opened.target)

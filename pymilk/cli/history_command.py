@@ -10,7 +10,7 @@ from pymilk.cli.render import say, say_json
 
 if TYPE_CHECKING:
     from pymilk.database.ledger import Entry
-    from pymilk.deploy.past import Told
+    from pymilk.deploy.basis.past import Told
 
 
 def history(
@@ -30,7 +30,7 @@ def history(
     Example: pymilk history 12
     """
     from pymilk.cli.opening import open_project
-    from pymilk.deploy.past import read_past, tell, without_proofs
+    from pymilk.deploy.basis.past import read_past, tell, without_proofs
 
     opened = open_project(project, db_url, policy)
     url, label = opened.target.url, opened.target.label

@@ -15,7 +15,7 @@ def lint(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
 
     Example: pymilk lint --json
     """
-    from pymilk.deploy.lint import lint as run_lint
+    from pymilk.deploy.survey.lint import lint as run_lint
     from pymilk.project.project import load_project
 
     looked = run_lint(load_project(project))

@@ -24,7 +24,7 @@ def note(
     Example: pymilk note "customer 47 says the bill is wrong"
     """
     from pymilk.cli.opening import open_project
-    from pymilk.deploy.notes import add_note
+    from pymilk.deploy.basis.notes import add_note
 
     opened = open_project(project, db_url, policy)
     number = add_note(opened.target, text, answers=answer)

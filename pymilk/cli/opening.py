@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from pymilk.database.connection import Target, target_at
 from pymilk.database.programs import find_programs
-from pymilk.deploy.plan import Backend, CopyAt, Plan
-from pymilk.deploy.status import Standing, read_status
+from pymilk.deploy.basis.plan import Backend, CopyAt, Plan
+from pymilk.deploy.survey.status import Standing, read_status
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.migrations import Migration, find_migration
 from pymilk.project.policy import Preset
@@ -92,7 +92,7 @@ def parse_overrides(given: Iterable[str] | None) -> dict[str, str]:
     """`CHECK=REASON` pairs."""
     overrides = dict(_pair(text) for text in given or ())
     if overrides:
-        from pymilk.deploy.preflight import refuse_unknown_overrides
+        from pymilk.deploy.survey.preflight import refuse_unknown_overrides
 
         refuse_unknown_overrides(overrides)
     return overrides

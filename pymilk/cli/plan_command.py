@@ -48,7 +48,7 @@ def plan(
         parse_overrides,
         plan_for,
     )
-    from pymilk.deploy.calendar import read_calendar
+    from pymilk.deploy.health.calendar import read_calendar
     from pymilk.deploy.preview import preview
 
     overrides = parse_overrides(override)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from pymilk.database.platform import KEYS_ALONE
-from pymilk.deploy.evidence import Blocked, Evidence, Used, Verdict
-from pymilk.deploy.figures import differing_figures
+from pymilk.deploy.basis.evidence import Blocked, Evidence, Used, Verdict
+from pymilk.deploy.change.figures import differing_figures
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -23,8 +23,8 @@ from pymilk.cli.render import plan_text, say, say_json
 from pymilk.cli.render_plan import drill_text, statements_text
 
 if TYPE_CHECKING:
-    from pymilk.deploy.evidence import Evidence
-    from pymilk.deploy.plan import CopyAt, Plan
+    from pymilk.deploy.basis.evidence import Evidence
+    from pymilk.deploy.basis.plan import CopyAt, Plan
 
 BackupFolder = Annotated[
     Path | None,
@@ -148,7 +148,7 @@ def _on_backup(
 
 def _drill(folder: Path, place: "CopyAt", *, as_json: bool) -> None:
     from pymilk.demo.first_day import prepare_first_day
-    from pymilk.deploy.drill import run_drill
+    from pymilk.deploy.rehearsal.drill import run_drill
     from pymilk.project.project import load_project
 
     def told(line: str) -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from pymilk.problem import Problem
 
 if TYPE_CHECKING:
-    from pymilk.deploy.evidence import Applied, Evidence, Watched
+    from pymilk.deploy.basis.evidence import Applied, Evidence, Watched
+    from pymilk.deploy.basis.plan import Plan
+    from pymilk.deploy.change.rollback import RolledBack
     from pymilk.deploy.foreseen import Undoing
-    from pymilk.deploy.plan import Plan
-    from pymilk.deploy.rollback import RolledBack
-    from pymilk.deploy.status import Status
+    from pymilk.deploy.survey.status import Status
     from pymilk.project.snapshot import Snapshot
     from pymilk.project.snapshot_check import Finding
 

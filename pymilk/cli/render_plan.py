@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pymilk.deploy.calendar import Slot
-    from pymilk.deploy.drill import Drill
-    from pymilk.deploy.evidence import StatementRun
+    from pymilk.deploy.basis.evidence import StatementRun
+    from pymilk.deploy.health.calendar import Slot
     from pymilk.deploy.preview import Preview
+    from pymilk.deploy.rehearsal.drill import Drill
 
 # How a check came out → its mark.
 _MARKS = {"passed": "✓", "noted": "·", "overridden": "!", "failed": "✗"}

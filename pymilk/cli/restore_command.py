@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pymilk.database.meter import Meter
-    from pymilk.deploy.file_test import FileTested
-    from pymilk.deploy.plan import CopyAt
-    from pymilk.deploy.restore_over import Comparison
-    from pymilk.deploy.restore_tables import BroughtBeside
-    from pymilk.deploy.restoring import Reborn
+    from pymilk.deploy.backup.file_test import FileTested
+    from pymilk.deploy.backup.restore_over import Comparison
+    from pymilk.deploy.backup.restore_tables import BroughtBeside
+    from pymilk.deploy.backup.restoring import Reborn
+    from pymilk.deploy.basis.plan import CopyAt
 
 _TO_DO = 3
 _FEW = 8
@@ -90,8 +90,8 @@ def restore(
     from pymilk.cli.opening import copy_at, files_of, start_embedded
     from pymilk.database.connection import target_at
     from pymilk.database.programs import find_programs
-    from pymilk.deploy.restoring import restore_at, restore_on_embedded
-    from pymilk.deploy.shelf import find_backup, shelf_of
+    from pymilk.deploy.backup.restoring import restore_at, restore_on_embedded
+    from pymilk.deploy.backup.shelf import find_backup, shelf_of
     from pymilk.project.policy import Preset
 
     found, target = files_of(project, db_url, policy)
@@ -119,8 +119,8 @@ def _as_backup(
     from pymilk.database.dump_file import recognise
     from pymilk.database.manifest import is_backup
     from pymilk.database.programs import find_programs
-    from pymilk.deploy.bench import open_bench
-    from pymilk.deploy.foreign_backup import backup_of_file
+    from pymilk.deploy.backup.foreign_backup import backup_of_file
+    from pymilk.deploy.rehearsal.bench import open_bench
 
     if is_backup(path):
         yield path, None
@@ -149,11 +149,11 @@ def _tables(
     from pymilk.cli.meter import meter_on
     from pymilk.cli.opening import copy_at, open_project
     from pymilk.database.programs import find_programs
-    from pymilk.deploy.backup import back_up
-    from pymilk.deploy.bench import open_bench
-    from pymilk.deploy.restore_over import bring_over, compared_with_live
-    from pymilk.deploy.restore_tables import bring_beside, wanted_tables
-    from pymilk.deploy.shelf import find_backup, shelf_of
+    from pymilk.deploy.backup.backup import back_up
+    from pymilk.deploy.backup.restore_over import bring_over, compared_with_live
+    from pymilk.deploy.backup.restore_tables import bring_beside, wanted_tables
+    from pymilk.deploy.backup.shelf import find_backup, shelf_of
+    from pymilk.deploy.rehearsal.bench import open_bench
 
     if to is not None:
         raise UsageProblem(

@@ -10,8 +10,8 @@ from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder
 from pymilk.cli.render import say, say_json
 
 if TYPE_CHECKING:
-    from pymilk.deploy.evidence import RestoreTested
-    from pymilk.deploy.file_test import Beside, FileTested
+    from pymilk.deploy.backup.file_test import Beside, FileTested
+    from pymilk.deploy.basis.evidence import RestoreTested
 
 BackupName = Annotated[
     str | None,
@@ -42,11 +42,11 @@ def restore_test(
     from pymilk.database.dump_file import recognise
     from pymilk.database.manifest import is_backup
     from pymilk.database.programs import find_programs
-    from pymilk.deploy.bench import open_bench
-    from pymilk.deploy.file_test import prove_file
-    from pymilk.deploy.plan import CopyAt
-    from pymilk.deploy.restore_test import prove_and_record
-    from pymilk.deploy.shelf import find_backup, shelf_of
+    from pymilk.deploy.backup.file_test import prove_file
+    from pymilk.deploy.backup.restore_test import prove_and_record
+    from pymilk.deploy.backup.shelf import find_backup, shelf_of
+    from pymilk.deploy.basis.plan import CopyAt
+    from pymilk.deploy.rehearsal.bench import open_bench
 
     found, target = files_of(project, db_url, policy)
     path = find_backup(shelf_of(found, target), backup)
@@ -84,7 +84,7 @@ def _text(path: Path, tested: "RestoreTested", unrecorded: str) -> list[str]:
 
 
 def _file_text(tested: "FileTested") -> list[str]:
-    from pymilk.deploy.file_test import is_platforms
+    from pymilk.deploy.backup.file_test import is_platforms
 
     own = {name: rows for name, rows in tested.tables.items() if not is_platforms(name)}
     platform = len(tested.tables) - len(own)

@@ -51,7 +51,7 @@ def rollback(
         plan_for,
     )
     from pymilk.deploy.foreseen import foresee, refuse_losses, roll_back_each
-    from pymilk.deploy.status import Standing, read_status
+    from pymilk.deploy.survey.status import Standing, read_status
 
     overrides = parse_overrides(override)
     opened = open_project(project, db_url, policy)

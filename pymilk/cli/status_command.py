@@ -15,7 +15,7 @@ def status(
     Example: pymilk status --json
     """
     from pymilk.cli.opening import open_project
-    from pymilk.deploy.status import read_status
+    from pymilk.deploy.survey.status import read_status
 
     opened = open_project(project, db_url, policy)
     found = read_status(opened.target.url, opened.project)

@@ -23,7 +23,7 @@ def state_of_the_change() -> str:
     """What became of the change that was under way, asked over a new connection."""
     if not _changes:
         return "Nothing was changed."
-    from pymilk.deploy.transaction import standing
+    from pymilk.deploy.change.transaction import standing
 
     target, migration = _changes[-1]
     return standing(target, migration.version)

@@ -16,7 +16,7 @@ def verify(
     Example: pymilk verify 001
     """
     from pymilk.cli.opening import migration_to_roll_back, open_project
-    from pymilk.deploy.verify import verify_now
+    from pymilk.deploy.change.verify import verify_now
 
     opened = open_project(project, db_url, policy)
     migration = migration_to_roll_back(opened, name)

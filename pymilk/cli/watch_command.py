@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pymilk.cli.opening import Opened
-    from pymilk.deploy.plan import Plan
-    from pymilk.deploy.watch import Asked, Happening
+    from pymilk.deploy.basis.plan import Plan
+    from pymilk.deploy.watch.watch import Asked, Happening
 
 
 def watch(
@@ -63,8 +63,8 @@ def run_watch(asked: "Asked", show: "Callable[[Iterable[Happening]], Happening |
         Problem: What the watch found, or what it came to.
     """
     from pymilk.cli.outliving import outliving_the_terminal
-    from pymilk.deploy.watch import watch as happenings_of
-    from pymilk.deploy.watch_end import verdict_of
+    from pymilk.deploy.watch.watch import watch as happenings_of
+    from pymilk.deploy.watch.watch_end import verdict_of
 
     with outliving_the_terminal(asked.project.make_workspace() / "watch.log"):
         last = show(happenings_of(asked))
@@ -78,7 +78,7 @@ def asked_for(
 ) -> "Asked":
     """What was typed, as what is to be watched."""
     from pymilk.cli.opening import plan_for
-    from pymilk.deploy.watch import Asked
+    from pymilk.deploy.watch.watch import Asked
     from pymilk.project.migrations import find_migration
 
     def plan_of(version: str) -> "Plan":

@@ -14,10 +14,10 @@ from rich.text import Text
 
 from pymilk.cli.durations import in_words
 from pymilk.cli.render import plain
-from pymilk.deploy.breach import Breach
-from pymilk.deploy.sample import Sample
-from pymilk.deploy.samples import between
-from pymilk.deploy.watch import Began, Ended, Happening, Lost, Seen
+from pymilk.deploy.basis.sample import Sample
+from pymilk.deploy.health.samples import between
+from pymilk.deploy.watch.breach import Breach
+from pymilk.deploy.watch.watch import Began, Ended, Happening, Lost, Seen
 
 
 class WatchView:

@@ -10,7 +10,7 @@ from pymilk.database.embedded import scratch
 from pymilk.demo.account import as_text
 from pymilk.demo.dairy import load
 from pymilk.demo.month import run_month
-from pymilk.deploy.script import run_script
+from pymilk.deploy.change.script import run_script
 from pymilk.problem import Problem
 from pymilk.project.project import load_project
 

@@ -5,7 +5,7 @@ from pymilk.database.connection import connect
 from pymilk.database.history import history_exists, prepare_history, record_applied
 from pymilk.database.ledger import Event, Kind, prepare_ledger, record
 from pymilk.demo.dairy import load
-from pymilk.deploy.script import run_script
+from pymilk.deploy.change.script import run_script
 from pymilk.project.project import Project
 
 

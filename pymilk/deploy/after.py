@@ -10,17 +10,17 @@ from pymilk.database.catalog import project_schemas
 from pymilk.database.connection import Connection, connect, first_line
 from pymilk.database.contents import read_tables
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.evidence import Applied, Evidence, State, Violations, Watched
-from pymilk.deploy.figures import (
+from pymilk.deploy.basis.evidence import Applied, Evidence, State, Violations, Watched
+from pymilk.deploy.basis.plan import Bench, Plan
+from pymilk.deploy.change.figures import (
     count_rows,
     moved_figures,
     new_violations,
     read_state,
     read_violations,
 )
-from pymilk.deploy.plan import Bench, Plan
-from pymilk.deploy.script import ScriptFailed
-from pymilk.deploy.verify import verify_over
+from pymilk.deploy.change.script import ScriptFailed
+from pymilk.deploy.change.verify import verify_over
 from pymilk.problem import Problem
 
 # A violation that a customer's series of calls makes in passing is gone at the next look.

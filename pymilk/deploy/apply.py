@@ -12,25 +12,30 @@ from pymilk.database.history import lock_history, prepare_history, record_applie
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.database.recorded_catalog import read_catalog_beside, record_catalogs
 from pymilk.deploy.apply_steps import run_steps
-from pymilk.deploy.evidence import (
+from pymilk.deploy.basis.evidence import (
     Applied,
     Evidence,
     Rehearsed,
     State,
     Violations,
 )
-from pymilk.deploy.figures import (
+from pymilk.deploy.basis.lock import lock_this_transaction
+from pymilk.deploy.basis.made import read_made
+from pymilk.deploy.basis.plan import Plan
+from pymilk.deploy.change.figures import (
     count_rows,
     differing_figures,
     new_violations,
     read_state,
     read_violations,
 )
-from pymilk.deploy.give_back import give_back_to, still_archived
-from pymilk.deploy.lock import lock_this_transaction
-from pymilk.deploy.made import read_made
-from pymilk.deploy.one_go import LOCKED_SECONDS, Cursor, in_one_go
-from pymilk.deploy.plan import Plan
+from pymilk.deploy.change.give_back import give_back_to, still_archived
+from pymilk.deploy.change.one_go import LOCKED_SECONDS, Cursor, in_one_go
+from pymilk.deploy.change.recorded import Refused
+from pymilk.deploy.change.row_proof import read_marks, tables_written
+from pymilk.deploy.change.script import ScriptFailed, read_settings
+from pymilk.deploy.change.strong_locks import Needed, in_use, keeping_out, needed_by, taking
+from pymilk.deploy.change.transaction import Done, all_or_nothing, standing
 from pymilk.deploy.proof import (
     proof_facts,
     refuse_moved_history,
@@ -38,11 +43,6 @@ from pymilk.deploy.proof import (
     refuse_stale_proof,
     violation_facts,
 )
-from pymilk.deploy.recorded import Refused
-from pymilk.deploy.row_proof import read_marks, tables_written
-from pymilk.deploy.script import ScriptFailed, read_settings
-from pymilk.deploy.strong_locks import Needed, in_use, keeping_out, needed_by, taking
-from pymilk.deploy.transaction import Done, all_or_nothing, standing
 from pymilk.problem import Problem
 from pymilk.project.policy import Policy
 

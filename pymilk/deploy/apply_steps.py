@@ -17,20 +17,20 @@ from pymilk.database.ledger import (
     read_recorded_catalog,
     record,
 )
-from pymilk.deploy.evidence import Applied, Evidence, Rehearsed, State, Violations
-from pymilk.deploy.figures import count_rows, new_violations, read_state, read_violations
-from pymilk.deploy.half import Half, half_of
-from pymilk.deploy.lock import lock_this_transaction
-from pymilk.deploy.plan import Plan
+from pymilk.deploy.basis.evidence import Applied, Evidence, Rehearsed, State, Violations
+from pymilk.deploy.basis.half import Half, half_of
+from pymilk.deploy.basis.lock import lock_this_transaction
+from pymilk.deploy.basis.plan import Plan
+from pymilk.deploy.change.figures import count_rows, new_violations, read_state, read_violations
+from pymilk.deploy.change.script import NOT_NOW, ScriptFailed, failure, run_verification
+from pymilk.deploy.change.steps import run_step, set_again, steps_of
+from pymilk.deploy.change.transaction import all_or_nothing, pause, standing
 from pymilk.deploy.proof import (
     proof_facts,
     refuse_moved_history,
     refuse_moved_schema,
     violation_facts,
 )
-from pymilk.deploy.script import NOT_NOW, ScriptFailed, failure, run_verification
-from pymilk.deploy.steps import run_step, set_again, steps_of
-from pymilk.deploy.transaction import all_or_nothing, pause, standing
 from pymilk.problem import Problem, TryAgainLater
 
 

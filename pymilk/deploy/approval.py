@@ -19,9 +19,9 @@ from typing import Any
 from pymilk.database.catalog import Catalog
 from pymilk.database.connection import Connection
 from pymilk.database.ledger import person
-from pymilk.deploy.evidence import Evidence
-from pymilk.deploy.kept import rehearsal_facts
-from pymilk.deploy.plan import Plan
+from pymilk.deploy.basis.evidence import Evidence
+from pymilk.deploy.basis.plan import Plan
+from pymilk.deploy.change.kept import rehearsal_facts
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import hours_since
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.history import read_history
 from pymilk.database.ledger import Kind
-from pymilk.deploy.app_calls import Calls, recent_calls
-from pymilk.deploy.archive import Loss, find_losses
-from pymilk.deploy.attempt import noted
-from pymilk.deploy.made import untouched
-from pymilk.deploy.plan import Plan
-from pymilk.deploy.recorded import Refused, read_recorded
-from pymilk.deploy.rollback import RolledBack, roll_back
+from pymilk.deploy.basis.made import untouched
+from pymilk.deploy.basis.plan import Plan
+from pymilk.deploy.change.archive import Loss, find_losses
+from pymilk.deploy.change.attempt import noted
+from pymilk.deploy.change.recorded import Refused, read_recorded
+from pymilk.deploy.change.rollback import RolledBack, roll_back
+from pymilk.deploy.survey.app_calls import Calls, recent_calls
 from pymilk.problem import Problem
 from pymilk.project.migrations import Migration
 from pymilk.project.project import Project

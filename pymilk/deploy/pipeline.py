@@ -11,17 +11,20 @@ from typing import Protocol
 from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.ledger import Kind, prepare_ledger, read_entries
 from pymilk.database.manifest import read_backup
-from pymilk.deploy import after, apply, backup, preflight, rehearsal, restore_test
+from pymilk.deploy import after, apply
 from pymilk.deploy.approval import Approval, approval_of, refuse_moved, refuse_other_proof
-from pymilk.deploy.attempt import noted
-from pymilk.deploy.bench import OpenBench, open_bench
-from pymilk.deploy.evidence import BackupTaken, Evidence
-from pymilk.deploy.half import half_of
-from pymilk.deploy.lock import only_deploy
-from pymilk.deploy.plan import Bench, Plan
-from pymilk.deploy.status import Standing, status_of
-from pymilk.deploy.steps import settle
-from pymilk.deploy.trace import Trace
+from pymilk.deploy.backup import backup, restore_test
+from pymilk.deploy.basis.evidence import BackupTaken, Evidence
+from pymilk.deploy.basis.half import half_of
+from pymilk.deploy.basis.lock import only_deploy
+from pymilk.deploy.basis.plan import Bench, Plan
+from pymilk.deploy.basis.trace import Trace
+from pymilk.deploy.change.attempt import noted
+from pymilk.deploy.change.steps import settle
+from pymilk.deploy.rehearsal import rehearsal
+from pymilk.deploy.rehearsal.bench import OpenBench, open_bench
+from pymilk.deploy.survey import preflight
+from pymilk.deploy.survey.status import Standing, status_of
 from pymilk.problem import Problem
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from pymilk.database.connection import Connection, connect
 from pymilk.database.ledger import Entry, Kind, latest, read_entries, whole
 from pymilk.database.programs import find_programs
-from pymilk.deploy.evidence import Blocked, Check, StatementRun, Verdict
-from pymilk.deploy.plan import Backend, Plan
-from pymilk.deploy.preflight import survey
+from pymilk.deploy.basis.evidence import Blocked, Check, StatementRun, Verdict
+from pymilk.deploy.basis.plan import Backend, Plan
+from pymilk.deploy.survey.preflight import survey
 
 STEPS = ("preflight", "backup", "restore test", "rehearsal", "apply", "after")
 

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from pymilk.database.catalog import Catalog
 from pymilk.database.connection import Connection
 from pymilk.database.history import read_history
-from pymilk.deploy.checks import budget_check, window_check
-from pymilk.deploy.evidence import Check, Evidence, Preflight, Rehearsed, Violations
-from pymilk.deploy.kept import backup_facts, rehearsal_facts
-from pymilk.deploy.plan import Plan
-from pymilk.deploy.preflight import refuse_failed
-from pymilk.deploy.recorded import Refused
-from pymilk.deploy.sample import key_of
+from pymilk.deploy.basis.evidence import Check, Evidence, Preflight, Rehearsed, Violations
+from pymilk.deploy.basis.plan import Plan
+from pymilk.deploy.basis.sample import key_of
+from pymilk.deploy.change.kept import backup_facts, rehearsal_facts
+from pymilk.deploy.change.recorded import Refused
+from pymilk.deploy.survey.checks import budget_check, window_check
+from pymilk.deploy.survey.preflight import refuse_failed
 from pymilk.problem import TryAgainLater
 from pymilk.project.policy import hours_since
 

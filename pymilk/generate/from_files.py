@@ -7,7 +7,7 @@ import psycopg
 
 from pymilk.database import embedded
 from pymilk.database.connection import Connection, connect, first_line
-from pymilk.deploy.replay import replay_one
+from pymilk.deploy.change.replay import replay_one
 from pymilk.problem import Problem
 from pymilk.project.function_files import read_function_files
 from pymilk.project.project import Project

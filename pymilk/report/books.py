@@ -14,8 +14,8 @@ from decimal import Decimal
 from markupsafe import Markup
 
 from pymilk.database.connection import Target, connect
-from pymilk.deploy.invariants import Checked, one_snapshot, read_in_snapshot
-from pymilk.deploy.readings import Reading, read_query
+from pymilk.deploy.health.invariants import Checked, one_snapshot, read_in_snapshot
+from pymilk.deploy.health.readings import Reading, read_query
 from pymilk.problem import UsageProblem
 from pymilk.project.migrations import Script
 from pymilk.project.project import Project

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pymilk.database.ledger import Entry, Kind
-from pymilk.deploy.evidence import Verdict as CheckVerdict
+from pymilk.deploy.basis.evidence import Verdict as CheckVerdict
 from pymilk.report.deployment import Deployment, Proof
 from pymilk.report.facts import BackupFacts, RestoreTestFacts
 from pymilk.report.wording import Wording

@@ -16,8 +16,8 @@ from pymilk.database.ledger import (
     read_recorded_catalog,
     whole,
 )
-from pymilk.deploy.notes import open_notes
-from pymilk.deploy.samples import Taken, read_samples
+from pymilk.deploy.basis.notes import open_notes
+from pymilk.deploy.health.samples import Taken, read_samples
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.migrations import Migration, find_migration
 from pymilk.project.project import Project

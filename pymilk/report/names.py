@@ -7,8 +7,8 @@ is told by the key.
 from collections.abc import Iterable, Mapping
 
 from pymilk.database.connection import Connection
-from pymilk.deploy.invariants import one_snapshot
-from pymilk.deploy.readings import read_query
+from pymilk.deploy.health.invariants import one_snapshot
+from pymilk.deploy.health.readings import read_query
 from pymilk.project.migrations import Script
 from pymilk.project.query_header import read_header
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pymilk.database.ledger import Entry
-from pymilk.deploy.breach import Then
+from pymilk.deploy.watch.breach import Then
 from pymilk.report.books import Books
 from pymilk.report.deployment import Deployment
 from pymilk.report.side_by_side import SideBySide

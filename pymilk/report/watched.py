@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from pymilk.deploy.sample import Sample
-from pymilk.deploy.samples import Taken, between
+from pymilk.deploy.basis.sample import Sample
+from pymilk.deploy.health.samples import Taken, between
 from pymilk.report import charts
 from pymilk.report.charts import Axis, Picture, Point
 from pymilk.report.wording import Wording

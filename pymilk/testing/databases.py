@@ -11,7 +11,7 @@ from psycopg import sql
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.embedded import EmbeddedServer, scratch
 from pymilk.database.lookalike import DefaultPrivileges
-from pymilk.deploy.replay import empty_project, replay_one
+from pymilk.deploy.change.replay import empty_project, replay_one
 from pymilk.project.project import Project
 
 _numbers = count(1)

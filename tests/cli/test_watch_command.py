@@ -18,9 +18,9 @@ import pytest
 
 from pymilk.cli.watching import log_line
 from pymilk.database.ledger import Kind, latest, read_entries
-from pymilk.deploy.sample import Sample
-from pymilk.deploy.samples import Taken, read_samples
-from pymilk.deploy.watch import Seen
+from pymilk.deploy.basis.sample import Sample
+from pymilk.deploy.health.samples import Taken, read_samples
+from pymilk.deploy.watch.watch import Seen
 from support.commands import environment, run, start
 from support.databases import Database, Templates
 from support.projects import Toy, copy_of, deploy_toy, mark_baseline, toy, write_toy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymilk.deploy.daily import time_daily
+from pymilk.deploy.health.daily import time_daily
 from pymilk.project.project import load_project
 from support.databases import ROOT, Database
 

@@ -3,8 +3,8 @@
 import pytest
 
 from pymilk.demo.first_day import prepare_first_day
-from pymilk.deploy.drill import run_drill
-from pymilk.deploy.plan import CopyAt
+from pymilk.deploy.basis.plan import CopyAt
+from pymilk.deploy.rehearsal.drill import run_drill
 from pymilk.project.project import load_project
 from support.databases import ROOT
 

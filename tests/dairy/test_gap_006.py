@@ -12,8 +12,8 @@ from dairy.scripts import dump, dump_rows, psql, run_file
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import connect
 from pymilk.database.ledger import prepare_ledger
-from pymilk.deploy.archive import find_losses, find_vanishing, keep
-from pymilk.deploy.give_back import give_back_to
+from pymilk.deploy.change.archive import find_losses, find_vanishing, keep
+from pymilk.deploy.change.give_back import give_back_to
 from pymilk.project.migrations import load_migrations
 from support.databases import MIGRATIONS, ROOT, Database
 

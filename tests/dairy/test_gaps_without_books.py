@@ -6,7 +6,7 @@ from dairy.books import Books, table_rows
 from dairy.scripts import run_file
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import connect
-from pymilk.deploy.archive import find_losses, find_vanishing
+from pymilk.deploy.change.archive import find_losses, find_vanishing
 from pymilk.project.migrations import load_migrations
 from support.databases import ROOT, Database
 

@@ -14,9 +14,9 @@ from dairy.undoing import KEY, roll_back, unallocate, update, void
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import connect
 from pymilk.database.ledger import prepare_ledger
-from pymilk.deploy.archive import find_losses, find_vanishing, keep
-from pymilk.deploy.figures import differing_figures, read_state
-from pymilk.deploy.give_back import give_back_to
+from pymilk.deploy.change.archive import find_losses, find_vanishing, keep
+from pymilk.deploy.change.figures import differing_figures, read_state
+from pymilk.deploy.change.give_back import give_back_to
 from pymilk.project.migrations import Migration, load_migrations
 from pymilk.project.project import load_project
 from support.databases import ROOT, Database

@@ -10,7 +10,7 @@ from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import connect
 from pymilk.database.history import prepare_history, record_applied
 from pymilk.database.ledger import Event, Kind, prepare_ledger, record
-from pymilk.deploy.rollback import roll_back
+from pymilk.deploy.change.rollback import roll_back
 from pymilk.project.project import load_project
 from support.databases import ROOT, Database
 from support.projects import Toy, deploy_toy

@@ -9,10 +9,12 @@ import pytest
 
 from pymilk.database.connection import connect
 from pymilk.database.programs import find_programs
-from pymilk.deploy import backup, preflight, rehearsal, restore_test
-from pymilk.deploy.bench import open_bench
-from pymilk.deploy.evidence import Evidence
-from pymilk.deploy.plan import CopyAt
+from pymilk.deploy.backup import backup, restore_test
+from pymilk.deploy.basis.evidence import Evidence
+from pymilk.deploy.basis.plan import CopyAt
+from pymilk.deploy.rehearsal import rehearsal
+from pymilk.deploy.rehearsal.bench import open_bench
+from pymilk.deploy.survey import preflight
 from support.databases import Database, Templates
 from support.projects import (
     Toy,

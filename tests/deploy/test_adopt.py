@@ -13,9 +13,9 @@ from pymilk.database.history import read_history
 from pymilk.database.ledger import read_entries, read_recorded_catalog
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from pymilk.database.services import stand_in_for_services
-from pymilk.deploy.adopt import Adopted, adopt
-from pymilk.deploy.replay import empty_project, replay
-from pymilk.deploy.status import Standing, read_status
+from pymilk.deploy.change.replay import empty_project, replay
+from pymilk.deploy.survey.adopt import Adopted, adopt
+from pymilk.deploy.survey.status import Standing, read_status
 from pymilk.problem import Problem
 from pymilk.project.migrations import load_migrations
 from pymilk.project.policy import Policy, Preset

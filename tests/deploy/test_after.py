@@ -6,9 +6,9 @@ import pytest
 from pymilk.database.connection import connect
 from pymilk.database.ledger import Entry, Kind, latest, read_entries, whole
 from pymilk.deploy import after, apply
-from pymilk.deploy.evidence import Evidence
-from pymilk.deploy.past import read_past, without_proofs
-from pymilk.deploy.plan import Bench
+from pymilk.deploy.basis.evidence import Evidence
+from pymilk.deploy.basis.past import read_past, without_proofs
+from pymilk.deploy.basis.plan import Bench
 from pymilk.problem import Problem
 from support.databases import Database
 from support.projects import Toy

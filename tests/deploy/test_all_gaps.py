@@ -20,11 +20,11 @@ from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import connect
 from pymilk.database.history import record_applied
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.adopt import adopt
+from pymilk.deploy.basis.plan import Plan
+from pymilk.deploy.change.rollback import roll_back
+from pymilk.deploy.change.script import run_script
 from pymilk.deploy.pipeline import deploy
-from pymilk.deploy.plan import Plan
-from pymilk.deploy.rollback import roll_back
-from pymilk.deploy.script import run_script
+from pymilk.deploy.survey.adopt import adopt
 from support.databases import ROOT, Database
 from support.projects import BASELINE, Silent, Toy
 

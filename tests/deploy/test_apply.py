@@ -12,8 +12,8 @@ import pytest
 
 from pymilk.database.ledger import Kind, latest, read_entries, whole
 from pymilk.deploy import after
-from pymilk.deploy.evidence import Evidence
-from pymilk.deploy.plan import Bench, Plan
+from pymilk.deploy.basis.evidence import Evidence
+from pymilk.deploy.basis.plan import Bench, Plan
 from pymilk.problem import Problem, TryAgainLater
 from support.changing import change
 from support.commands import start

@@ -18,7 +18,7 @@ from pymilk.deploy.approval import (
     refuse_other_proof,
     save_approval,
 )
-from pymilk.deploy.evidence import Evidence, Lost
+from pymilk.deploy.basis.evidence import Evidence, Lost
 from pymilk.deploy.pipeline import deploy, rehearse
 from pymilk.problem import UsageProblem
 from support.databases import Database

@@ -4,8 +4,8 @@ import pytest
 
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Connection, connect
-from pymilk.deploy.archive import CannotBeKept, Loss, find_losses, find_vanishing, keep
-from pymilk.deploy.give_back import give_back
+from pymilk.deploy.change.archive import CannotBeKept, Loss, find_losses, find_vanishing, keep
+from pymilk.deploy.change.give_back import give_back
 from support.databases import Database
 
 VERSION = "20250918000000"

@@ -8,8 +8,8 @@ import pytest
 
 from pymilk.database.connection import Target
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.assess import Assessment, assess
-from pymilk.deploy.calendar import lay_out
+from pymilk.deploy.health.calendar import lay_out
+from pymilk.deploy.survey.assess import Assessment, assess
 from pymilk.problem import UsageProblem
 from pymilk.project.policy import Policy, Preset
 from pymilk.project.project import load_project

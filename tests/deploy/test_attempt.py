@@ -8,14 +8,14 @@ import pytest
 
 from pymilk.database.connection import connect
 from pymilk.database.ledger import Entry, Kind, Outcome, read_entries
-from pymilk.deploy.attempt import noted
-from pymilk.deploy.evidence import Evidence
+from pymilk.deploy.basis.evidence import Evidence
+from pymilk.deploy.basis.lock import only_deploy
+from pymilk.deploy.basis.plan import Plan
+from pymilk.deploy.basis.trace import tracing
+from pymilk.deploy.change.attempt import noted
 from pymilk.deploy.foreseen import roll_back_each
-from pymilk.deploy.lock import only_deploy
 from pymilk.deploy.pipeline import deploy, rehearse
-from pymilk.deploy.plan import Plan
-from pymilk.deploy.status import read_status
-from pymilk.deploy.trace import tracing
+from pymilk.deploy.survey.status import read_status
 from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.project import load_project
 from support.commands import run

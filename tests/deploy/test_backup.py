@@ -11,10 +11,9 @@ from psycopg import conninfo
 from pymilk.database.connection import Target, connect
 from pymilk.database.ledger import read_entries
 from pymilk.database.programs import find_programs
-from pymilk.deploy.backup import Taken, back_up
-from pymilk.deploy.plan import Bench
-from pymilk.deploy.restore_test import prove_and_record
-from pymilk.deploy.shelf import (
+from pymilk.deploy.backup.backup import Taken, back_up
+from pymilk.deploy.backup.restore_test import prove_and_record
+from pymilk.deploy.backup.shelf import (
     Proof,
     find_backup,
     folders,
@@ -24,6 +23,7 @@ from pymilk.deploy.shelf import (
     shelf_of,
     tidy,
 )
+from pymilk.deploy.basis.plan import Bench
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import Policy, Preset
 from pymilk.project.project import load_project

@@ -11,9 +11,9 @@ from psycopg import conninfo
 from pymilk.database.cluster import SUPERUSER
 from pymilk.database.lookalike import make_supabase_shaped
 from pymilk.database.services import stand_in_for_services
-from pymilk.deploy.bench import open_bench, server_kept
+from pymilk.deploy.basis.plan import Backend, Bench, CopyAt
 from pymilk.deploy.pipeline import rehearse
-from pymilk.deploy.plan import Backend, Bench, CopyAt
+from pymilk.deploy.rehearsal.bench import open_bench, server_kept
 from pymilk.problem import TryAgainLater, UsageProblem
 from support.databases import Database
 from support.projects import Silent, Toy, copy_of

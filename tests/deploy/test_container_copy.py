@@ -8,8 +8,8 @@ import pytest
 
 from pymilk.database import container
 from pymilk.database.container import ContainerServer
+from pymilk.deploy.basis.plan import Backend, CopyAt
 from pymilk.deploy.pipeline import rehearse
-from pymilk.deploy.plan import Backend, CopyAt
 from pymilk.problem import Problem
 from support.projects import Silent, Toy, mark_baseline
 

@@ -19,9 +19,9 @@ import pytest
 from pymilk.database.connection import connect
 from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.ledger import Kind, Outcome, read_entries
+from pymilk.deploy.change.rollback import roll_back
 from pymilk.deploy.pipeline import deploy
-from pymilk.deploy.rollback import roll_back
-from pymilk.deploy.status import Standing, read_status
+from pymilk.deploy.survey.status import Standing, read_status
 from pymilk.problem import Problem
 from support.commands import run, start
 from support.databases import Database

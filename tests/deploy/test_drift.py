@@ -8,8 +8,8 @@ import pytest
 from pymilk.database.connection import Target
 from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
-from pymilk.deploy.adopt import adopt
-from pymilk.deploy.drift import Drift, Moved, Side, drift_on
+from pymilk.deploy.survey.adopt import adopt
+from pymilk.deploy.survey.drift import Drift, Moved, Side, drift_on
 from pymilk.project.policy import Preset
 from pymilk.project.project import load_project
 from support.databases import Database, Templates

@@ -17,8 +17,8 @@ from pymilk.database.dump_file import Kind, recognise
 from pymilk.database.embedded import scratch
 from pymilk.database.lookalike import DefaultPrivileges
 from pymilk.database.programs import find_programs
-from pymilk.deploy.file_test import FileTested, prove_file
-from pymilk.deploy.plan import Bench
+from pymilk.deploy.backup.file_test import FileTested, prove_file
+from pymilk.deploy.basis.plan import Bench
 from pymilk.problem import Problem
 from pymilk.project.policy import Preset
 from support.databases import Database

@@ -12,10 +12,10 @@ from pymilk.database.dump_file import recognise
 from pymilk.database.embedded import scratch
 from pymilk.database.lookalike import DefaultPrivileges
 from pymilk.database.programs import find_programs
-from pymilk.deploy.foreign_backup import backup_of_file
-from pymilk.deploy.plan import Bench
-from pymilk.deploy.restore_tables import bring_beside, wanted_tables
-from pymilk.deploy.restoring import Reborn, restore_at
+from pymilk.deploy.backup.foreign_backup import backup_of_file
+from pymilk.deploy.backup.restore_tables import bring_beside, wanted_tables
+from pymilk.deploy.backup.restoring import Reborn, restore_at
+from pymilk.deploy.basis.plan import Bench
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import Preset
 from support.databases import Database, Templates

@@ -11,10 +11,11 @@ from pymilk.database.history import prepare_history, record_applied
 from pymilk.database.ledger import prepare_ledger
 from pymilk.database.platform import services_in
 from pymilk.database.services import stand_in_for_services
-from pymilk.deploy import backup, preflight, restore_test
-from pymilk.deploy.evidence import Evidence
+from pymilk.deploy.backup import backup, restore_test
+from pymilk.deploy.basis.evidence import Evidence
+from pymilk.deploy.basis.plan import Bench
 from pymilk.deploy.pipeline import rehearse
-from pymilk.deploy.plan import Bench
+from pymilk.deploy.survey import preflight
 from pymilk.problem import Problem
 from pymilk.project.project import load_project
 from support.databases import Database

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from pymilk.deploy.change.recorded import Refused
 from pymilk.deploy.foreseen import foresee, roll_back_each
-from pymilk.deploy.recorded import Refused
-from pymilk.deploy.status import Standing, read_status
+from pymilk.deploy.survey.status import Standing, read_status
 from pymilk.problem import Problem
 from pymilk.project.migrations import find_migration
 from pymilk.project.project import load_project

@@ -13,10 +13,10 @@ from pymilk.database.dump import take_backup
 from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.programs import find_programs
 from pymilk.database.restore import restore
-from pymilk.deploy.plan import Bench
-from pymilk.deploy.rollback import roll_back
-from pymilk.deploy.script import ScriptFailed
-from pymilk.deploy.verify import verify_now
+from pymilk.deploy.basis.plan import Bench
+from pymilk.deploy.change.rollback import roll_back
+from pymilk.deploy.change.script import ScriptFailed
+from pymilk.deploy.change.verify import verify_now
 from pymilk.problem import UsageProblem
 from support.databases import Database
 from support.projects import DOWN_SQL, VERIFY_SQL, Toy, deploy_toy, schema_and_rows

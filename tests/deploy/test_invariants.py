@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pymilk.database.connection import Target, connect
-from pymilk.deploy.invariants import Checked, check, head_of, read_checked
+from pymilk.deploy.health.invariants import Checked, check, head_of, read_checked
 from pymilk.problem import UsageProblem
 from pymilk.project.policy import Preset
 from pymilk.project.project import load_project

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 
 from pymilk.database.embedded import EmbeddedServer
-from pymilk.deploy.lint import lint
+from pymilk.deploy.survey.lint import lint
 from pymilk.project.finding import Looked
 from pymilk.project.project import load_project
 from support.projects import GAP, UP_SQL, Toy

@@ -8,11 +8,11 @@ import pytest
 
 from pymilk.database.connection import Target
 from pymilk.database.ledger import Entry, Event, Kind, Outcome, read_entries, record
-from pymilk.deploy.notes import add_note, open_notes
-from pymilk.deploy.past import read_past, tell, without_proofs
-from pymilk.deploy.samples import Moment
-from pymilk.deploy.soak import Soak, read_soak, soaking
-from pymilk.deploy.status import read_status
+from pymilk.deploy.basis.notes import add_note, open_notes
+from pymilk.deploy.basis.past import read_past, tell, without_proofs
+from pymilk.deploy.health.samples import Moment
+from pymilk.deploy.health.soak import Soak, read_soak, soaking
+from pymilk.deploy.survey.status import read_status
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import Policy, Preset, SoakCounts
 from support.databases import Database

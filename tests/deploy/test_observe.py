@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pymilk.deploy.evidence import Blocked, ScriptRun
-from pymilk.deploy.observe import followed_by, observe
+from pymilk.deploy.basis.evidence import Blocked, ScriptRun
+from pymilk.deploy.rehearsal.observe import followed_by, observe
 from pymilk.project.migrations import Script
 from support.databases import Database
 

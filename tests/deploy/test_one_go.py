@@ -3,7 +3,7 @@
 import pytest
 
 from pymilk.database.connection import connect
-from pymilk.deploy.one_go import in_one_go
+from pymilk.deploy.change.one_go import in_one_go
 from support.databases import Database
 
 

@@ -10,11 +10,11 @@ from pymilk.database.connection import Target
 from pymilk.database.dump import take_backup
 from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.programs import find_programs
-from pymilk.deploy.adopt import adopt
-from pymilk.deploy.bench import open_bench
-from pymilk.deploy.plan import CopyAt
-from pymilk.deploy.restore_test import prove_restore
-from pymilk.deploy.restoring import restore_at
+from pymilk.deploy.backup.restore_test import prove_restore
+from pymilk.deploy.backup.restoring import restore_at
+from pymilk.deploy.basis.plan import CopyAt
+from pymilk.deploy.rehearsal.bench import open_bench
+from pymilk.deploy.survey.adopt import adopt
 from pymilk.project.policy import Policy, Preset
 from pymilk.project.project import load_project
 from support.databases import Database, Templates

@@ -12,9 +12,9 @@ import pytest
 from pymilk.database.dump import schema_text
 from pymilk.database.ledger import read_entries, whole
 from pymilk.database.programs import find_programs
+from pymilk.deploy.backup.shelf import newest_backup
+from pymilk.deploy.change.rollback import roll_back
 from pymilk.deploy.pipeline import deploy, rehearse
-from pymilk.deploy.rollback import roll_back
-from pymilk.deploy.shelf import newest_backup
 from pymilk.problem import Problem, TryAgainLater
 from support.databases import Database
 from support.gate import WAIT, closed_gate, wait_until_at_the_gate

@@ -13,14 +13,14 @@ from psycopg import conninfo
 from pymilk.database.connection import connect
 from pymilk.database.ledger import Kind, latest, read_entries
 from pymilk.database.programs import find_programs
-from pymilk.deploy import preflight
-from pymilk.deploy.checks import window_check
-from pymilk.deploy.evidence import Check, Evidence, Preflight, Verdict
-from pymilk.deploy.notes import add_note
-from pymilk.deploy.plan import Bench, Plan
-from pymilk.deploy.rollback import roll_back
-from pymilk.deploy.sample import Broken, Sample
-from pymilk.deploy.samples import record_sample
+from pymilk.deploy.basis.evidence import Check, Evidence, Preflight, Verdict
+from pymilk.deploy.basis.notes import add_note
+from pymilk.deploy.basis.plan import Bench, Plan
+from pymilk.deploy.basis.sample import Broken, Sample
+from pymilk.deploy.change.rollback import roll_back
+from pymilk.deploy.health.samples import record_sample
+from pymilk.deploy.survey import preflight
+from pymilk.deploy.survey.checks import window_check
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 from pymilk.project.policy import Policy, Preset
 from support.databases import Database

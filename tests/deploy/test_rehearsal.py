@@ -8,9 +8,9 @@ from pymilk.database.dump import take_backup
 from pymilk.database.manifest import Backup
 from pymilk.database.programs import find_programs
 from pymilk.database.restore import restore
-from pymilk.deploy.evidence import Rehearsed
-from pymilk.deploy.plan import Bench
-from pymilk.deploy.rehearsal import rehearse
+from pymilk.deploy.basis.evidence import Rehearsed
+from pymilk.deploy.basis.plan import Bench
+from pymilk.deploy.rehearsal.rehearsal import rehearse
 from pymilk.problem import Problem
 from support.databases import Database
 from support.projects import BASELINE, DOWN_SQL, GAP, UP_SQL, VERIFY_SQL, Toy

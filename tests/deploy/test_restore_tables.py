@@ -12,9 +12,14 @@ from pymilk.database.dump import take_backup
 from pymilk.database.ledger import read_entries
 from pymilk.database.manifest import Backup
 from pymilk.database.programs import find_programs
-from pymilk.deploy.plan import Bench
-from pymilk.deploy.restore_over import BroughtOver, Comparison, bring_over, compared_with_live
-from pymilk.deploy.restore_tables import BroughtBeside, Wanted, bring_beside, wanted_tables
+from pymilk.deploy.backup.restore_over import (
+    BroughtOver,
+    Comparison,
+    bring_over,
+    compared_with_live,
+)
+from pymilk.deploy.backup.restore_tables import BroughtBeside, Wanted, bring_beside, wanted_tables
+from pymilk.deploy.basis.plan import Bench
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 from pymilk.project.policy import Policy, Preset
 from pymilk.project.project import load_project

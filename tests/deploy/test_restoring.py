@@ -19,7 +19,7 @@ from pymilk.database.ledger import Kind, read_entries
 from pymilk.database.manifest import Backup, seal
 from pymilk.database.platform import Platform
 from pymilk.database.programs import find_programs
-from pymilk.deploy.restoring import restore_at, restore_on_embedded
+from pymilk.deploy.backup.restoring import restore_at, restore_on_embedded
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import Preset
 from support.databases import Database, Templates

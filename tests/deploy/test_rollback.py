@@ -9,9 +9,9 @@ import pytest
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Connection
 from pymilk.database.ledger import Kind, latest, read_entries, whole
-from pymilk.deploy.recorded import Refused
-from pymilk.deploy.rollback import RolledBack, roll_back
-from pymilk.deploy.transaction import standing
+from pymilk.deploy.change.recorded import Refused
+from pymilk.deploy.change.rollback import RolledBack, roll_back
+from pymilk.deploy.change.transaction import standing
 from pymilk.problem import Problem, TryAgainLater
 from support.databases import Database
 from support.gate import WAIT, closed_gate, wait_until_at_the_gate

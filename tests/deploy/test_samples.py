@@ -9,8 +9,8 @@ import pytest
 
 from pymilk.database.connection import Connection
 from pymilk.database.ledger import Event, Kind, prepare_ledger, read_entries, record
-from pymilk.deploy.sample import Activity, Broken, Sample, Waits
-from pymilk.deploy.samples import between, read_moments, read_samples, record_sample
+from pymilk.deploy.basis.sample import Activity, Broken, Sample, Waits
+from pymilk.deploy.health.samples import between, read_moments, read_samples, record_sample
 from support.databases import Database
 
 NOON = datetime(2025, 9, 17, 12, tzinfo=UTC)

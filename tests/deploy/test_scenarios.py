@@ -14,11 +14,11 @@ import psycopg
 import pytest
 
 from pymilk.database.ledger import Kind, read_entries
-from pymilk.deploy.evidence import Evidence
+from pymilk.deploy.basis.evidence import Evidence
+from pymilk.deploy.change.rollback import roll_back
+from pymilk.deploy.change.script import ScriptFailed
 from pymilk.deploy.pipeline import deploy, rehearse
-from pymilk.deploy.rollback import roll_back
-from pymilk.deploy.script import ScriptFailed
-from pymilk.deploy.status import Standing, read_status
+from pymilk.deploy.survey.status import Standing, read_status
 from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.project import load_project
 from support.changing import change

@@ -4,7 +4,7 @@ import json
 
 from pymilk.cli.render import plain
 from pymilk.cli.render_plan import preview_text, statements_text
-from pymilk.deploy.evidence import Blocked, StatementRun
+from pymilk.deploy.basis.evidence import Blocked, StatementRun
 from pymilk.deploy.pipeline import rehearse
 from pymilk.deploy.preview import preview
 from support.databases import Database

@@ -3,9 +3,9 @@
 from pymilk.cli.opening import Opened, migration_to_deploy, migration_to_roll_back, nothing_pending
 from pymilk.database.connection import connect
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.lock import only_deploy
-from pymilk.deploy.rollback import roll_back
-from pymilk.deploy.status import Standing, Status, read_status
+from pymilk.deploy.basis.lock import only_deploy
+from pymilk.deploy.change.rollback import roll_back
+from pymilk.deploy.survey.status import Standing, Status, read_status
 from support.databases import Database
 from support.projects import BASELINE, DOWN_SQL, GAP, UP_SQL, Toy
 

@@ -10,11 +10,11 @@ import pytest
 
 from pymilk.database.connection import connect
 from pymilk.database.ledger import Kind, Outcome, read_entries
+from pymilk.deploy.change.rollback import roll_back
+from pymilk.deploy.change.script import ScriptFailed
+from pymilk.deploy.change.transaction import standing as told_of
 from pymilk.deploy.pipeline import deploy
-from pymilk.deploy.rollback import roll_back
-from pymilk.deploy.script import ScriptFailed
-from pymilk.deploy.status import Standing, read_status
-from pymilk.deploy.transaction import standing as told_of
+from pymilk.deploy.survey.status import Standing, read_status
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.migrations import refuse_what_cannot_be_one_transaction
 from pymilk.project.project import load_project

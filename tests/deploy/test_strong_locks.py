@@ -5,9 +5,9 @@ import pytest
 
 from pymilk.database.connection import Connection, connect
 from pymilk.database.contents import read_tables
-from pymilk.deploy.one_go import in_one_go
-from pymilk.deploy.script import read_settings
-from pymilk.deploy.strong_locks import LocksNotHad, Needed, Taking, taking
+from pymilk.deploy.change.one_go import in_one_go
+from pymilk.deploy.change.script import read_settings
+from pymilk.deploy.change.strong_locks import LocksNotHad, Needed, Taking, taking
 from support.databases import Database
 
 BOTH = {"public.bills": "AccessExclusiveLock", "public.customers": "ShareRowExclusiveLock"}

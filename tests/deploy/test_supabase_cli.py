@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from psycopg import conninfo
 
-from pymilk.deploy.adopt import adopt
-from pymilk.deploy.drift import find_drift
-from pymilk.deploy.rollback import roll_back
-from pymilk.deploy.status import Standing, read_status
+from pymilk.deploy.change.rollback import roll_back
+from pymilk.deploy.survey.adopt import adopt
+from pymilk.deploy.survey.drift import find_drift
+from pymilk.deploy.survey.status import Standing, read_status
 from support.databases import Database
 from support.projects import BASELINE, GAP, Toy, deploy_toy
 from support.proxy import Cut, proxy

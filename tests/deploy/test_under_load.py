@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pymilk.database.connection import connect
-from pymilk.deploy.adopt import adopt
+from pymilk.deploy.change.rollback import roll_back
 from pymilk.deploy.pipeline import deploy
-from pymilk.deploy.rollback import roll_back
+from pymilk.deploy.survey.adopt import adopt
 from support.app_load import Told, app_at_work
 from support.databases import ROOT, Database
 from support.projects import Silent, Toy

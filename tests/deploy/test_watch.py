@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from pymilk.database.ledger import Event, Kind, Outcome, latest, read_entries, record, whole
-from pymilk.deploy import breach, sampling
-from pymilk.deploy.breach import Then
-from pymilk.deploy.samples import read_moments, read_samples
-from pymilk.deploy.watch import Asked, Began, Ended, Happening, Lost, Seen, watch
-from pymilk.deploy.watch_end import verdict_of
+from pymilk.deploy.health import sampling
+from pymilk.deploy.health.samples import read_moments, read_samples
+from pymilk.deploy.watch import breach
+from pymilk.deploy.watch.breach import Then
+from pymilk.deploy.watch.watch import Asked, Began, Ended, Happening, Lost, Seen, watch
+from pymilk.deploy.watch.watch_end import verdict_of
 from pymilk.problem import Problem, SomethingToDo, UsageProblem
 from support.databases import Database
 from support.projects import Toy, copy_of, deploy_toy, schema_and_rows, write_toy

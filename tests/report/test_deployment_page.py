@@ -11,11 +11,11 @@ from bs4 import Tag
 
 from pymilk.database.connection import Target, connect
 from pymilk.database.ledger import Entry, Event, Kind, latest, read_entries, record
-from pymilk.deploy.breach import Then
-from pymilk.deploy.notes import add_note
-from pymilk.deploy.rollback import roll_back
-from pymilk.deploy.sample import Activity, Sample
-from pymilk.deploy.samples import record_sample
+from pymilk.deploy.basis.notes import add_note
+from pymilk.deploy.basis.sample import Activity, Sample
+from pymilk.deploy.change.rollback import roll_back
+from pymilk.deploy.health.samples import record_sample
+from pymilk.deploy.watch.breach import Then
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import Preset
 from pymilk.project.project import Project, load_project

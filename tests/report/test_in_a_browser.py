@@ -11,8 +11,8 @@ from playwright.sync_api import Page as Tab
 
 from pymilk.database.connection import Target, connect
 from pymilk.database.ledger import Kind, latest, read_entries
-from pymilk.deploy.notes import add_note
-from pymilk.deploy.samples import record_sample
+from pymilk.deploy.basis.notes import add_note
+from pymilk.deploy.health.samples import record_sample
 from pymilk.project.policy import Preset
 from pymilk.project.project import Project, load_project
 from pymilk.report.books import read_books

@@ -10,7 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pymilk import Client, errors, rpc
-from pymilk.deploy.counters import read_outcomes
+from pymilk.deploy.health.counters import read_outcomes
 from pymilk.project.project import load_project
 from pymilk.rpc.call import Rows
 from pymilk.rpc.lending import Postgres

@@ -1,9 +1,9 @@
 """The one step that changes a database, with the proof at hand: quicker than the whole pipeline."""
 
 from pymilk.deploy import apply
-from pymilk.deploy.evidence import Evidence
-from pymilk.deploy.lock import only_deploy
-from pymilk.deploy.plan import Plan
+from pymilk.deploy.basis.evidence import Evidence
+from pymilk.deploy.basis.lock import only_deploy
+from pymilk.deploy.basis.plan import Plan
 
 
 def change(plan: Plan, proof: Evidence) -> Evidence:

@@ -19,9 +19,9 @@ from pymilk.database.embedded import EmbeddedServer, scratch
 from pymilk.database.history import prepare_history, record_applied
 from pymilk.database.ledger import Event, Kind, prepare_ledger, record
 from pymilk.database.programs import find_programs
-from pymilk.deploy.evidence import Evidence
+from pymilk.deploy.basis.evidence import Evidence
+from pymilk.deploy.basis.plan import Backend, Bench, CopyAt, Plan
 from pymilk.deploy.pipeline import deploy
-from pymilk.deploy.plan import Backend, Bench, CopyAt, Plan
 from pymilk.project.migrations import find_migration
 from pymilk.project.policy import Policy, Preset
 from pymilk.project.project import load_project, revision

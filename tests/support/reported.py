@@ -8,9 +8,9 @@ from pathlib import Path
 from pymilk.database.connection import connect
 from pymilk.database.ledger import Entry
 from pymilk.deploy import after, apply
-from pymilk.deploy.evidence import Evidence
-from pymilk.deploy.plan import Bench
-from pymilk.deploy.sample import Activity, Broken, Sample, Waits
+from pymilk.deploy.basis.evidence import Evidence
+from pymilk.deploy.basis.plan import Bench
+from pymilk.deploy.basis.sample import Activity, Broken, Sample, Waits
 from support.databases import Database
 from support.projects import Toy, write_toy
 

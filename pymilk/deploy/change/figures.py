@@ -1,0 +1,147 @@
+"""The project's own figures and invariants, read in one transaction."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from pymilk.database.connection import Connection
+from pymilk.database.contents import Table
+from pymilk.deploy.basis.evidence import State, Violations
+from pymilk.deploy.basis.sample import key_of
+from pymilk.deploy.change.one_go import Cursor, in_one_go
+from pymilk.deploy.change.script import ScriptFailed, read_settings
+from pymilk.project.migrations import Script
+from pymilk.project.query_header import read_header
+
+
+class Answer(NamedTuple):
+    """What a query gave: what its columns are called, and its rows."""
+
+    columns: tuple[str, ...]
+    rows: list[TupleRow]
+
+
+def read_state(connection: Connection, queries: Iterable[Script]) -> State:
+    """Run the state queries: the first column is the key, the others are figures.
+
+    But for the one that says what people call the key: who is renamed owes what he owed.
+
+    Raises:
+        ScriptFailed: One of them can't be run, or gives a key twice.
+    """
+    return {
+        query.path.stem: _figures(query, answer) for query, answer in _read(connection, queries)
+    }
+
+
+def _figures(query: Script, answer: Answer) -> Mapping[str, tuple[str, ...]]:
+    rows, name = answer.rows, read_header(query.text).name
+    kept = [place for place, column in enumerate(answer.columns) if place and column != name]
+    figures = {str(row[0]): tuple(str(row[place]) for place in kept) for row in rows}
+    if len(figures) < len(rows):
+        raise ScriptFailed(
+            f"{query.path.parent.name}/{query.path.name} gives a key twice, so that one row would"
+            " hide the other.",
+            todo="Make its first column tell the rows apart: an id, not a name.",
+        )
+    return figures
+
+
+def differing_figures(before: State, after: State) -> tuple[str, ...]:
+    """Each figure that isn't what it was, one line each."""
+    return tuple(
+        f"{query} {key}: {_in_words(before[query].get(key))} → {_in_words(figures)}"
+        for query, found in after.items()
+        for key, figures in _all_keys(before[query], found)
+        if before[query].get(key) != figures
+    )
+
+
+def moved_figures(
+    before: State, after: State
+) -> Mapping[str, Mapping[str, tuple[str, ...] | None]]:
+    """Query → key → its figures after, of those that moved; none where a key is gone."""
+    return {
+        query: {
+            key: figures
+            for key, figures in _all_keys(before.get(query, {}), found)
+            if before.get(query, {}).get(key) != figures
+        }
+        for query, found in after.items()
+    }
+
+
+def read_violations(connection: Connection, queries: Iterable[Script]) -> Violations:
+    """Run the invariant queries; every row is a violation.
+
+    Raises:
+        ScriptFailed: One of them can't be run.
+    """
+    return {
+        query.path.stem: frozenset(tuple(str(value) for value in row) for row in answer.rows)
+        for query, answer in _read(connection, queries)
+    }
+
+
+def _read(connection: Connection, queries: Iterable[Script]) -> Iterable[tuple[Script, Answer]]:
+    """Each query's rows; all of them are asked for in one go."""
+    queries = tuple(queries)
+    if not queries:
+        return ()
+    with in_one_go(connection, read_settings(connection)) as go:
+        sent = [(query, go.read(query)) for query in queries]
+    return ((query, _answer(cursor)) for query, cursor in sent)
+
+
+def _answer(cursor: Cursor | None) -> Answer:
+    if cursor is None:
+        return Answer((), [])
+    columns = tuple(column.name for column in cursor.description or ())
+    return Answer(columns, cursor.fetchall())
+
+
+def new_violations(before: Violations, after: Violations) -> tuple[str, ...]:
+    """Violations that weren't there before, one line each."""
+    return tuple(
+        f"{name}: {', '.join(row)}"
+        for name, rows in after.items()
+        for row in sorted(rows - before.get(name, frozenset()))
+    )
+
+
+def newly_violating(before: Violations, after: Violations) -> tuple[str, ...]:
+    """Violations of what violated nothing before, one line each.
+
+    What is said of an old one may move as people pay: of the whole dairy's books it always does.
+    """
+    return tuple(
+        f"{name}: {', '.join(row)}"
+        for name, rows in after.items()
+        for row in sorted(rows)
+        if key_of(row) not in {key_of(old) for old in before.get(name, frozenset())}
+    )
+
+
+def count_rows(connection: Connection, tables: Iterable[Table]) -> Mapping[str, int]:
+    """Rows of each table, in one statement, so that they belong to one moment.
+
+    As one row: given a row for each, Postgres starts workers to count hundreds of empty tables.
+    """
+    tables = tuple(tables)
+    counts = sql.SQL(", ").join(
+        sql.SQL("(select count(*) from only {})").format(table.identifier) for table in tables
+    )
+    row = connection.execute(sql.SQL("select array[{}]::bigint[]").format(counts)).fetchone()
+    return dict(zip((table.qualified for table in tables), row[0] if row else (), strict=True))
+
+
+def _all_keys(
+    before: Mapping[str, tuple[str, ...]], after: Mapping[str, tuple[str, ...]]
+) -> Iterable[tuple[str, tuple[str, ...] | None]]:
+    return ((key, after.get(key)) for key in dict.fromkeys((*before, *after)))
+
+
+def _in_words(figures: tuple[str, ...] | None) -> str:
+    return "absent" if figures is None else ", ".join(figures)

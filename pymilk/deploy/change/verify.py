@@ -1,0 +1,49 @@
+"""Run a deployed migration's canary at any time."""
+
+from pymilk.database.connection import Connection, Target, connect, first_line
+from pymilk.database.history import read_history
+from pymilk.deploy.change.script import NOT_NOW, run_verification
+from pymilk.problem import Problem, TryAgainLater
+from pymilk.project.migrations import Migration
+
+# Milliseconds to wait for a row; the canary holds rows itself, and customers wait behind those.
+_LOCK_TIMEOUT_MS = 500
+
+
+def verify_now(target: Target, migration: Migration) -> float:
+    """Run the verification, and undo what it did; gives the seconds it took.
+
+    Raises:
+        Problem: The migration isn't applied, or has no verification.
+        ScriptFailed: It isn't in effect.
+        TryAgainLater: Rows that it needs are locked; it gives way to whoever is at work on them.
+    """
+    with connect(target.url, purpose="verify") as connection:
+        return verify_over(connection, migration)
+
+
+def verify_over(connection: Connection, migration: Migration) -> float:
+    """The same over an open connection, which is in no transaction."""
+    if migration.verify is None:
+        raise Problem(
+            f"{migration.label} has no verification.",
+            state="Nothing was changed.",
+            todo=f"Write supabase/verify/{migration.stem}.sql.",
+        )
+    if migration.version not in {row.version for row in read_history(connection)}:
+        raise Problem(
+            f"{migration.label} is not applied.",
+            state="Nothing was changed.",
+            todo=f"Deploy it: pymilk deploy {migration.argument}",
+        )
+    try:
+        with connection.transaction():
+            connection.execute(f"set local lock_timeout = {_LOCK_TIMEOUT_MS}")
+            return run_verification(connection, migration.verify)
+    except NOT_NOW as error:
+        raise TryAgainLater(
+            f"Somebody is at work on what the canary of {migration.label} needs:"
+            f" {first_line(error)}.",
+            state=f"{migration.version} is applied; the canary left nothing.",
+            todo=f"Run it again: pymilk verify {migration.argument}",
+        ) from error

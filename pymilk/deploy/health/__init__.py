@@ -1,0 +1,1 @@
+"""How a database is: invariants, daily times, failed calls; and how long it was watched."""

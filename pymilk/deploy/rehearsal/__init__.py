@@ -1,0 +1,1 @@
+"""The change on a restored copy: there, back, used, and there again."""

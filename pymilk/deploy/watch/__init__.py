@@ -1,0 +1,1 @@
+"""Watching what was deployed, and what is done when something breaks."""
