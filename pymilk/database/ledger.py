@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NoReturn
 
-from psycopg.rows import kwargs_row
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from pymilk.database.catalog import Catalog
@@ -226,25 +226,20 @@ def read_entries(connection: Connection) -> tuple[Entry, ...]:
     if version == 0:
         return ()
     more = _SINCE_SECOND_VERSION if version > 1 else _BEFORE_SECOND_VERSION
-    rows = connection.cursor(row_factory=kwargs_row(_entry)).execute(
+    rows = connection.cursor(row_factory=dict_row).execute(
         f"select {_COLUMNS}, {more} from pymilk.events order by id",  # noqa: S608 - constants
         {"large": list(_LARGE)},
     )
-    return tuple(rows.fetchall())
-
-
-def _entry(
-    *,
-    kind: str,
-    outcome: str,
-    evidence: Mapping[str, Any] | None,
-    **others: Any,  # noqa: ANN401 - the other columns, as psycopg gives them
-) -> Entry:
-    return Entry(
-        kind=Kind(kind),
-        outcome=Outcome(outcome),
-        evidence=_NOT_READ if evidence is None else evidence,
-        **others,
+    return tuple(
+        Entry(
+            **{
+                **row,
+                "kind": Kind(row["kind"]),
+                "outcome": Outcome(row["outcome"]),
+                "evidence": _NOT_READ if row["evidence"] is None else row["evidence"],
+            }
+        )
+        for row in rows
     )
 
 
