@@ -1159,11 +1159,11 @@ comment on function private.keep_deletion() is
 revoke all on function private.keep_deletion() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/keep_issued_total.sql sha256:828106b4c13f3fe7dd0d162cca9bece6a3ad108c53b325eeba71ebba882a5881
+-- >>> sql/functions/invoices/keep_issued_total.sql sha256:6dba1bf2254e01c8525230c36440ac16517af5f3762ef4f309b2c611bfd180ba
 -- Refuses (23514) a total that the lines of an issued invoice don't add up to, where a direct write
 -- changes the total or issues the invoice.
--- An invoice that never had a line may say any total: the app may have written a sum alone. When
--- lines were taken off and what they billed is free, none explain nothing: the audit trail tells.
+-- An invoice that never had a line may say any total: the app may have written a sum alone. One that
+-- lost its lines (the audit trail tells) may not: what they billed is free to be billed again.
 -- Locks: none; the invoice is held by the update itself, and whoever changes its lines takes it.
 
 create or replace function private.keep_issued_total()

@@ -1,7 +1,7 @@
 -- Refuses (23514) a total that the lines of an issued invoice don't add up to, where a direct write
 -- changes the total or issues the invoice.
--- An invoice that never had a line may say any total: the app may have written a sum alone. When
--- lines were taken off and what they billed is free, none explain nothing: the audit trail tells.
+-- An invoice that never had a line may say any total: the app may have written a sum alone. One that
+-- lost its lines (the audit trail tells) may not: what they billed is free to be billed again.
 -- Locks: none; the invoice is held by the update itself, and whoever changes its lines takes it.
 
 create or replace function private.keep_issued_total()
