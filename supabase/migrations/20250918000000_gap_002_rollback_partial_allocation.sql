@@ -53,7 +53,7 @@ where
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/allocations/allocate_to_invoices.sql sha256:0c360ed50ef09f1b9c9deb4ebbfd3b10ae0e12e8a4e1863f7f0c2e8ee4dd7ddc
+-- >>> sql/functions/allocations/allocate_to_invoices.sql sha256:d441bbdac5c1d1a5cdd2569beacedb0bcdf34bac5179dc91bd6aeadff052d6ff
 -- Allocates a payment to invoices: the core under the RPCs, without keys and without jsonb.
 --
 -- With p_refuse_excess an amount that the payment or an invoice can't take refuses the whole call;
@@ -79,7 +79,6 @@ as $$
 declare
   v_payment record;
   v_invoice record;
-  v_place integer;
   v_faults text[];
   v_rooms numeric[];
   v_available numeric;
@@ -126,23 +125,22 @@ begin
 
   for v_invoice in
     select
-      invoice.id,
+      line.place,
       invoice.customer_id,
       invoice.invoice_status,
       invoice.total_amount,
       invoice.amount_paid
-    from public.invoice_metadata as invoice
-    where invoice.id = any(p_invoice_ids)
+    from unnest(p_invoice_ids) with ordinality as line (invoice_id, place)
+    inner join public.invoice_metadata as invoice on line.invoice_id = invoice.id
     order by invoice.id
-    for no key update
+    for no key update of invoice
   loop
-    v_place := array_position(p_invoice_ids, v_invoice.id);
-    v_faults[v_place] := case
+    v_faults[v_invoice.place] := case
       when v_invoice.customer_id <> v_payment.customer_id then 'customer_mismatch'
       when v_invoice.invoice_status = 'cancelled' then 'invoice_cancelled'
     end;
     -- in whole paise, and nothing at all where a legacy amount is not a sum of money
-    v_rooms[v_place] := case
+    v_rooms[v_invoice.place] := case
       when v_invoice.total_amount < 10000000000
         then trim_scale(trunc(greatest(v_invoice.total_amount - v_invoice.amount_paid, 0), 2))
       else 0
@@ -1030,6 +1028,50 @@ comment on function private.hold_targets(uuid, uuid[]) is
 'Holds the invoices and sales of a payment until the transaction ends.';
 
 revoke all on function private.hold_targets(uuid, uuid[])
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/payments/refuse_allocation_of_voided.sql sha256:35e4c947c005202a4e4ac39d936c8879d53494eb9f51232639c6ff48858a594e
+-- Refuses (23514) a voided payment that is allocated to something, whoever allocates or voids it.
+--
+-- One that offended before can be touched in other columns, and can get better. In a function and not
+-- in a WHEN clause: every allocation comes by here, and Postgres reads a WHEN clause from its text
+-- anew in each statement.
+--
+-- Locks: none but the row's own.
+
+create or replace function private.refuse_allocation_of_voided()
+returns trigger
+language plpgsql
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- check
+  if
+    new.voided_at is not null
+    and new.amount_applied <> 0
+    and (old.voided_at is null or new.amount_applied > old.amount_applied)
+  then
+    raise exception using
+      errcode = 'check_violation',
+      schema = tg_table_schema,
+      table = tg_table_name,
+      constraint = 'payments_voided_holds_nothing',
+      column = 'amount_applied',
+      message = 'a voided payment is allocated to nothing',
+      detail = jsonb_build_object('id', new.id, 'amount_applied', new.amount_applied)::text,
+      hint = 'Take its allocations off first; void_payment does.';
+  end if;
+
+  return new;
+end;
+$$;
+
+comment on function private.refuse_allocation_of_voided() is
+'Trigger: refuses (23514) a voided payment that is allocated to something.';
+
+revoke all on function private.refuse_allocation_of_voided()
 from public, anon, authenticated, service_role;
 -- <<<
 
@@ -2036,17 +2078,7 @@ execute function private.refuse_row(
 create trigger refuse_allocation_of_voided
 before update of amount_applied, voided_at on public.payments
 for each row
-when (
-  new.voided_at is not null
-  and new.amount_applied <> 0
-  and (old.voided_at is null or new.amount_applied > old.amount_applied)
-)
-execute function private.refuse_row(
-  'payments_voided_holds_nothing',
-  'amount_applied',
-  'a voided payment is allocated to nothing',
-  'Take its allocations off first; void_payment does.'
-);
+execute function private.refuse_allocation_of_voided();
 
 create trigger refuse_change_of_voided
 before update of amount, voided_at, voided_by, void_reason on public.payments

@@ -11,7 +11,7 @@
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/payments/allocate_payment_atomic.sql sha256:7d6980cb365be8610e6044e40e1719c61f71e23602c5ee8f07e5b344476b38d1
+-- >>> sql/functions/payments/allocate_payment_atomic.sql sha256:54833529bef8c2a47f32991115449d5594b44d6f499d012dd3cb6af040ac3cc3
 -- Allocates a payment to invoices in one step: all lines or none, both sides locked, the totals and
 -- statuses of both sides and what is left unapplied written in the same transaction, by triggers.
 --
@@ -50,6 +50,8 @@ declare
   v_key text := private.idempotency_key();
   v_refuse_excess boolean := coalesce(p_validate_amounts, true);
   v_lines record;
+  v_invoice_ids uuid[];
+  v_amounts numeric[];
   v_arguments jsonb;
   v_request record;
   v_applied numeric[];
@@ -64,12 +66,14 @@ begin
   end if;
 
   v_lines := private.parse_allocations(p_allocations);
+  v_invoice_ids := v_lines.invoice_ids;
+  v_amounts := v_lines.amounts;
 
   if v_key is not null then
     v_arguments := jsonb_build_object(
       'payment_id', p_payment_id,
-      'invoice_ids', v_lines.invoice_ids,
-      'amounts', v_lines.amounts,
+      'invoice_ids', v_invoice_ids,
+      'amounts', v_amounts,
       'validate_amounts', v_refuse_excess
     );
   end if;
@@ -98,7 +102,7 @@ begin
   perform set_config('pymilk.call_id', v_request.call_id::text, true);
 
   v_applied := private.allocate_to_invoices(
-    p_payment_id, v_lines.invoice_ids, v_lines.amounts, v_refuse_excess
+    p_payment_id, v_invoice_ids, v_amounts, v_refuse_excess
   );
 
   perform set_config('pymilk.call_id', '', true);
@@ -119,8 +123,8 @@ begin
   for v_line in 1..cardinality(v_applied) loop
     allocated_amount := allocated_amount + v_applied[v_line];
     v_told[v_line] := jsonb_build_object(
-      'invoice_id', v_lines.invoice_ids[v_line],
-      'requested', v_lines.amounts[v_line],
+      'invoice_id', v_invoice_ids[v_line],
+      'requested', v_amounts[v_line],
       'applied', v_applied[v_line]
     );
   end loop;

@@ -1159,11 +1159,12 @@ comment on function private.keep_deletion() is
 revoke all on function private.keep_deletion() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/keep_issued_total.sql sha256:6dba1bf2254e01c8525230c36440ac16517af5f3762ef4f309b2c611bfd180ba
+-- >>> sql/functions/invoices/keep_issued_total.sql sha256:fa4177c0e9601b28e7faff773695ef27232a9353700b1eaf1e51ce1c9a66b9d7
 -- Refuses (23514) a total that the lines of an issued invoice don't add up to, where a direct write
 -- changes the total or issues the invoice.
 -- An invoice that never had a line may say any total: the app may have written a sum alone. One that
 -- lost its lines (the audit trail tells) may not: what they billed is free to be billed again.
+-- A deleted invoice keeps its total, and stays cancelled until it is recovered, whoever writes it.
 -- Locks: none; the invoice is held by the update itself, and whoever changes its lines takes it.
 
 create or replace function private.keep_issued_total()
@@ -1176,7 +1177,18 @@ declare
   v_number bigint;
   v_total numeric;
 begin
-  if
+  -- check
+  if new.deleted_at is not null and new.invoice_status is distinct from 'cancelled' then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_metadata',
+      constraint = 'invoice_metadata_deleted_is_cancelled',
+      column = 'invoice_status',
+      message = 'a deleted invoice stays cancelled until it is recovered',
+      detail = jsonb_build_object('id', new.id, 'invoice_status', new.invoice_status)::text,
+      hint = 'Recover the invoice with recover_invoice.';
+  elsif
     current_setting('pymilk.call_id', true) <> ''
     or (
       new.total_amount = old.total_amount
@@ -1189,7 +1201,6 @@ begin
     return new;
   end if;
 
-  -- check
   if old.deleted_at is not null and new.total_amount is distinct from old.total_amount then
     raise exception using
       errcode = 'check_violation',
@@ -1237,7 +1248,7 @@ end;
 $$;
 
 comment on function private.keep_issued_total() is
-'Trigger: the total of an issued invoice is what its lines add up to.';
+'Trigger: the total of an issued invoice is what its lines add up to; a deleted one is cancelled.';
 
 revoke all on function private.keep_issued_total() from public, anon, authenticated, service_role;
 -- <<<
@@ -2424,7 +2435,7 @@ execute function private.refuse_row(
 );
 
 create trigger keep_issued_total
-before update of total_amount, invoice_status on public.invoice_metadata
+before update of total_amount, invoice_status, deleted_at on public.invoice_metadata
 for each row
 execute function private.keep_issued_total();
 
@@ -2462,17 +2473,6 @@ execute function private.refuse_row(
   'invoice_metadata_deleted_is_cancelled',
   'invoice_status',
   'a deleted invoice is cancelled',
-  'Recover the invoice with recover_invoice.'
-);
-
-create trigger refuse_reinstatement_on_update
-before update of deleted_at, invoice_status on public.invoice_metadata
-for each row
-when (new.deleted_at is not null and new.invoice_status is distinct from 'cancelled')
-execute function private.refuse_row(
-  'invoice_metadata_deleted_is_cancelled',
-  'invoice_status',
-  'a deleted invoice stays cancelled until it is recovered',
   'Recover the invoice with recover_invoice.'
 );
 

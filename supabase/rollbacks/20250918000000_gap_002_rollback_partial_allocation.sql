@@ -639,6 +639,10 @@ drop function private.hold_customer_and_payment(uuid);
 drop function private.hold_targets(uuid, uuid[]);
 -- <<<
 
+-- >>> sql/functions/payments/refuse_allocation_of_voided.sql was not there
+drop function private.refuse_allocation_of_voided();
+-- <<<
+
 -- >>> sql/functions/payments/rollback_partial_allocation.sql was not there
 drop function public.rollback_partial_allocation(uuid);
 -- <<<

@@ -21,7 +21,6 @@ drop trigger keep_billing_customer on public.invoice_metadata;
 drop trigger keep_deletion_on_insert on public.invoice_metadata;
 drop trigger keep_deletion_on_update on public.invoice_metadata;
 drop trigger refuse_reinstatement_on_insert on public.invoice_metadata;
-drop trigger refuse_reinstatement_on_update on public.invoice_metadata;
 drop trigger audit_insert on public.payments;
 drop trigger audit_delete on public.payments;
 drop trigger audit_edit on public.payments;

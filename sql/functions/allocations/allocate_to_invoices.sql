@@ -23,7 +23,6 @@ as $$
 declare
   v_payment record;
   v_invoice record;
-  v_place integer;
   v_faults text[];
   v_rooms numeric[];
   v_available numeric;
@@ -70,23 +69,22 @@ begin
 
   for v_invoice in
     select
-      invoice.id,
+      line.place,
       invoice.customer_id,
       invoice.invoice_status,
       invoice.total_amount,
       invoice.amount_paid
-    from public.invoice_metadata as invoice
-    where invoice.id = any(p_invoice_ids)
+    from unnest(p_invoice_ids) with ordinality as line (invoice_id, place)
+    inner join public.invoice_metadata as invoice on line.invoice_id = invoice.id
     order by invoice.id
-    for no key update
+    for no key update of invoice
   loop
-    v_place := array_position(p_invoice_ids, v_invoice.id);
-    v_faults[v_place] := case
+    v_faults[v_invoice.place] := case
       when v_invoice.customer_id <> v_payment.customer_id then 'customer_mismatch'
       when v_invoice.invoice_status = 'cancelled' then 'invoice_cancelled'
     end;
     -- in whole paise, and nothing at all where a legacy amount is not a sum of money
-    v_rooms[v_place] := case
+    v_rooms[v_invoice.place] := case
       when v_invoice.total_amount < 10000000000
         then trim_scale(trunc(greatest(v_invoice.total_amount - v_invoice.amount_paid, 0), 2))
       else 0

@@ -2,6 +2,7 @@
 -- changes the total or issues the invoice.
 -- An invoice that never had a line may say any total: the app may have written a sum alone. One that
 -- lost its lines (the audit trail tells) may not: what they billed is free to be billed again.
+-- A deleted invoice keeps its total, and stays cancelled until it is recovered, whoever writes it.
 -- Locks: none; the invoice is held by the update itself, and whoever changes its lines takes it.
 
 create or replace function private.keep_issued_total()
@@ -14,7 +15,18 @@ declare
   v_number bigint;
   v_total numeric;
 begin
-  if
+  -- check
+  if new.deleted_at is not null and new.invoice_status is distinct from 'cancelled' then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_metadata',
+      constraint = 'invoice_metadata_deleted_is_cancelled',
+      column = 'invoice_status',
+      message = 'a deleted invoice stays cancelled until it is recovered',
+      detail = jsonb_build_object('id', new.id, 'invoice_status', new.invoice_status)::text,
+      hint = 'Recover the invoice with recover_invoice.';
+  elsif
     current_setting('pymilk.call_id', true) <> ''
     or (
       new.total_amount = old.total_amount
@@ -27,7 +39,6 @@ begin
     return new;
   end if;
 
-  -- check
   if old.deleted_at is not null and new.total_amount is distinct from old.total_amount then
     raise exception using
       errcode = 'check_violation',
@@ -75,6 +86,6 @@ end;
 $$;
 
 comment on function private.keep_issued_total() is
-'Trigger: the total of an issued invoice is what its lines add up to.';
+'Trigger: the total of an issued invoice is what its lines add up to; a deleted one is cancelled.';
 
 revoke all on function private.keep_issued_total() from public, anon, authenticated, service_role;

@@ -36,6 +36,8 @@ declare
   v_key text := private.idempotency_key();
   v_refuse_excess boolean := coalesce(p_validate_amounts, true);
   v_lines record;
+  v_invoice_ids uuid[];
+  v_amounts numeric[];
   v_arguments jsonb;
   v_request record;
   v_applied numeric[];
@@ -50,12 +52,14 @@ begin
   end if;
 
   v_lines := private.parse_allocations(p_allocations);
+  v_invoice_ids := v_lines.invoice_ids;
+  v_amounts := v_lines.amounts;
 
   if v_key is not null then
     v_arguments := jsonb_build_object(
       'payment_id', p_payment_id,
-      'invoice_ids', v_lines.invoice_ids,
-      'amounts', v_lines.amounts,
+      'invoice_ids', v_invoice_ids,
+      'amounts', v_amounts,
       'validate_amounts', v_refuse_excess
     );
   end if;
@@ -84,7 +88,7 @@ begin
   perform set_config('pymilk.call_id', v_request.call_id::text, true);
 
   v_applied := private.allocate_to_invoices(
-    p_payment_id, v_lines.invoice_ids, v_lines.amounts, v_refuse_excess
+    p_payment_id, v_invoice_ids, v_amounts, v_refuse_excess
   );
 
   perform set_config('pymilk.call_id', '', true);
@@ -105,8 +109,8 @@ begin
   for v_line in 1..cardinality(v_applied) loop
     allocated_amount := allocated_amount + v_applied[v_line];
     v_told[v_line] := jsonb_build_object(
-      'invoice_id', v_lines.invoice_ids[v_line],
-      'requested', v_lines.amounts[v_line],
+      'invoice_id', v_invoice_ids[v_line],
+      'requested', v_amounts[v_line],
       'applied', v_applied[v_line]
     );
   end loop;
