@@ -68,7 +68,9 @@ def main() -> int:
     """Run it."""
     file, sys.argv = Path(sys.argv[1]), ["pymilk", *sys.argv[2:]]
     from pymilk.__main__ import main as command_line  # noqa: PLC0415 - its loading counts
+    from pymilk.__main__ import seldom_look_for_garbage  # noqa: PLC0415 - likewise
 
+    seldom_look_for_garbage()  # before anything is loaded, as the command line does
     import_module("pymilk.deploy.apply")
     import_module("pymilk.deploy.after")
     with _timed("loading what only the proof needs"):

@@ -78,6 +78,18 @@ def test_help_waits_for_no_database_driver() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_nobody_waits_for_looks_among_what_stays() -> None:
+    done = python(
+        "import gc, sys; sys.argv = ['pymilk', '--help']; from pymilk.__main__ import main\n"
+        "began = sum(stage['collections'] for stage in gc.get_stats())\n"
+        "assert main() == 0\n"
+        "looks = sum(stage['collections'] for stage in gc.get_stats()) - began\n"
+        "assert looks <= 2, looks\n"  # it was 29, of loading alone
+        "assert gc.get_freeze_count() > 10_000  # and none at the end"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_nothing_to_do_loads_nothing_that_does_it() -> None:
     done = python(
         "import sys; from pymilk.cli import app, opening\n"
