@@ -84,6 +84,28 @@ def read_history(connection: Connection) -> tuple[Applied, ...]:
     return tuple(Applied(version, name, tuple(statements)) for version, name, statements in rows)
 
 
+def read_applied(connection: Connection, version: str) -> Applied | None:
+    """One applied migration; none where it isn't applied."""
+    if not history_exists(connection):
+        return None
+    row = connection.execute(
+        f"select version, coalesce(name, ''), coalesce(statements, '{{}}') from {TABLE}"  # noqa: S608
+        " where version = %s",
+        (version,),
+    ).fetchone()
+    return Applied(row[0], row[1], tuple(row[2])) if row else None
+
+
+def read_versions(connection: Connection) -> tuple[str, ...]:
+    """What is applied, oldest first; of their texts, which may be long, nothing is read."""
+    if not history_exists(connection):
+        return ()
+    rows = connection.execute(
+        f"select version from {TABLE} order by version::numeric"  # noqa: S608 - a constant
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
 def lock_history(connection: Connection) -> None:
     """Keep every other deploy out, ours and the Supabase CLI's, while readers go on."""
     connection.execute(f"lock table {TABLE} in share row exclusive mode")

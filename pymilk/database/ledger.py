@@ -214,21 +214,22 @@ _BEFORE_SECOND_VERSION = (
 )
 
 
-def read_entries(connection: Connection) -> tuple[Entry, ...]:
-    """Every event, oldest first; none where there is no ledger.
+def read_entries(connection: Connection, version: str | None = None) -> tuple[Entry, ...]:
+    """Every event, oldest first, or every one of a migration; none where there is no ledger.
 
     What deploys, rollbacks and rehearsals prove stays where it is; `whole` reads it, of one.
 
     Raises:
         Problem: The ledger was made by a newer pymilk.
     """
-    version = readable_version(connection)
-    if version == 0:
+    ledger = readable_version(connection)
+    if ledger == 0:
         return ()
-    more = _SINCE_SECOND_VERSION if version > 1 else _BEFORE_SECOND_VERSION
+    more = _SINCE_SECOND_VERSION if ledger > 1 else _BEFORE_SECOND_VERSION
     rows = connection.cursor(row_factory=dict_row).execute(
-        f"select {_COLUMNS}, {more} from pymilk.events order by id",  # noqa: S608 - constants
-        {"large": list(_LARGE)},
+        f"select {_COLUMNS}, {more} from pymilk.events"  # noqa: S608 - constants
+        " where %(version)s::text is null or version = %(version)s order by id",
+        {"large": list(_LARGE), "version": version},
     )
     return tuple(
         Entry(

@@ -52,7 +52,7 @@ def run_steps(plan: Plan, guard: Connection, evidence: Evidence, rehearsed: Rehe
         TryAgainLater: The locks of a step were not to be had.
     """
     started = time.monotonic()
-    half = half_of(read_entries(guard), plan.migration.version)
+    half = half_of(read_entries(guard, plan.migration.version), plan.migration.version)
     start = _start(guard, plan, rehearsed, half)
     done = half.done if half else 0
     set_again(guard, plan.migration.up, done)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pymilk.database.connection import Connection, Target, connect
-from pymilk.database.history import read_history
+from pymilk.database.history import read_versions
 from pymilk.database.ledger import Kind
 from pymilk.deploy.basis.made import untouched
 from pymilk.deploy.basis.plan import Plan
@@ -47,7 +47,7 @@ def foresee(target: Target, project: Project, named: Migration) -> tuple[Undoing
     """
     with connect(target.url, purpose="rollback plan") as connection:
         files = {migration.version: migration for migration in project.migrations}
-        applied = [row.version for row in read_history(connection)]
+        applied = read_versions(connection)
         later = [version for version in applied if int(version) > int(named.version)]
         unknown = [version for version in later if version not in files]
         if unknown:

@@ -24,7 +24,7 @@ from pymilk.deploy.change.steps import settle
 from pymilk.deploy.rehearsal import rehearsal
 from pymilk.deploy.rehearsal.bench import OpenBench, open_bench
 from pymilk.deploy.survey import preflight
-from pymilk.deploy.survey.status import Standing, status_of
+from pymilk.deploy.survey.status import Standing, standing_of
 from pymilk.problem import Problem
 
 
@@ -112,7 +112,7 @@ def deploy(
                 plan.policy.wait_for_other_deploy_seconds,
             )
         )
-        stands = status_of(guard, plan.project).find(plan.migration.version).standing
+        stands = standing_of(guard, plan.migration)
         if stands is Standing.APPLIED:
             return None
         if approval is not None:
@@ -223,7 +223,7 @@ def _major(connection: Connection) -> int:
 
 def _settle(guard: Connection, plan: Plan) -> None:
     """Find out what became of a step that a run before this one was cut off in."""
-    half = half_of(read_entries(guard), plan.migration.version)
+    half = half_of(read_entries(guard, plan.migration.version), plan.migration.version)
     if half is not None:
         settle(guard, plan, half)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from pymilk.database.catalog import Catalog
 from pymilk.database.connection import Connection
-from pymilk.database.history import read_history
+from pymilk.database.history import read_versions
 from pymilk.deploy.basis.evidence import Check, Evidence, Preflight, Rehearsed, Violations
 from pymilk.deploy.basis.plan import Plan
 from pymilk.deploy.basis.sample import key_of
@@ -44,7 +44,7 @@ def refuse_moved_history(connection: Connection, plan: Plan) -> None:
     Raises:
         TryAgainLater: Somebody else has deployed or rolled back.
     """
-    applied = {row.version for row in read_history(connection)}
+    applied = set(read_versions(connection))
     expected = {
         migration.version
         for migration in plan.project.migrations

@@ -173,13 +173,21 @@ class Revision:
     uncommitted: tuple[str, ...]
 
 
+# A line of `git status --porcelain=v2` by how it begins: changed, unmerged, untracked.
+_FIELDS_BEFORE_PATH = {"1": 8, "u": 10, "?": 1}
+
+
 def revision(project: Project) -> Revision:
     """What git says of the project's SQL."""
-    commit = _git(project.root, "rev-parse", "HEAD")
     # Ended by NUL, names stand as they are; otherwise git quotes those with blanks and accents.
-    asked = ("status", "--porcelain", "-z", "--no-renames", "--", "supabase", "sql")
-    changes = (_git(project.root, *asked) or "").split("\0")
-    return Revision(commit, tuple(change[3:] for change in changes if change))
+    asked = ("status", "--porcelain=v2", "--branch", "-z", "--no-renames", "--", "supabase", "sql")
+    lines = (_git(project.root, *asked) or "").split("\0")
+    commit = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), None)
+    paths = (line.split(" ", _FIELDS_BEFORE_PATH.get(line[:1], 0)) for line in lines)
+    return Revision(
+        None if commit == "(initial)" else commit,
+        tuple(fields[-1] for fields in paths if fields[0] in _FIELDS_BEFORE_PATH),
+    )
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -5,7 +5,7 @@ from pymilk.database.connection import connect
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.deploy.basis.lock import only_deploy
 from pymilk.deploy.change.rollback import roll_back
-from pymilk.deploy.survey.status import Standing, Status, read_status
+from pymilk.deploy.survey.status import Standing, Status, read_status, standing_of
 from support.databases import Database
 from support.projects import BASELINE, DOWN_SQL, GAP, UP_SQL, Toy
 
@@ -18,7 +18,13 @@ def status(toy: Toy, database: Database) -> Status:
 
 
 def standings(toy: Toy, database: Database) -> dict[str, Standing]:
-    return {row.name: row.standing for row in status(toy, database).rows}
+    """Of all of them, and of each by itself: the two must agree."""
+    rows = status(toy, database).rows
+    found = {row.version: row.standing for row in rows}
+    with connect(database.url, purpose="test") as connection:
+        for migration in toy.plan(database, BASELINE).project.migrations:
+            assert standing_of(connection, migration) is found[migration.version]
+    return {row.name: row.standing for row in rows}
 
 
 def opened(toy: Toy, database: Database) -> Opened:

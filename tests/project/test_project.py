@@ -86,14 +86,22 @@ def test_a_committed_project_has_its_commit(committed: Path) -> None:
     assert found.uncommitted == ()
 
 
+def test_a_repository_without_a_commit_has_no_revision(root: Path) -> None:
+    git(root, "init", "--quiet")
+    assert revision(load_project(root)).commit is None
+
+
 def test_uncommitted_sql_is_listed_and_nothing_else(committed: Path) -> None:
     (committed / "supabase" / "migrations" / "1_a.sql").write_text("select 2;")
     (committed / "supabase" / "migrations" / "2_neu ä.sql").write_text("select 3;")
     (committed / "sql" / "state").mkdir(parents=True)
     (committed / "sql" / "state" / "s.sql").write_text("select 1;")
+    (committed / "supabase" / "migrations" / "3_staged.sql").write_text("select 4;")
+    git(committed, "add", "supabase/migrations/3_staged.sql")
     (committed / "README.md").write_text("new")
     assert revision(load_project(committed)).uncommitted == (
         "supabase/migrations/1_a.sql",
+        "supabase/migrations/3_staged.sql",
         "sql/",
         "supabase/migrations/2_neu ä.sql",
     )

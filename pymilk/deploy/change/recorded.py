@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pymilk.database.catalog import Catalog
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Contents
-from pymilk.database.history import read_history
+from pymilk.database.history import read_versions
 from pymilk.database.ledger import Kind, latest, read_entries, read_recorded_catalog, whole
 from pymilk.deploy.basis.half import half_of
 from pymilk.deploy.change.archive import Vanishing, find_vanishing
@@ -62,7 +62,7 @@ def read_recorded(connection: Connection, migration: Migration) -> Recorded:
     """
     label, version = migration.label, migration.version
     entries = read_entries(connection)
-    if version not in {row.version for row in read_history(connection)}:
+    if version not in read_versions(connection):
         half = half_of(entries, version)
         if half is not None:
             raise Refused(

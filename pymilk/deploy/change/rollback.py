@@ -24,7 +24,7 @@ from pymilk.database.contents import (
     read_tables,
     turned_back,
 )
-from pymilk.database.history import forget_applied, lock_history, read_history
+from pymilk.database.history import forget_applied, lock_history, read_versions
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.database.recorded_catalog import read_catalog_beside, record_catalogs
 from pymilk.deploy.basis.evidence import State
@@ -162,7 +162,7 @@ def _attempts(
 
 
 def _refuse_older(connection: Connection, migration: Migration) -> None:
-    applied = [row.version for row in read_history(connection)]
+    applied = read_versions(connection)
     newer = [found for found in applied if int(found) > int(migration.version)]
     if newer:
         raise Refused(
@@ -286,7 +286,7 @@ def _losses(connection: Connection, attempt: _Attempt) -> tuple[tuple[Loss, ...]
 
 
 def _refuse_moved_history(connection: Connection, version: str) -> None:
-    applied = [row.version for row in read_history(connection)]
+    applied = read_versions(connection)
     if not applied or applied[-1] != version:
         raise TryAgainLater(
             "Somebody else applied or removed a migration meanwhile.",

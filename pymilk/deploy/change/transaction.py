@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 import psycopg
 
 from pymilk.database.connection import Connection, Target, connect, first_line
-from pymilk.database.history import read_history
+from pymilk.database.history import read_versions
 from pymilk.database.ledger import happened, read_entries
 from pymilk.deploy.basis.blockers import watching
 from pymilk.deploy.basis.half import half_of
@@ -156,8 +156,8 @@ def standing(target: Target, version: str) -> str:
     """One sentence of what the database says now of a migration, read over a new connection."""
     try:
         with connect(target.url, purpose="status") as connection:
-            applied = any(row.version == version for row in read_history(connection))
-            half = half_of(read_entries(connection), version)
+            applied = version in read_versions(connection)
+            half = half_of(read_entries(connection, version), version)
     except Problem as problem:
         return f"Unknown: {problem.happened} Run 'pymilk status' when it is back."
     if applied:

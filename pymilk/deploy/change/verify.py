@@ -1,7 +1,7 @@
 """Run a deployed migration's canary at any time."""
 
 from pymilk.database.connection import Connection, Target, connect, first_line
-from pymilk.database.history import read_history
+from pymilk.database.history import read_versions
 from pymilk.deploy.change.script import NOT_NOW, run_verification
 from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.migrations import Migration
@@ -30,7 +30,7 @@ def verify_over(connection: Connection, migration: Migration) -> float:
             state="Nothing was changed.",
             todo=f"Write supabase/verify/{migration.stem}.sql.",
         )
-    if migration.version not in {row.version for row in read_history(connection)}:
+    if migration.version not in read_versions(connection):
         raise Problem(
             f"{migration.label} is not applied.",
             state="Nothing was changed.",

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from pymilk.database.connection import Connection
-from pymilk.database.history import TABLE, history_exists, read_history
+from pymilk.database.history import TABLE, history_exists, read_versions
 from pymilk.database.ledger import Entry, Kind, latest, read_entries, whole
 from pymilk.deploy.basis.sample import Row, Sample, key_of
 from pymilk.deploy.health.samples import read_baselines
@@ -58,7 +58,7 @@ def read_before(connection: Connection) -> Before:
         Problem: The ledger was made by a newer pymilk.
     """
     entries = read_entries(connection)
-    deploy = live_deploy(entries, {row.version for row in read_history(connection)})
+    deploy = live_deploy(entries, read_versions(connection))
     number = deploy.id if deploy else None
     standing: dict[str, frozenset[Row]] = {}
     for baseline in read_baselines(connection, number):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from pymilk.database.connection import Target, connect
-from pymilk.database.history import read_history
+from pymilk.database.history import read_versions
 from pymilk.database.ledger import read_entries
 from pymilk.deploy.health.soak import Soak, read_soak
 from pymilk.project.migrations import Migration
@@ -36,7 +36,7 @@ def read_calendar(target: Target, policy: Policy, pending: Iterable[Migration]) 
     """
     now = datetime.now(UTC)
     with connect(target.url, purpose="calendar") as connection:
-        live = {row.version for row in read_history(connection)}
+        live = set(read_versions(connection))
         soak = read_soak(connection, read_entries(connection), live, policy, now)
     return lay_out(pending, policy, soak, now)
 

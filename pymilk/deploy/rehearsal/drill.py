@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pymilk.database.catalog import describe_difference, project_schemas, read_catalog
 from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.contents import Contents, differing_tables, read_all_contents, read_tables
-from pymilk.database.history import prepare_history, read_history, record_applied
+from pymilk.database.history import prepare_history, read_versions, record_applied
 from pymilk.database.ledger import prepare_ledger
 from pymilk.database.lookalike import DefaultPrivileges
 from pymilk.database.programs import find_programs
@@ -94,10 +94,10 @@ def run_drill(
         with connect(bench.owner_url, purpose="drill") as connection:
             prepare_history(connection)
             prepare_ledger(connection)
-            seeded = bool(read_history(connection))
+            seeded = bool(read_versions(connection))
             if not seeded:
                 _begin(connection, project)
-            there = [row.version for row in read_history(connection)]
+            there = read_versions(connection)
             plans = tuple(
                 _plan(project, bench, migration)
                 for migration in project.migrations

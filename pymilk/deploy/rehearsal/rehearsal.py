@@ -16,7 +16,7 @@ from pymilk.database.contents import (
     read_all_contents,
     read_tables,
 )
-from pymilk.database.history import prepare_history, read_history
+from pymilk.database.history import prepare_history, read_versions
 from pymilk.database.ledger import Event, Kind, prepare_ledger, record
 from pymilk.database.platform import KEYS_ALONE, services_in
 from pymilk.deploy.basis.evidence import Evidence, Lost, Rehearsed, Used
@@ -155,7 +155,7 @@ def _earlier(connection: Connection, plan: Plan) -> tuple[Migration, ...]:
     """
     prepare_history(connection)
     prepare_ledger(connection)
-    applied = {row.version for row in read_history(connection)}
+    applied = set(read_versions(connection))
     earlier = tuple(
         migration
         for migration in plan.project.migrations

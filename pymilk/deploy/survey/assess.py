@@ -13,7 +13,7 @@ from psycopg import conninfo, sql
 from pymilk.database.catalog import project_schemas
 from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.contents import read_tables
-from pymilk.database.history import read_history
+from pymilk.database.history import read_versions
 from pymilk.database.ledger import Entry, Kind, latest, read_entries
 from pymilk.problem import UsageProblem
 from pymilk.project.migrations import Migration
@@ -142,7 +142,7 @@ def refuse_no_answers(answers: Mapping[str, object], where: str) -> None:
 
 def _read(connection: Connection, project: Project, target: Target, policy: Policy) -> _Facts:
     schemas = list(project_schemas(connection))
-    applied = {row.version for row in read_history(connection)}
+    applied = set(read_versions(connection))
     pending = tuple(each for each in project.migrations if each.version not in applied)
     tables = read_tables(connection, tuple(schemas))
     rows = sum(_count(connection, table.identifier) for table in tables)

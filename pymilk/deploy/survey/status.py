@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from pymilk.database.connection import Connection, connect
-from pymilk.database.history import Applied, read_history
+from pymilk.database.history import Applied, read_applied, read_history
 from pymilk.database.ledger import Entry, Kind, Outcome, by_version, is_held, latest, read_entries
 from pymilk.deploy.basis.half import half_of
 from pymilk.deploy.basis.lock import other_deploy
@@ -100,6 +100,13 @@ def status_of(connection: Connection, project: Project) -> Status:
         _unfinished(entries),
         tuple(said(note) for note in open_notes(entries)),
     )
+
+
+def standing_of(connection: Connection, migration: Migration) -> Standing:
+    """Where one migration stands, from its own rows of history and ledger alone."""
+    version = migration.version
+    entries = read_entries(connection, version)
+    return _row(version, migration, read_applied(connection, version), entries).standing
 
 
 def _row(
