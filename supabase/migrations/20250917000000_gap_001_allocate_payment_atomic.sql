@@ -2433,7 +2433,7 @@ $$;
 create trigger derive_payment_on_update
 before update of amount, amount_applied, amount_unapplied, allocation_status on public.payments
 for each row
-when (pg_trigger_depth() = 0 or current_user::text in ('anon', 'authenticated', 'service_role'))
+when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
 execute function private.derive_payment();
 
 create trigger refuse_amount_on_update
@@ -2478,7 +2478,7 @@ create trigger derive_invoice_on_update
 before update of total_amount, amount_paid, amount_outstanding, last_payment_date, due_date,
 invoice_status on public.invoice_metadata
 for each row
-when (pg_trigger_depth() = 0 or current_user::text in ('anon', 'authenticated', 'service_role'))
+when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
 execute function private.derive_invoice();
 
 create trigger refuse_total_on_update

@@ -2045,7 +2045,7 @@ create or replace trigger derive_payment_on_update
 before update of amount, amount_applied, amount_unapplied, allocation_status, voided_at, voided_by,
 void_reason on public.payments
 for each row
-when (pg_trigger_depth() = 0 or current_user::text in ('anon', 'authenticated', 'service_role'))
+when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
 execute function private.derive_payment();
 
 -- A row that says it was made earlier than now comes from a restore and keeps what it was.

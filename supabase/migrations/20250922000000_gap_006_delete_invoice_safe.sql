@@ -2367,7 +2367,7 @@ before update on public.invoice_line_items
 for each row
 when (
   new.bills is distinct from old.bills
-  and (pg_trigger_depth() = 0 or current_user::text in ('anon', 'authenticated', 'service_role'))
+  and (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
 )
 execute function private.keep_bills();
 
@@ -2376,7 +2376,7 @@ create or replace trigger bill_on_update
 after update on public.invoice_line_items
 referencing old table as old_rows new table as new_rows
 for each statement
-when (pg_trigger_depth() = 0 or current_user::text in ('anon', 'authenticated', 'service_role'))
+when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
 execute function private.bill_listed_sales();
 
 create trigger refuse_truncate
@@ -2392,7 +2392,7 @@ create trigger bill_with_invoice
 after update on public.invoice_metadata
 referencing old table as old_rows new table as new_rows
 for each statement
-when (pg_trigger_depth() = 0 or current_user::text in ('anon', 'authenticated', 'service_role'))
+when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
 execute function private.bill_with_invoice();
 
 create trigger keep_billed_sale
@@ -2448,7 +2448,7 @@ execute function private.keep_billing_customer();
 create trigger replace_mapping
 before insert on public.invoice_sales_mapping
 for each row
-when (pg_trigger_depth() = 0 or current_user::text in ('anon', 'authenticated', 'service_role'))
+when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
 execute function private.replace_mapping();
 
 -- deletion ---------------------------------------------------------------------------------------
