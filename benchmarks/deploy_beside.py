@@ -1,9 +1,10 @@
 """Deploy a gap as if the proof were made on another machine: python deploy_beside.py URL ROOT NAME.
 
 Whoever prints, dumps and rehearses here would take the processors from the very server whose app is
-watched. So this process, and what it starts, goes on at a low priority until the change is made;
-whoever holds locks must not be the one who waits, so that part runs at the app's priority again.
-Only root may go back to that: for anybody else everything runs at the app's.
+watched. So this process, and what it starts, takes only what nobody else wants until the change is
+made (Linux's SCHED_IDLE: a low priority would still hold a processor for its slice while the app
+waits); whoever holds locks must not be the one who waits, so that part runs like the app again.
+Only root may go back to that, and only Linux knows it: elsewhere everything runs like the app.
 """
 
 import os
@@ -20,7 +21,10 @@ from pymilk.project.migrations import find_migration
 from pymilk.project.policy import Preset
 from pymilk.project.project import load_project, revision
 
-_LOW, _NORMAL = 10, 0
+if sys.platform == "linux":
+    _WHAT_IS_LEFT, _LIKE_THE_APP = os.SCHED_IDLE, os.SCHED_OTHER
+else:
+    _WHAT_IS_LEFT = _LIKE_THE_APP = None
 
 
 class _Priorities:
@@ -29,7 +33,7 @@ class _Priorities:
     def started(self, step: str) -> None:
         """The step that takes the locks doesn't give way."""
         if step == "apply":
-            _go_on_at(_NORMAL)
+            _run_as(_LIKE_THE_APP)
 
     def stopped(self, step: str) -> None:
         """Nothing to do."""
@@ -38,16 +42,16 @@ class _Priorities:
         """Nothing to do."""
 
 
-def _go_on_at(priority: int) -> None:
-    if os.geteuid() == 0:
+def _run_as(policy: int | None) -> None:
+    if policy is not None and os.geteuid() == 0:
         with suppress(PermissionError):  # a container may forbid it to its root
-            os.setpriority(os.PRIO_PROCESS, 0, priority)
+            os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 def main(url: str, root: str, name: str) -> None:
     """Deploy it."""
     project = load_project(Path(root))
-    _go_on_at(_LOW)
+    _run_as(_WHAT_IS_LEFT)
     plan = Plan(
         project,
         find_migration(project.migrations, name),
