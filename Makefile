@@ -60,8 +60,9 @@ db-reset: $(READY) ## the embedded database back to the dairy's first day
 demo-flow: $(READY) ## a month of the dairy, from subscriptions to what is owed
 	@$(BIN)/python -m pymilk.demo
 
+# One more than two cores: now and then a test waits, for a lock or for a program.
 test: $(TOOLS) ## the suite, on real Postgres
-	@$(BIN)/pytest -n 2 -m "not long" $(ARGS)
+	@$(BIN)/pytest -n 3 -m "not long" $(ARGS)
 
 test-long: $(TOOLS) ## the long proofs: hundreds of rounds, kills
 	@$(BIN)/pytest -n 2 -m long $(ARGS)

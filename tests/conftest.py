@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pymilk.database import embedded
+from support.commands import preloaded
 from support.databases import GAPS, Database, Templates
 from support.servers import Server, keep_in_memory, running_server
 
@@ -25,7 +26,8 @@ def pytest_configure() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Remove what tools that were killed by tests have left running."""
+    """End what tests share, and what tools that were killed by tests have left running."""
+    preloaded.end()
     embedded.remove_leftovers()
 
 

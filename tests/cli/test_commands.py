@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from pymilk.database.programs import find_programs
-from support.commands import environment, run
+from support.commands import environment, run, start
 from support.databases import Database, Templates
 from support.projects import BASELINE, GAP, Toy, mark_baseline, toy, write_toy
 
@@ -53,6 +53,17 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
         check=False,
         env=environment(),
     )
+
+
+@pytest.mark.parametrize(("arguments", "exit_code"), [(("--help",), 0), (("lint",), 2)])
+def test_forked_or_started_it_is_the_same(
+    arguments: tuple[str, ...], exit_code: int, tmp_path: Path
+) -> None:
+    forked = run(*arguments, cwd=tmp_path)
+    with start(*arguments, cwd=tmp_path) as started:
+        said = started.communicate(timeout=60)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (exit_code, *said)
+    assert started.returncode == exit_code
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

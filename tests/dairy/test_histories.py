@@ -187,7 +187,7 @@ unhurried = settings(
 )
 
 
-@pytest.mark.parametrize(("histories", "steps"), [(60, 25), pytest.param(1000, 40, marks=long)])
+@pytest.mark.parametrize(("histories", "steps"), [(20, 25), pytest.param(1000, 40, marks=long)])
 def test_a_history_goes_as_the_model_says(office: Office, histories: int, steps: int) -> None:
     run_state_machine_as_test(
         histories_at(office, batches=False),
@@ -195,7 +195,7 @@ def test_a_history_goes_as_the_model_says(office: Office, histories: int, steps:
     )
 
 
-@pytest.mark.parametrize(("histories", "steps"), [(40, 6), pytest.param(1000, 10, marks=long)])
+@pytest.mark.parametrize(("histories", "steps"), [(15, 6), pytest.param(1000, 10, marks=long)])
 def test_what_happens_at_once_could_have_happened_in_some_order(
     office: Office, histories: int, steps: int
 ) -> None:

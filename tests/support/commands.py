@@ -6,6 +6,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from support.preloaded import Preloaded
+
+preloaded = Preloaded()
+
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Ours without a database named in it."""
@@ -18,7 +22,7 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start `pymilk …` without a terminal."""
     return subprocess.Popen(
-        [sys.executable, "-m", "pymilk", *arguments],
+        [Path(sys.executable).with_name("pymilk"), *arguments],
         cwd=cwd,
         env=environment(extra),
         stdin=subprocess.DEVNULL,
@@ -32,7 +36,5 @@ def start(
 def run(
     *arguments: str, cwd: Path, extra: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `pymilk …` to its end."""
-    process = start(*arguments, cwd=cwd, extra=extra)
-    out, err = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    """Run `pymilk …` to its end, a process of its own that did not have to load it."""
+    return preloaded.run(arguments, cwd, environment(extra))
