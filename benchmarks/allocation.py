@@ -12,11 +12,13 @@ the app's statements   what the app issues without the gaps, on the schema as it
 pgbench drives them over the server's socket, so that no driver is measured; psycopg's rows and
 PostgREST's are what people see. The round trip of 1 ms is a client that waits for 1 ms before each
 statement: for statements that commit by themselves a network does the same, and a proxy on the same
-two cores would take the processor from whoever sends more. The server doesn't wait for its disk:
-what is compared is the processor's time, and with the disk both sides wait for the same commit.
+two cores would take the processor from whoever sends more. In memory nothing waits for a disk, and
+what is compared is the processor's time; with the disk each commit waits for it, as on a live
+server: once for a call and for the bare writes, once for each of the app's statements.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import psycopg
 
@@ -38,33 +40,43 @@ _PAID = "select count(*) from public.invoice_metadata where amount_paid = 1000"
 
 
 def rows(effort: Effort) -> Iterator[Row]:
-    """One invoice a payment, and three; then a payment that is recorded with its invoices."""
-    turns = effort.choose(6_400, 160)
-    with (
-        ledgers.stages() as templates,
-        ledgers.ledgers(templates, ledgers.DEPLOYED, turns) as deployed,
-        ledgers.ledgers(templates, ledgers.BEFORE, turns) as before,
-    ):
-        bench = _Bench(deployed, before, turns, effort)
-        for lines in effort.choose((1, 3), (3,)):
-            what = f"allocate_payment_atomic, {lines} invoice{'s' if lines > 1 else ''}"
-            yield from bench.over_sockets(
-                what,
-                allocating.call(lines),
-                allocating.bare_writes(lines),
-                allocating.app_series(lines),
-                lines,
-            )
-        yield from bench.over_sockets(
-            "record_payment_atomic, 3 invoices",
-            recording.CALL,
-            recording.BARE_WRITES,
-            recording.APP_SERIES,
-            3,
-        )
+    """In memory by all ways, then with the disk by pgbench alone."""
+    with _bench(effort, turns=effort.choose(6_400, 160), durable=False) as bench:
+        yield from _calls(bench, effort, "")
         yield from bench.over_psycopg()
         if tool("postgrest") is not None:
             yield from bench.through_postgrest()
+    with _bench(effort, turns=effort.choose(1_600, 80), durable=True) as bench:
+        yield from _calls(bench, effort, ", with the disk")
+
+
+def _calls(bench: "_Bench", effort: Effort, where: str) -> Iterator[Row]:
+    """One invoice a payment, and three; then a payment that is recorded with its invoices."""
+    for lines in effort.choose((1, 3), (3,)):
+        yield from bench.over_sockets(
+            f"allocate_payment_atomic, {lines} invoice{'s' if lines > 1 else ''}{where}",
+            allocating.call(lines),
+            allocating.bare_writes(lines),
+            allocating.app_series(lines),
+            lines,
+        )
+    yield from bench.over_sockets(
+        f"record_payment_atomic, 3 invoices{where}",
+        recording.CALL,
+        recording.BARE_WRITES,
+        recording.APP_SERIES,
+        3,
+    )
+
+
+@contextmanager
+def _bench(effort: Effort, *, turns: int, durable: bool) -> Iterator["_Bench"]:
+    with (
+        ledgers.stages(durable=durable) as templates,
+        ledgers.ledgers(templates, ledgers.DEPLOYED, turns) as deployed,
+        ledgers.ledgers(templates, ledgers.BEFORE, turns) as before,
+    ):
+        yield _Bench(deployed, before, turns, effort)
 
 
 class _Bench:
