@@ -420,7 +420,8 @@ class Dairy:
             found["sales"] = {str(key): self.sale_status(key) for key in self.sales}
         if self.has("allocate_opening_balance_atomic"):
             found["opening"] = {
-                str(key): plain(_to(self.on_opening, key)) for key in self.customers
+                str(key): [plain(balance), plain(_to(self.on_opening, key))]
+                for key, balance in self.customers.items()
             }
         return found
 

@@ -57,8 +57,9 @@ select jsonb_build_object(
   ),
   'sales', (select jsonb_object_agg(s.id, s.payment_status) from public.sales as s),
   'opening', (
-    select jsonb_object_agg(c.id, trim_scale(c.opening_balance_paid)::text)
-    from public.customers as c
+    select jsonb_object_agg(c.id, jsonb_build_array(
+      trim_scale(c.opening_balance)::text, trim_scale(c.opening_balance_paid)::text
+    )) from public.customers as c
   )
 )
 """
