@@ -465,6 +465,13 @@ def test_days_out_of_this_world(books: Invoicing, day: str, at: int) -> None:
         books.ask("public.generate_bulk_invoices_atomic(%s::date, %s::date, null)", *days)
 
 
+@pytest.mark.parametrize("day", [date(2000, 1, 1), date(2999, 12, 31)])
+def test_the_first_day_and_the_last_are_a_period(books: Invoicing, day: date) -> None:
+    customer = books.household()
+    books.delivery(customer, day)
+    assert books.bulk((day, day), [customer])["invoices_created"] == 1
+
+
 def test_a_year_is_a_period(books: Invoicing) -> None:
     customer = books.household(deliveries=1)
     assert books.bulk((date(2024, 10, 1), LAST), [customer])["invoices_created"] == 1

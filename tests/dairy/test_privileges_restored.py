@@ -127,6 +127,27 @@ def test_an_object_that_is_gone_meanwhile_is_left_alone(dairy_010: Database) -> 
     )
 
 
+def test_a_function_made_anew_meanwhile_is_granted_to_whom_the_old_one_was(
+    dairy_010: Database,
+) -> None:
+    books = Books(dairy_010.connect(autocommit=True))
+    make = "create function public.passing() returns integer language sql return 1"
+    books.run(make)
+    books.run("revoke all on function public.passing() from public, authenticated, service_role")
+    before = dump(dairy_010.superuser_url, "--schema-only")
+    books.run("select private.remember_privileges('x', array['public.passing()']::regprocedure[])")
+    books.run("drop function public.passing()")
+    # Made where nothing is said of functions, it has no list: everybody may call it.
+    with books.connection.transaction():
+        books.run("create schema elsewhere")
+        books.run(make.replace("public.", "elsewhere."))
+        books.run("alter function elsewhere.passing() set schema public")
+        books.run("drop schema elsewhere")
+    assert books.value("select proacl from pg_proc where proname = 'passing'") is None
+    books.run("select private.restore_privileges('x')")
+    assert dump(dairy_010.superuser_url, "--schema-only") == before
+
+
 def test_names_that_need_quoting_are_quoted(dairy_010: Database) -> None:
     books = Books(dairy_010.connect(autocommit=True))
     books.run('create table public."Odd; name" ("a ""column""" integer, other integer)')
