@@ -111,6 +111,17 @@ def test_lines_that_do_not_come_to_the_total(owner: Billing) -> None:
         assert told(owner, "issued_invoices_add_up") == listed
 
 
+def test_a_line_without_an_amount_comes_to_nothing(owner: Billing) -> None:
+    customer = owner.customer()
+    invoice = owner.billed(customer, owner.sale(customer, 100), total=100)
+    assert told(owner, "issued_invoices_add_up") == []
+    with unguarded(owner, "invoice_line_items"):
+        owner.run("update public.invoice_line_items set line_total = null")
+    assert told(owner, "issued_invoices_add_up") == [
+        ("invoice", str(invoice), "lines of 100", "lines of 0")
+    ]
+
+
 def test_a_deleted_invoice_that_lives(owner: Billing) -> None:
     invoice = owner.billed(owner.customer())
     owner.delete(invoice)
