@@ -7,11 +7,14 @@ them `rollback`. Time, checksum and the rest are not kept here but in our ledger
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from psycopg.rows import TupleRow
+
 from pymilk.database.connection import Connection
 from pymilk.project.migrations import Migration
 from pymilk.project.statements import split
 
 TABLE = "supabase_migrations.schema_migrations"
+_APPLIED = f"select version, coalesce(name, ''), coalesce(statements, '{{}}') from {TABLE}"  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -77,23 +80,21 @@ def read_history(connection: Connection) -> tuple[Applied, ...]:
     """The applied migrations, oldest first; none where there is no history table."""
     if not history_exists(connection):
         return ()
-    rows = connection.execute(
-        f"select version, coalesce(name, ''), coalesce(statements, '{{}}') from {TABLE}"  # noqa: S608
-        " order by version::numeric"
-    ).fetchall()
-    return tuple(Applied(version, name, tuple(statements)) for version, name, statements in rows)
+    rows = connection.execute(f"{_APPLIED} order by version::numeric").fetchall()
+    return tuple(_applied(row) for row in rows)
 
 
 def read_applied(connection: Connection, version: str) -> Applied | None:
     """One applied migration; none where it isn't applied."""
     if not history_exists(connection):
         return None
-    row = connection.execute(
-        f"select version, coalesce(name, ''), coalesce(statements, '{{}}') from {TABLE}"  # noqa: S608
-        " where version = %s",
-        (version,),
-    ).fetchone()
-    return Applied(row[0], row[1], tuple(row[2])) if row else None
+    row = connection.execute(f"{_APPLIED} where version = %s", (version,)).fetchone()
+    return _applied(row) if row else None
+
+
+def _applied(row: TupleRow) -> Applied:
+    version, name, statements = row
+    return Applied(version, name, tuple(statements))
 
 
 def read_versions(connection: Connection) -> tuple[str, ...]:

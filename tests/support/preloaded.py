@@ -2,8 +2,8 @@
 
 Loading takes 0.3 s of processor time, and the tests start `pymilk` some hundreds of times. What is
 forked is a process of its own with its own folder, environment, session and exit code. Run as a
-program it reads commands from its input, a line of JSON each, and says how each ended. Nothing here
-is of use to what asks about loading or signals: that starts an interpreter (`commands.start`).
+program it reads commands from its input, a line of JSON each, and says how each ended. A test that
+asks about loading or signals starts an interpreter instead (`commands.start`).
 """
 
 import json
@@ -85,11 +85,14 @@ def _serve() -> None:
         child = os.fork()
         if child == 0:
             _become(**json.loads(asked))
-        sys.stdout.write(f"{child}\n")
-        sys.stdout.flush()
+        _tell(child)
         _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
+        _tell(os.waitstatus_to_exitcode(status))
+
+
+def _tell(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
 
 
 def _become(arguments: list[str], cwd: str, environment: dict[str, str], files: list[str]) -> None:
