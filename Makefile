@@ -15,7 +15,7 @@ TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deploy-gap rollback-gap status rehearse db-start db-stop db-reset demo-flow test test-long \
-        mutate bench bench-quick check fmt clean
+        mutate bench bench-quick instructions check fmt clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
@@ -75,6 +75,9 @@ bench: $(TOOLS) ## measure side by side, keep the results:  make bench ARGS=allo
 
 bench-quick: $(TOOLS) ## see that all of it works, in two minutes
 	@PYTHONPATH=tests $(BIN)/python benchmarks/run.py --quick $(ARGS)
+
+instructions: $(TOOLS) ## count what an allocation executes; needs valgrind
+	@PYTHONPATH=tests $(BIN)/python benchmarks/instructions.py
 
 check: $(TOOLS) ## format, lint, types, quotations, generated calls: Python and SQL
 	@$(BIN)/ruff format --check .

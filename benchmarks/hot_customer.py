@@ -52,8 +52,8 @@ set amount_paid = amount_paid + 1, amount_outstanding = amount_outstanding - 1, 
 where id = md5('hot')::uuid;
 """
 
-_MANY = 1_000
-_MANY_INVOICES = """
+MANY = 1_000
+MANY_INVOICES = """
 insert into public.customers (id, billing_name, opening_balance)
 values (md5('many')::uuid, 'Many', 0);
 
@@ -69,7 +69,7 @@ from generate_series(0, 999) as n;
 insert into public.payments (id, customer_id, amount, payment_date)
 values (md5('many')::uuid, md5('many')::uuid, 1000000, '2025-09-10');
 """
-_CALL_MANY = """
+CALL_MANY = """
 select * from public.allocate_payment_atomic(
   md5('many')::uuid,
   (
@@ -78,7 +78,7 @@ select * from public.allocate_payment_atomic(
   )
 )
 """
-_BARE_MANY = """
+BARE_MANY = """
 with line as (
   select md5('many' || n)::uuid as invoice_id from generate_series(0, 999) as n
 ),
@@ -125,7 +125,7 @@ def _hot(deployed: ledgers.Ledgers, where: str, effort: Effort) -> Iterator[Row]
     def call() -> float:
         with deployed.fresh(_HOT) as database:
             speed = turns_per_second(database.url, _CALL, turns=turns, options=_AS_THE_APP)
-            _see_paid(database, turns)
+            see_paid(database, turns)
             return speed
 
     def plain() -> float:
@@ -143,26 +143,31 @@ def _hot(deployed: ledgers.Ledgers, where: str, effort: Effort) -> Iterator[Row]
 def _many(deployed: ledgers.Ledgers, effort: Effort) -> Iterator[Row]:
     def timed(settings: str, statement: str) -> float:
         with (
-            deployed.fresh(_MANY_INVOICES) as database,
+            deployed.fresh(MANY_INVOICES) as database,
             psycopg.connect(database.superuser_url, autocommit=True) as connection,
         ):
             connection.execute(settings.encode())
             began = time.perf_counter()
             connection.execute(statement.encode())
             took = time.perf_counter() - began
-            _see_paid(database, _MANY * ledgers.TOTAL)
+            see_paid(database, MANY * ledgers.TOTAL)
             return took * 1000
 
     sides = {
-        f"a payment of {_MANY:,} invoices": lambda: timed("set role authenticated", _CALL_MANY),
-        "the bare writes": lambda: timed("set session_replication_role = replica", _BARE_MANY),
+        f"a payment of {MANY:,} invoices": lambda: timed("set role authenticated", CALL_MANY),
+        "the bare writes": lambda: timed("set session_replication_role = replica", BARE_MANY),
     }
     subject, reference = sides
     found = alternate(sides, rounds=effort.choose(7, 1), unit="ms")
     yield found.ratio(subject, reference, at_most(3))
 
 
-def _see_paid(database: Database, rupees: int) -> None:
+def see_paid(database: Database, rupees: int) -> None:
+    """See that what was measured was done.
+
+    Raises:
+        RuntimeError: the invoices hold another sum.
+    """
     with psycopg.connect(database.superuser_url) as connection:
         found = connection.execute(
             "select sum(amount_paid) from public.invoice_metadata where amount_paid > 0"
