@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pymilk.database.connection import Target, target_at
 from pymilk.database.programs import find_programs
 from pymilk.deploy.basis.plan import Backend, CopyAt, Plan
-from pymilk.deploy.survey.status import Standing, read_status
+from pymilk.deploy.survey.status import Row, Standing, read_rows
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.migrations import Migration, find_migration
 from pymilk.project.policy import Preset
@@ -38,6 +38,11 @@ class Opened:
     def revision(self) -> Revision:
         """Where the project's files stand in git; asked once, for all that is to be deployed."""
         return revision(self.project)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Where every migration stood when this was first asked: what is chosen from."""
+        return read_rows(self.target.url, self.project)
 
 
 def embedded_server(project: Project) -> "EmbeddedServer":
@@ -143,8 +148,7 @@ def migrations_to_deploy(opened: Opened, name: str | None) -> tuple[Migration, .
     """The one named, or all that are pending, oldest first."""
     if name is not None:
         return (find_migration(opened.project.migrations, name),)
-    status = read_status(opened.target.url, opened.project)
-    pending = {row.version for row in status.rows if row.standing is Standing.PENDING}
+    pending = {row.version for row in opened.rows if row.standing is Standing.PENDING}
     return tuple(one for one in opened.project.migrations if one.version in pending)
 
 
@@ -182,10 +186,9 @@ def refuse_together(given: Mapping[str, object]) -> None:
 
 def nothing_pending(opened: Opened) -> str:
     """The sentence for when there is nothing to do; what is held is named, it could be meant."""
-    status = read_status(opened.target.url, opened.project)
     held = [
         find_migration(opened.project.migrations, row.version)
-        for row in status.rows
+        for row in opened.rows
         if row.standing is Standing.HELD
     ]
     return "Nothing is pending." + "".join(
@@ -199,8 +202,7 @@ def migration_to_roll_back(opened: Opened, name: str | None) -> Migration:
     """The one named, or the newest applied."""
     if name is not None:
         return find_migration(opened.project.migrations, name)
-    status = read_status(opened.target.url, opened.project)
-    applied = [row for row in status.rows if row.standing in {Standing.APPLIED, Standing.EDITED}]
+    applied = [row for row in opened.rows if row.standing in {Standing.APPLIED, Standing.EDITED}]
     if not applied:
         raise Problem("Nothing is applied.", state="Nothing was changed.", todo="pymilk status")
     return find_migration(opened.project.migrations, applied[-1].version)

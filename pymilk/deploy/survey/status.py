@@ -84,13 +84,7 @@ def read_status(url: str, project: Project) -> Status:
 def status_of(connection: Connection, project: Project) -> Status:
     """The same over an open connection."""
     entries = read_entries(connection)
-    history = {row.version: row for row in read_history(connection)}
-    files = {migration.version: migration for migration in project.migrations}
-    events = by_version(entries)
-    rows = tuple(
-        _row(version, files.get(version), history.get(version), events.get(version, ()))
-        for version in sorted({*history, *files}, key=int)
-    )
+    rows = _rows(connection, project, entries)
     backup, restored = latest(entries, Kind.BACKUP), latest(entries, Kind.RESTORE_TEST)
     return Status(
         rows,
@@ -102,11 +96,33 @@ def status_of(connection: Connection, project: Project) -> Status:
     )
 
 
+def read_rows(url: str, project: Project) -> tuple[Row, ...]:
+    """Every migration's line alone, oldest first; nobody asks what else runs.
+
+    Raises:
+        Problem: The database can't be reached.
+    """
+    with connect(url, purpose="status") as connection:
+        return _rows(connection, project, read_entries(connection))
+
+
 def standing_of(connection: Connection, migration: Migration) -> Standing:
     """Where one migration stands, from its own rows of history and ledger alone."""
     version = migration.version
     entries = read_entries(connection, version)
     return _row(version, migration, read_applied(connection, version), entries).standing
+
+
+def _rows(
+    connection: Connection, project: Project, entries: tuple[Entry, ...]
+) -> tuple[Row, ...]:
+    history = {row.version: row for row in read_history(connection)}
+    files = {migration.version: migration for migration in project.migrations}
+    events = by_version(entries)
+    return tuple(
+        _row(version, files.get(version), history.get(version), events.get(version, ()))
+        for version in sorted({*history, *files}, key=int)
+    )
 
 
 def _row(
