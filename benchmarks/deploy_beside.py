@@ -5,10 +5,13 @@ watched. So this process, and what it starts, takes only what nobody else wants 
 made (Linux's SCHED_IDLE: a low priority would still hold a processor for its slice while the app
 waits); whoever holds locks must not be the one who waits, so that part runs like the app again.
 Only root may go back to that, and only Linux knows it: elsewhere everything runs like the app.
+
+It prints when the change began, on the machine's monotonic clock: all before that only reads.
 """
 
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,6 +37,7 @@ class _Priorities:
         """The step that takes the locks doesn't give way."""
         if step == "apply":
             _run_as(_LIKE_THE_APP)
+            sys.stdout.write(f"{time.monotonic()}\n")
 
     def stopped(self, step: str) -> None:
         """Nothing to do."""

@@ -46,6 +46,8 @@ _AHEAD_OF = ("Alembic", "the Supabase CLI", "Sqitch with verify", "Liquibase")
 # What the ledger keeps of the deploy of a gap of the dairy, and of its rehearsal.
 _DEPLOY_KB, _REHEARSAL_KB = 45, 30
 _PYMILK, _WHOLE = "pymilk without its proof", "pymilk, all of it"
+# What is left without the proof: these; and before them, to load and to see what is pending.
+_STEPS = ("preflight", "apply", "after")
 
 
 def rows(effort: Effort) -> Iterable[Row]:
@@ -82,6 +84,9 @@ def _one_more(places: "list[_Place]", pymilk: "_Pymilk", rounds: int) -> Iterato
             limit = at_most(1) if name in _AHEAD_OF else None
             yield told.ratio(_PYMILK, name, limit, name=f"{applied}: {_PYMILK}")
     yield replace(told.alone(_WHOLE), name=f"{applied}: {_WHOLE}")
+    parts = Rounds({_PYMILK: measured.figures[_PYMILK], **pymilk.steps_of_each()}, "s")
+    for step in _STEPS:
+        yield parts.ratio(step, _PYMILK, name=f"{applied}: of it, {step}")
 
 
 def _nothing(places: "list[_Place]", pymilk: "_Pymilk", rounds: int) -> Iterator[Row]:
@@ -167,12 +172,14 @@ class _Pymilk:
         server: Where it deploys to.
         folder: Where its files go.
         whole: Seconds of each deploy that did something, the proof included.
+        took: Seconds of each of its steps.
         first: How many steps were there to begin with.
     """
 
     server: EmbeddedServer
     folder: Path
     whole: list[float] = field(default_factory=list)
+    took: list[dict[str, float]] = field(default_factory=list)
     first: int = 0
 
     def __post_init__(self) -> None:
@@ -228,9 +235,14 @@ class _Pymilk:
         """Deploy what is pending; gives the seconds without its proof."""
         told = self.root / "seconds.json"
         seconds = _seconds_of([sys.executable, str(_TIMED), str(told), *self._arguments])()
-        proof = float(sum(json.loads(told.read_text(encoding="utf-8")).values()))
+        found = json.loads(told.read_text(encoding="utf-8"))
         self.whole.append(seconds)
-        return seconds - proof
+        self.took.append(found["steps"])
+        return seconds - float(sum(found["proof"].values()))
+
+    def steps_of_each(self) -> dict[str, list[float]]:
+        """Step → its seconds, deploy by deploy, of those that are no proof."""
+        return {step: [took[step] for took in self.took] for step in _STEPS}
 
     @property
     def _arguments(self) -> list[str]:

@@ -3,7 +3,7 @@
 The copy's server, the backup, the restore test and the rehearsal are what peers have nothing like,
 and so is the code that only these need.
 How long they took is written to FILE as JSON, so that whoever measures the whole process can tell
-both: all of it, and what is left without them.
+both: all of it, and what is left without them. So is how long the other steps took.
 """
 
 import json
@@ -12,13 +12,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 _seconds: dict[str, float] = defaultdict(float)
+_steps: dict[str, float] = defaultdict(float)
 
 
 @contextmanager
@@ -47,9 +48,29 @@ def _time_the_proof() -> None:
     deploy = pipeline.deploy
 
     def timed_deploy(plan: Any, progress: Any, approval: Any, opening: Any) -> Any:  # noqa: ANN401
-        return deploy(plan, progress, approval, partial(_timed_bench, opening))
+        return deploy(plan, _Noted(progress), approval, partial(_timed_bench, opening))
 
     pipeline.deploy = timed_deploy  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """The same watcher, and how long each step took."""
+
+    watcher: Any
+
+    def started(self, step: str) -> None:
+        """A step has begun."""
+        self.watcher.started(step)
+
+    def stopped(self, step: str) -> None:
+        """A step has refused, failed, or was interrupted."""
+        self.watcher.stopped(step)
+
+    def finished(self, step: str, seconds: float, evidence: Any) -> None:  # noqa: ANN401 - passed on
+        """A step has ended."""
+        _steps[step] += seconds
+        self.watcher.finished(step, seconds, evidence)
 
 
 @contextmanager
@@ -79,7 +100,8 @@ def main() -> int:
     try:
         return command_line()
     finally:
-        file.write_text(json.dumps(_seconds), encoding="utf-8")
+        told = {"proof": _seconds, "steps": _steps}
+        file.write_text(json.dumps(told), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ it did. A process of its own, so that what it measures is not our own waiting fo
 """
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -31,17 +32,28 @@ class Told:
         transactions: How many went through.
         failed: What was said to those that didn't.
         longest: Seconds of the longest, and which statement it was.
-        seconds: Of every one that went through, the shortest first.
+        answered: Of every one that went through, when its answer came (on the machine's monotonic
+            clock) and the seconds that it took.
     """
 
     transactions: int = 0
     failed: list[str] = field(default_factory=list)
     longest: tuple[float, str] = (0.0, "")
-    seconds: list[float] = field(default_factory=list, repr=False)
+    answered: list[tuple[float, float]] = field(default_factory=list, repr=False)
 
-    def within(self, share: float) -> float:
-        """Seconds within which such a share of them was done: 0.99 for the 99th percentile."""
-        return self.seconds[min(int(len(self.seconds) * share), len(self.seconds) - 1)]
+    def within(self, share: float, until: float = math.inf) -> float:
+        """Seconds within which such a share of them was done: 0.99 for the 99th percentile.
+
+        Args:
+            share: Of all of them.
+            until: Only of those that were answered by then.
+        """
+        seconds = sorted(took for at, took in self.answered if at <= until)
+        return seconds[min(int(len(seconds) * share), len(seconds) - 1)]
+
+    def longer(self, seconds: float, since: float) -> int:
+        """How many took longer, of those that were answered since then."""
+        return sum(at > since and took > seconds for at, took in self.answered)
 
 
 @contextmanager
@@ -63,7 +75,7 @@ def app_at_work(url: str) -> Iterator[Told]:
         found = json.loads(out)
         told.transactions, told.failed = found["transactions"], found["failed"]
         told.longest = (found["longest"][0], found["longest"][1])
-        told.seconds = found["seconds"]
+        told.answered = [(at, took) for at, took in found["answered"]]
 
 
 def _client(url: str, number: int, stop: Event, told: Told) -> None:
@@ -88,9 +100,10 @@ def _client(url: str, number: int, stop: Event, told: Told) -> None:
                 except psycopg.Error as error:
                     told.failed.append(f"{_short(statement)}: {error}")
                     break
-                took = time.monotonic() - started
+                at = time.monotonic()
+                took = at - started
                 told.transactions += 1
-                told.seconds.append(took)
+                told.answered.append((at, took))
                 told.longest = max(told.longest, (took, _short(statement)))
                 if "into public.payments" in statement:
                     (payment,) = row or (None,)
@@ -152,7 +165,7 @@ def _main(url: str) -> None:
         "transactions": sum(one.transactions for one in told),
         "failed": [failure for one in told for failure in one.failed],
         "longest": max(one.longest for one in told),
-        "seconds": sorted(took for one in told for took in one.seconds),
+        "answered": [each for one in told for each in one.answered],
     }
     sys.stdout.write(json.dumps(report))
 
