@@ -32,7 +32,7 @@ def _run() -> int:
         sys.stderr.write("Interrupted before anything was begun; nothing was changed.\n")
         return 130
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich", "pydantic", "tomlkit"}:
+        if error.name not in {"click", "rich", "pydantic", "tomlkit"}:
             raise
         sys.stderr.write(
             f"The toolkit isn't installed here ({error.name} is missing); the client is.\n"

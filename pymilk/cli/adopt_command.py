@@ -1,29 +1,32 @@
 """`pymilk adopt`: take a live database into care."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from pymilk.cli import options
 from pymilk.cli.answers import agree, done
-from pymilk.cli.options import (
-    HERE,
-    AsJson,
-    DbUrl,
-    Overrides,
-    PolicyName,
-    ProjectFolder,
-    Yes,
-)
 
 if TYPE_CHECKING:
     from pymilk.deploy.survey.adopt import Adopted
 
 
+@click.command
+@options.db_url
+@options.project
+@options.policy
+@options.override
+@options.as_json
+@options.yes
 def adopt(
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    override: Overrides = None,
-    as_json: AsJson = False,
-    yes: Yes = False,
+    *,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
+    override: tuple[str, ...],
+    as_json: bool,
+    yes: bool,
 ) -> None:
     """Take a live database into care: compare it with the files, and mark what it has.
 

@@ -2,7 +2,7 @@
 
 import sys
 
-import typer
+import click
 
 from pymilk.cli.render import say, say_json
 from pymilk.problem import UsageProblem
@@ -18,7 +18,7 @@ def agree(ask: bool, yes: bool, question: str) -> None:
             state="Nothing was changed.",
             todo="Say it beforehand: --yes.",
         )
-    typer.confirm(question, abort=True)
+    click.confirm(question, abort=True)
 
 
 def done(as_json: bool, sentence: str, value: object) -> None:

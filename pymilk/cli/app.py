@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 
-import typer
+import click
 
 from pymilk.cli.adopt_command import adopt
 from pymilk.cli.assess_command import assess
@@ -24,6 +24,7 @@ from pymilk.cli.drift_command import drift
 from pymilk.cli.embedded_commands import db
 from pymilk.cli.generate_command import generate
 from pymilk.cli.history_command import history
+from pymilk.cli.in_order import InOrder
 from pymilk.cli.lint_command import lint
 from pymilk.cli.new_command import new
 from pymilk.cli.note_command import note
@@ -41,17 +42,16 @@ from pymilk.cli.verify_command import verify
 from pymilk.cli.watch_command import watch
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 
-app = typer.Typer(
-    name="pymilk",
-    help="The safest way to change a live Supabase database that has no staging.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 something to do (what a look finds),"
-    " 75 try again later (nothing is wrong), 130 interrupted."
-    " Every failure says in which state the database is.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+
+@click.group(cls=InOrder, context_settings={"show_default": True})
+def app() -> None:
+    """The safest way to change a live Supabase database that has no staging.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 something to do (what a look finds), 75 try again
+    later (nothing is wrong), 130 interrupted. Every failure says in which state the database is.
+    """
+
+
 for command in (
     deploy,
     rollback,
@@ -75,41 +75,24 @@ for command in (
     call,
     new,
     lint,
+    db,
 ):
-    app.command()(command)
-app.add_typer(db, name="db")
+    app.add_command(command)
 
 _INTERRUPTED = 130
 
 
 def run() -> int:
     """Run a command line; gives its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a log that knows only ASCII gets a question mark
-    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # what it says, we say in words
-    # Being told to end, or losing the terminal, is an interruption like Ctrl-C: it tidies up.
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)
+    _prepare()
     try:
-        # Typer turns Ctrl-C into this exit code, and gives it back instead of raising it.
-        code = app(standalone_mode=False)
-        return _interrupted() if code == _INTERRUPTED else int(code or 0)
-    except typer.TyperException as error:
-        problem = UsageProblem(
-            f"{error.format_message().rstrip('.')}.",
-            state="No database was touched.",
-            todo="--help, after any command, shows what it takes, with an example.",
-        )
-        sys.stderr.write(problem_text(problem))
-        return problem.exit_code
+        return int(app(standalone_mode=False) or 0)
+    except (click.ClickException, click.Abort) as ended:
+        return _ended_by(ended)
     except Problem as problem:
         sys.stdout.flush()
         sys.stderr.write(problem_text(problem))
         return problem.exit_code
-    except typer.Abort:  # a person said no
-        sys.stderr.write(problem_text(Problem("Not done.", state="Nothing was changed.")))
-        return 1
     except _driver_error() as error:  # evaluated only now, when it matters
         return _lost(error)
     except BrokenPipeError:  # `pymilk status | head`
@@ -117,11 +100,41 @@ def run() -> int:
         return 1
 
 
+def _prepare() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a log that knows only ASCII gets a question mark
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # what it says, we say in words
+    # Being told to end, or losing the terminal, is an interruption like Ctrl-C: it tidies up.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
+
+
+def _ended_by(ended: click.ClickException | click.Abort) -> int:
+    """What Click has to say of what was typed; or a person said no, or pressed Ctrl-C."""
+    if isinstance(ended, click.exceptions.NoArgsIsHelpError):
+        ended.show()
+        return ended.exit_code
+    if isinstance(ended, click.Abort):
+        if isinstance(ended.__cause__, KeyboardInterrupt):
+            return _interrupted()
+        problem = Problem("Not done.", state="Nothing was changed.")
+    else:
+        said = ended.format_message().rstrip(".")
+        problem = UsageProblem(
+            said if said.endswith("?") else f"{said}.",
+            state="No database was touched.",
+            todo="--help, after any command, shows what it takes, with an example.",
+        )
+    sys.stderr.write(problem_text(problem))
+    return problem.exit_code
+
+
 def _interrupted() -> int:
     problem = Problem(
         "Interrupted.", state=state_of_the_change(), todo="Run it again when you like."
     )
-    sys.stderr.write("\n" + problem_text(problem))
+    sys.stderr.write(problem_text(problem))
     return _INTERRUPTED
 
 

@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder, Yes
+from pymilk.cli import options
 from pymilk.cli.render import say, say_json
 
 if TYPE_CHECKING:
@@ -15,21 +16,27 @@ if TYPE_CHECKING:
 
 _SECTION = ("tool", "pymilk", "assess")
 
-Given = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--answer", metavar="KEY=ANSWER", help="Answer a question beforehand (may be repeated)."
-    ),
-]
 
-
+@click.command
+@options.db_url
+@options.project
+@options.policy
+@click.option(
+    "--answer",
+    multiple=True,
+    metavar="KEY=ANSWER",
+    help="Answer a question beforehand (may be repeated).",
+)
+@options.yes
+@options.as_json
 def assess(
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    answer: Given = None,
-    yes: Yes = False,
-    as_json: AsJson = False,
+    *,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
+    answer: tuple[str, ...],
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Answer the safety questionnaire, and say what follows from it and what is missing.
 
@@ -41,7 +48,7 @@ def assess(
     from pymilk.cli.opening import open_project
     from pymilk.deploy.survey.assess import assess as run_assess
 
-    given = _given(answer or ())
+    given = _given(answer)
     opened = open_project(project, db_url, policy)
     ask = sys.stdin.isatty() and not as_json
     told = {**given, **(_asked(opened, given) if ask else {})}
@@ -70,7 +77,7 @@ def _asked(opened: "Opened", given: Mapping[str, str]) -> dict[str, str]:
     told = {}
     for key, (question, answers) in QUESTIONS.items():
         if key not in known:
-            said = typer.prompt(f"{question} ({', '.join(answers)}; empty: not sure)", default="")
+            said = click.prompt(f"{question} ({', '.join(answers)}; empty: not sure)", default="")
             if said in answers:
                 told[key] = str(said)
     return told
@@ -92,7 +99,7 @@ def _keep(opened: "Opened", told: Mapping[str, str], *, yes: bool, ask: bool) ->
         if not ask:
             sys.stderr.write("Not kept: with --yes it goes into pyproject.toml.\n")
             return {}
-        if not typer.confirm("Put this into pyproject.toml?"):
+        if not click.confirm("Put this into pyproject.toml?"):
             return {}
     keep_settings(opened.project.root, _SECTION, new)
     return new

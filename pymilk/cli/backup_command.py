@@ -1,25 +1,28 @@
 """`pymilk backup`: a backup by itself, before something is done by hand, or every night."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder
+from pymilk.cli import options
 from pymilk.cli.render import say, say_json
 
 if TYPE_CHECKING:
     from pymilk.deploy.backup.backup import Taken
 
 
+@click.command
+@click.option(
+    "--critical", is_flag=True, help="Export the tables named in pyproject.toml as CSV, too."
+)
+@options.db_url
+@options.project
+@options.policy
+@options.as_json
 def backup(
-    critical: bool = typer.Option(
-        False, "--critical", help="Export the tables named in pyproject.toml as CSV, too."
-    ),
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    as_json: AsJson = False,
+    *, critical: bool, db_url: str | None, project: Path, policy: str | None, as_json: bool
 ) -> None:
     """Take a backup of the project's schemas, with fingerprints from the same moment.
 

@@ -1,10 +1,11 @@
 """`pymilk call`: one of the database's functions, called at the terminal."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from pymilk.cli.options import HERE, AsJson, DbUrl, ProjectFolder
+from pymilk.cli import options
 from pymilk.cli.render import answer_text, say, say_json
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 
@@ -12,29 +13,30 @@ if TYPE_CHECKING:
     from pymilk.rpc.failures import PymilkError
 
 
+@click.command
+@click.argument("function", help="Its name.")
+@click.option(
+    "--arg",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An argument; lists and objects as JSON, null for null.",
+)
+@click.option("--key", metavar="KEY", help="The idempotency key; made up where it is needed.")
+@click.option("--dry-run", is_flag=True, help="Call it, and undo what it did.")
+@click.option("--schema", default="public", metavar="NAME", help="Whose function.")
+@options.db_url
+@options.project
+@options.as_json
 def call(
-    function: Annotated[str, typer.Argument(metavar="FUNCTION", help="Its name.")],
-    arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--arg",
-            metavar="NAME=VALUE",
-            help="An argument; lists and objects as JSON, null for null.",
-        ),
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            "--key", metavar="KEY", help="The idempotency key; made up where it is needed."
-        ),
-    ] = None,
-    dry_run: bool = typer.Option(False, "--dry-run", help="Call it, and undo what it did."),
-    schema: Annotated[str, typer.Option("--schema", metavar="NAME", help="Whose function.")] = (
-        "public"
-    ),
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    as_json: AsJson = False,
+    *,
+    function: str,
+    arg: tuple[str, ...],
+    key: str | None,
+    dry_run: bool,
+    schema: str,
+    db_url: str | None,
+    project: Path,
+    as_json: bool,
 ) -> None:
     """Call a function of the database, in a transaction of its own.
 
@@ -49,7 +51,7 @@ def call(
 
     target = open_project(project, db_url, None).target
     with connect(target.url, purpose="call") as connection:
-        prepared = call_by_name(read_catalog(connection, schema), function, _pairs(arg or []))
+        prepared = call_by_name(read_catalog(connection, schema), function, _pairs(arg))
     try:
         with Client.postgres(target.url) as client:
             answer = client.call(prepared, idempotency_key=key, dry_run=dry_run)
@@ -63,7 +65,7 @@ def call(
         say(*answer_text(answer), *(["Undone: this was a dry run."] if dry_run else []))
 
 
-def _pairs(arguments: list[str]) -> dict[str, str]:
+def _pairs(arguments: tuple[str, ...]) -> dict[str, str]:
     pairs = [argument.partition("=") for argument in arguments]
     wrong = [name for name, equals, _ in pairs if not equals]
     if wrong:

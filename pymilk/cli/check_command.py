@@ -1,11 +1,12 @@
 """`pymilk check`: is everything true that must always be true?"""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder
+from pymilk.cli import options
 from pymilk.cli.render import say, say_json
 from pymilk.problem import Problem
 
@@ -15,14 +16,20 @@ if TYPE_CHECKING:
 _SOMETHING_TO_DO = 3
 
 
+@click.command
+@click.option(
+    "--rows",
+    type=click.IntRange(min=0),
+    default=5,
+    metavar="N",
+    help="How many rows of each are shown.",
+)
+@options.db_url
+@options.project
+@options.policy
+@options.as_json
 def check(
-    rows: Annotated[
-        int, typer.Option("--rows", metavar="N", min=0, help="How many rows of each are shown.")
-    ] = 5,
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    as_json: AsJson = False,
+    *, rows: int, db_url: str | None, project: Path, policy: str | None, as_json: bool
 ) -> None:
     """Run the queries of sql/invariants in one snapshot; exit code 3 when a row violates one.
 
@@ -47,7 +54,7 @@ def check(
             todo="Mend the query; what it should have seen is not checked until then.",
         )
     if found.violated:
-        raise typer.Exit(_SOMETHING_TO_DO)
+        raise click.exceptions.Exit(_SOMETHING_TO_DO)
 
 
 def _document(label: str, found: "Checked", rows: int) -> dict[str, object]:

@@ -3,26 +3,13 @@
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
+from pymilk.cli import options
 from pymilk.cli.answers import agree, done
 from pymilk.cli.durations import seconds_of
-from pymilk.cli.options import (
-    HERE,
-    All,
-    AsJson,
-    CopyOn,
-    CopyUrl,
-    DbUrl,
-    Name,
-    OnBreach,
-    Overrides,
-    PolicyName,
-    ProjectFolder,
-    Yes,
-)
 from pymilk.cli.render import deployed_text, plan_text, say, say_json
 from pymilk.cli.under_way import under_way
 
@@ -37,41 +24,47 @@ if TYPE_CHECKING:
     from pymilk.project.migrations import Migration
 
 
-PlanFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--plan",
-        metavar="FILE",
-        help="Deploy exactly what was approved: saved by rehearse --save; proven anew.",
-    ),
-]
-
-
-WatchFor = Annotated[
-    str | None,
-    typer.Option("--watch", metavar="DURATION", help="Watch it for so long afterwards: 10m, 24h."),
-]
-WatchEvery = Annotated[
-    str,
-    typer.Option("--watch-every", metavar="DURATION", help="From one sample to the next."),
-]
-
-
+@click.command
+@options.name
+@options.every
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Deploy exactly what was approved: saved by rehearse --save; proven anew.",
+)
+@options.db_url
+@options.project
+@options.policy
+@options.override
+@options.copy
+@options.copy_url
+@click.option(
+    "--watch", "watch_for", metavar="DURATION", help="Watch it for so long afterwards: 10m, 24h."
+)
+@click.option(
+    "--watch-every", default="30s", metavar="DURATION", help="From one sample to the next."
+)
+@options.on_breach
+@options.as_json
+@options.yes
 def deploy(
-    name: Name = None,
-    every: All = False,
-    plan_file: PlanFile = None,
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    override: Overrides = None,
-    copy: CopyOn = None,
-    copy_url: CopyUrl = None,
-    watch_for: WatchFor = None,
-    watch_every: WatchEvery = "30s",
-    on_breach: OnBreach = None,
-    as_json: AsJson = False,
-    yes: Yes = False,
+    *,
+    name: str | None,
+    every: bool,
+    plan_file: Path | None,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
+    override: tuple[str, ...],
+    copy: str | None,
+    copy_url: str | None,
+    watch_for: str | None,
+    watch_every: str,
+    on_breach: str | None,
+    as_json: bool,
+    yes: bool,
 ) -> None:
     """Deploy a migration with everything proven; without a name, the oldest pending.
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder
+from pymilk.cli import options
 from pymilk.cli.render import say, say_json
 
 if TYPE_CHECKING:
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
 _SOMETHING_TO_DO = 3
 
 
+@click.command
+@click.option(
+    "--names", "names_only", is_flag=True, help="The objects' names, without their differences."
+)
+@options.db_url
+@options.project
+@options.policy
+@options.as_json
 def drift(
-    names_only: Annotated[
-        bool, typer.Option("--names", help="The objects' names, without their differences.")
-    ] = False,
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    as_json: AsJson = False,
+    *, names_only: bool, db_url: str | None, project: Path, policy: str | None, as_json: bool
 ) -> None:
     """Compare the live schema with what the files make; exit code 3 when they drifted apart.
 
@@ -41,7 +44,7 @@ def drift(
     else:
         say(opened.target.label, *_text(found, names_only=names_only))
     if found.found:
-        raise typer.Exit(_SOMETHING_TO_DO)
+        raise click.exceptions.Exit(_SOMETHING_TO_DO)
 
 
 def _text(found: "Drift", *, names_only: bool) -> Iterator[str]:

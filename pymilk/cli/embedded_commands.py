@@ -1,18 +1,24 @@
 """`pymilk db …`: the embedded Postgres of a project."""
 
-import typer
+from pathlib import Path
 
+import click
+
+from pymilk.cli import options
 from pymilk.cli.answers import agree, done
-from pymilk.cli.options import HERE, AsJson, ProjectFolder, Yes
+from pymilk.cli.in_order import InOrder
 from pymilk.cli.render import say
 
-db = typer.Typer(
-    help="The embedded Postgres of this project.", no_args_is_help=True, rich_markup_mode=None
-)
+
+@click.group(cls=InOrder)
+def db() -> None:
+    """The embedded Postgres of this project."""
 
 
 @db.command("start")
-def db_start(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
+@options.project
+@options.as_json
+def db_start(*, project: Path, as_json: bool) -> None:
     """Start the embedded database; on its first day it gets the baseline and the demo dairy.
 
     Example: pymilk db start
@@ -25,7 +31,9 @@ def db_start(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
 
 
 @db.command("stop")
-def db_stop(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
+@options.project
+@options.as_json
+def db_stop(*, project: Path, as_json: bool) -> None:
     """Stop the embedded database; its data stay.
 
     Example: pymilk db stop
@@ -38,7 +46,8 @@ def db_stop(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
 
 
 @db.command("url")
-def db_url_(project: ProjectFolder = HERE) -> None:
+@options.project
+def db_url_(*, project: Path) -> None:
     """Print the embedded database's URL, for psql and others; starts it when it isn't running.
 
     Example: psql "$(pymilk db url)"
@@ -50,7 +59,10 @@ def db_url_(project: ProjectFolder = HERE) -> None:
 
 
 @db.command("reset")
-def db_reset(project: ProjectFolder = HERE, yes: Yes = False, as_json: AsJson = False) -> None:
+@options.project
+@options.yes
+@options.as_json
+def db_reset(*, project: Path, yes: bool, as_json: bool) -> None:
     """Delete the embedded database and make it anew, as on the dairy's first day.
 
     Example: pymilk db reset --yes

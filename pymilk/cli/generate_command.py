@@ -1,11 +1,11 @@
 """`pymilk generate`: the functions of a database as typed calls in Python."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from pymilk.cli.options import HERE, AsJson, ProjectFolder
+from pymilk.cli import options
 from pymilk.cli.render import say, say_json
 from pymilk.problem import UsageProblem
 
@@ -16,32 +16,33 @@ if TYPE_CHECKING:
 _STALE = 3
 
 
+@click.command
+@click.option(
+    "--module",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The Python file to write; without it, the one that pyproject.toml names.",
+)
+@click.option("--schema", metavar="NAME", help="Whose functions; public.")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; say whether the file is current (exit code 3)."
+)
+@click.option(
+    "--db-url",
+    metavar="URL",
+    help="A database that has the functions; without it, a throw-away one is made of this"
+    " project's files.",
+)
+@options.project
+@options.as_json
 def generate(
-    module: Annotated[
-        Path | None,
-        typer.Option(
-            "--module",
-            metavar="FILE",
-            help="The Python file to write; without it, the one that pyproject.toml names.",
-        ),
-    ] = None,
-    schema: Annotated[
-        str | None, typer.Option("--schema", metavar="NAME", help="Whose functions; public.")
-    ] = None,
-    check: bool = typer.Option(
-        False, "--check", help="Write nothing; say whether the file is current (exit code 3)."
-    ),
-    db_url: Annotated[
-        str | None,
-        typer.Option(
-            "--db-url",
-            metavar="URL",
-            help="A database that has the functions; without it, a throw-away one is made of this"
-            " project's files.",
-        ),
-    ] = None,
-    project: ProjectFolder = HERE,
-    as_json: AsJson = False,
+    *,
+    module: Path | None,
+    schema: str | None,
+    check: bool,
+    db_url: str | None,
+    project: Path,
+    as_json: bool,
 ) -> None:
     """Write a typed call for each function of a schema, and a class for each refusal.
 
@@ -69,7 +70,7 @@ def generate(
     else:
         say(*_told(generated, stale, check=check))
     if check and stale:
-        raise typer.Exit(_STALE)
+        raise click.exceptions.Exit(_STALE)
 
 
 def _wanted(project: "Project", module: Path | None, schema: str | None) -> "Wanted":

@@ -1,11 +1,12 @@
 """`pymilk history`: what was done to the database, by whom, on what proof."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder
+from pymilk.cli import options
 from pymilk.cli.render import say, say_json
 
 if TYPE_CHECKING:
@@ -13,17 +14,32 @@ if TYPE_CHECKING:
     from pymilk.deploy.basis.past import Told
 
 
+@click.command
+@click.argument(
+    "number",
+    type=int,
+    required=False,
+    metavar="[ID]",
+    help="One event, with everything known of it.",
+)
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="With the backups and rehearsals that proved a deploy.",
+)
+@options.db_url
+@options.project
+@options.policy
+@options.as_json
 def history(
-    number: Annotated[
-        int | None, typer.Argument(metavar="ID", help="One event, with everything known of it.")
-    ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="With the backups and rehearsals that proved a deploy.")
-    ] = False,
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    as_json: AsJson = False,
+    *,
+    number: int | None,
+    everything: bool,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
+    as_json: bool,
 ) -> None:
     """Show what was done to the database, by whom, from where, and on what proof.
 

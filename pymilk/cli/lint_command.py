@@ -1,12 +1,17 @@
 """`pymilk lint`: every rule for a project's files. Works on files and a scratch server."""
 
-import typer
+from pathlib import Path
 
-from pymilk.cli.options import HERE, AsJson, ProjectFolder
+import click
+
+from pymilk.cli import options
 from pymilk.cli.render import say, say_json
 
 
-def lint(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
+@click.command
+@options.project
+@options.as_json
+def lint(*, project: Path, as_json: bool) -> None:
     """Check the project's SQL: names, pairs, order, transactions, functions; exit 1 on findings.
 
     Functions are compiled by Postgres itself, on a scratch server. squawk and sqlfluff are run
@@ -26,4 +31,4 @@ def lint(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
         say(*(f"note: {note}" for note in looked.notes))
         say(f"{len(looked.found)} finding(s)." if looked.found else "Nothing found.")
     if looked.found:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)

@@ -1,20 +1,18 @@
 """`pymilk new`: the files of one migration, under one stem; no database is opened."""
 
-from typing import Annotated
+from pathlib import Path
 
-import typer
+import click
 
-from pymilk.cli.options import HERE, AsJson, ProjectFolder
+from pymilk.cli import options
 from pymilk.cli.render import say, say_json
 
 
-def new(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="What it does, in lower-case words joined by _.")
-    ],
-    project: ProjectFolder = HERE,
-    as_json: AsJson = False,
-) -> None:
+@click.command
+@click.argument("name", help="What it does, in lower-case words joined by _.")
+@options.project
+@options.as_json
+def new(*, name: str, project: Path, as_json: bool) -> None:
     """Make the files of a new migration: itself, its rollback, its verification, its page.
 
     For a change of functions, `pymilk snapshot NAME` makes them and fills them from the function

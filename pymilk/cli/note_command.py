@@ -1,23 +1,28 @@
 """`pymilk note`: what people say of the database, beside what was done to it."""
 
-from typing import Annotated
+from pathlib import Path
 
-import typer
+import click
 
+from pymilk.cli import options
 from pymilk.cli.answers import done
-from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder
 
 
+@click.command
+@click.argument("text", help="What was said, in a sentence.")
+@click.option("--answer", type=int, metavar="ID", help="The note that this one answers.")
+@options.db_url
+@options.project
+@options.policy
+@options.as_json
 def note(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What was said, in a sentence.")],
-    answer: Annotated[
-        int | None,
-        typer.Option("--answer", metavar="ID", help="The note that this one answers."),
-    ] = None,
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    as_json: AsJson = False,
+    *,
+    text: str,
+    answer: int | None,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
+    as_json: bool,
 ) -> None:
     """Write a complaint or an answer into the ledger; an open one stops the soak clock.
 

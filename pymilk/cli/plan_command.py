@@ -1,40 +1,39 @@
 """`pymilk plan`: what a deploy would do now, with nothing done."""
 
-from typing import Annotated
+from pathlib import Path
 
-import typer
+import click
 
+from pymilk.cli import options
 from pymilk.cli.answers import done
 from pymilk.cli.deploy_command import already_deployed
-from pymilk.cli.options import (
-    HERE,
-    AsJson,
-    CopyOn,
-    CopyUrl,
-    DbUrl,
-    Name,
-    Overrides,
-    PolicyName,
-    ProjectFolder,
-)
 from pymilk.cli.render import say, say_json
 from pymilk.cli.render_plan import calendar_text, preview_text
 
 _PENDING = 3
 
 
+@click.command
+@options.name
+@options.db_url
+@options.project
+@options.policy
+@options.override
+@options.copy
+@options.copy_url
+@click.option("--calendar", is_flag=True, help="When what is pending can be deployed, and no more.")
+@options.as_json
 def plan(
-    name: Name = None,
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    override: Overrides = None,
-    copy: CopyOn = None,
-    copy_url: CopyUrl = None,
-    calendar: Annotated[
-        bool, typer.Option("--calendar", help="When what is pending can be deployed, and no more.")
-    ] = False,
-    as_json: AsJson = False,
+    *,
+    name: str | None,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
+    override: tuple[str, ...],
+    copy: str | None,
+    copy_url: str | None,
+    calendar: bool,
+    as_json: bool,
 ) -> None:
     """Show what a deploy would do now, and what would stop it; nothing is done, nothing proven.
 
@@ -64,7 +63,7 @@ def plan(
             say_json({"pending": [one.stem for one in pending], "calendar": slots})
         else:
             say(*calendar_text(slots))
-        raise typer.Exit(_PENDING)
+        raise click.exceptions.Exit(_PENDING)
     first, *later = pending
     if already_deployed(opened, first, as_json=as_json):
         return
@@ -74,4 +73,4 @@ def plan(
         say_json({"pending": [found.migration, *found.later], "plan": found})
     else:
         say(*preview_text(found))
-    raise typer.Exit(_PENDING)
+    raise click.exceptions.Exit(_PENDING)

@@ -2,23 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
+from pymilk.cli import options
 from pymilk.cli.answers import done
-from pymilk.cli.options import (
-    HERE,
-    All,
-    AsJson,
-    CopyOn,
-    CopyUrl,
-    DbUrl,
-    Name,
-    Overrides,
-    PolicyName,
-    ProjectFolder,
-)
 from pymilk.cli.render import plan_text, say, say_json
 from pymilk.cli.render_plan import drill_text, statements_text
 
@@ -26,41 +15,49 @@ if TYPE_CHECKING:
     from pymilk.deploy.basis.evidence import Evidence
     from pymilk.deploy.basis.plan import CopyAt, Plan
 
-BackupFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--backup", metavar="FOLDER", help="Rehearse on this backup; no database is connected to."
-    ),
-]
-Save = Annotated[
-    Path | None,
-    typer.Option(
-        "--save", metavar="FILE", help="Write the plan with its evidence, for deploy --plan FILE."
-    ),
-]
-FromBaseline = Annotated[
-    bool,
-    typer.Option(
-        "--from-baseline",
-        help="All migrations both ways on an empty database with the project's demo or seed, and"
-        " the rollbacks from the newest on; no other database is touched.",
-    ),
-]
 
-
+@click.command
+@options.name
+@options.every
+@click.option(
+    "--backup",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Rehearse on this backup; no database is connected to.",
+)
+@click.option(
+    "--from-baseline",
+    is_flag=True,
+    help="All migrations both ways on an empty database with the project's demo or seed, and"
+    " the rollbacks from the newest on; no other database is touched.",
+)
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the plan with its evidence, for deploy --plan FILE.",
+)
+@options.db_url
+@options.project
+@options.policy
+@options.override
+@options.copy
+@options.copy_url
+@options.as_json
 def rehearse(
-    name: Name = None,
-    every: All = False,
-    backup: BackupFolder = None,
-    from_baseline: FromBaseline = False,
-    save: Save = None,
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    override: Overrides = None,
-    copy: CopyOn = None,
-    copy_url: CopyUrl = None,
-    as_json: AsJson = False,
+    *,
+    name: str | None,
+    every: bool,
+    backup: Path | None,
+    from_baseline: bool,
+    save: Path | None,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
+    override: tuple[str, ...],
+    copy: str | None,
+    copy_url: str | None,
+    as_json: bool,
 ) -> None:
     """Back up, restore, and rehearse a migration on the copy; the live data only get read.
 

@@ -3,11 +3,11 @@
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from pymilk.cli.options import HERE, DbUrl, PolicyName, ProjectFolder
+from pymilk.cli import options
 from pymilk.cli.render import say
 from pymilk.problem import Problem, UsageProblem
 
@@ -19,40 +19,44 @@ _NEEDED = ("jinja2", "babel", "vl_convert")
 _STDOUT = "-"
 
 
+@click.command
+@click.argument(
+    "deployment",
+    required=False,
+    help="A gap (001), a version, or a name: its newest deployment, or rehearsal where it"
+    " was never deployed. Without it, whatever was deployed last.",
+)
+@click.option(
+    "--event", type=int, metavar="ID", help="An older one, by its number in 'pymilk history --all'."
+)
+@click.option("--books", is_flag=True, help="How the books stand now, instead of a deployment.")
+@click.option(
+    "--format",
+    "written_as",
+    default="html",
+    metavar="html|md",
+    help="A page, or Markdown for a pull request.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write it; - is stdout, and where Markdown goes by itself. A page goes"
+    " into .pymilk/reports.",
+)
+@options.db_url
+@options.project
+@options.policy
 def report(
-    deployment: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DEPLOYMENT",
-            help="A gap (001), a version, or a name: its newest deployment, or rehearsal where it"
-            " was never deployed. Without it, whatever was deployed last.",
-        ),
-    ] = None,
-    event: Annotated[
-        int | None,
-        typer.Option(
-            "--event", metavar="ID", help="An older one, by its number in 'pymilk history --all'."
-        ),
-    ] = None,
-    books: Annotated[
-        bool, typer.Option("--books", help="How the books stand now, instead of a deployment.")
-    ] = False,
-    written_as: Annotated[
-        str,
-        typer.Option("--format", metavar="html|md", help="A page, or Markdown for a pull request."),
-    ] = "html",
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            metavar="FILE",
-            help="Where to write it; - is stdout, and where Markdown goes by itself. A page goes"
-            " into .pymilk/reports.",
-        ),
-    ] = None,
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
+    *,
+    deployment: str | None,
+    event: int | None,
+    books: bool,
+    written_as: str,
+    output: Path | None,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
 ) -> None:
     """Write what was deployed, on what proof, and how it is to be taken back, as one page.
 

@@ -3,14 +3,13 @@
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
+from pymilk.cli import options
 from pymilk.cli.answers import agree, done
-from pymilk.cli.options import HERE, AsJson, CopyOn, DbUrl, PolicyName, ProjectFolder, Yes
 from pymilk.cli.render import say, say_json
-from pymilk.cli.restore_test_command import BackupName
 from pymilk.problem import UsageProblem
 
 if TYPE_CHECKING:
@@ -26,42 +25,44 @@ if TYPE_CHECKING:
 _TO_DO = 3
 _FEW = 8
 
-Into = Annotated[
-    str | None,
-    typer.Option(
-        "--to",
-        metavar="URL",
-        help="An empty database to restore into; without it, a new one on the embedded server.",
-    ),
-]
 
-
-Tables = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--table",
-        metavar="NAME",
-        help="Only this table (may be repeated), in a schema beside the live ones.",
-    ),
-]
-
-
+@click.command
+@options.backup
+@click.option(
+    "--to",
+    metavar="URL",
+    help="An empty database to restore into; without it, a new one on the embedded server.",
+)
+@click.option(
+    "--table",
+    multiple=True,
+    metavar="NAME",
+    help="Only this table (may be repeated), in a schema beside the live ones.",
+)
+@click.option(
+    "--over",
+    is_flag=True,
+    help="With --table: put the rows back into the live table, after a list, a question and a"
+    " fresh backup. Rows made since stay.",
+)
+@options.db_url
+@options.project
+@options.policy
+@options.copy
+@options.yes
+@options.as_json
 def restore(
-    backup: BackupName = None,
-    to: Into = None,
-    table: Tables = None,
-    over: bool = typer.Option(
-        False,
-        "--over",
-        help="With --table: put the rows back into the live table, after a list, a question and a"
-        " fresh backup. Rows made since stay.",
-    ),
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    copy: CopyOn = None,
-    yes: Yes = False,
-    as_json: AsJson = False,
+    *,
+    backup: str | None,
+    to: str | None,
+    table: tuple[str, ...],
+    over: bool,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
+    copy: str | None,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Restore a backup into a new database, and compare all of it; or bring single tables back.
 
@@ -108,7 +109,7 @@ def restore(
     else:
         say(*_text(reborn, tested))
     if reborn.differences or reborn.left or reborn.lacking or (tested and tested.refused):
-        raise typer.Exit(_TO_DO)
+        raise click.exceptions.Exit(_TO_DO)
 
 
 @contextmanager
@@ -207,7 +208,7 @@ def _is_it_this_one(newest: Path, names: tuple[str, ...], yes: bool) -> None:
             state="Nothing was changed in the database.",
             todo=f"From before the damage? Then: pymilk restore {newest.name} {tables} --over",
         )
-    typer.confirm(f"The newest backup is {newest.name} (UTC). Is it the one?", abort=True)
+    click.confirm(f"The newest backup is {newest.name} (UTC). Is it the one?", abort=True)
 
 
 def beside_text(brought: "BroughtBeside") -> list[str]:

@@ -2,34 +2,28 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder
+from pymilk.cli import options
 from pymilk.cli.render import say, say_json
 
 if TYPE_CHECKING:
     from pymilk.deploy.backup.file_test import Beside, FileTested
     from pymilk.deploy.basis.evidence import RestoreTested
 
-BackupName = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="BACKUP",
-        help="A folder of 'pymilk backup', or its name; or a file of the dashboard, pg_dump or"
-        " pg_dumpall. Without it, the newest of the database.",
-    ),
-]
 _FEW = 8
 
 
+@click.command
+@options.backup
+@options.db_url
+@options.project
+@options.policy
+@options.as_json
 def restore_test(
-    backup: BackupName = None,
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    as_json: AsJson = False,
+    *, backup: str | None, db_url: str | None, project: Path, policy: str | None, as_json: bool
 ) -> None:
     """Restore a backup on a throw-away server and compare; no database of yours is written to.
 
@@ -69,7 +63,7 @@ def restore_test(
     else:
         say(*_file_text(result))
     if result.not_back:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _text(path: Path, tested: "RestoreTested", unrecorded: str) -> list[str]:

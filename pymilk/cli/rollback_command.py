@@ -1,18 +1,11 @@
 """`pymilk rollback`: take a migration back, without losing a row."""
 
-import typer
+from pathlib import Path
 
+import click
+
+from pymilk.cli import options
 from pymilk.cli.answers import agree, done
-from pymilk.cli.options import (
-    HERE,
-    AsJson,
-    DbUrl,
-    Name,
-    Overrides,
-    PolicyName,
-    ProjectFolder,
-    Yes,
-)
 from pymilk.cli.render import (
     rolled_back_text,
     say,
@@ -23,20 +16,33 @@ from pymilk.cli.render import (
 from pymilk.cli.under_way import under_way
 
 
+@click.command
+@options.name
+@click.option(
+    "--archive", is_flag=True, help="Keep rows that would go; the next deploy gives them back."
+)
+@click.option(
+    "--mended",
+    is_flag=True,
+    help="Use the file as it is now, not the text rehearsed at the deploy.",
+)
+@options.db_url
+@options.project
+@options.policy
+@options.override
+@options.as_json
+@options.yes
 def rollback(
-    name: Name = None,
-    archive: bool = typer.Option(
-        False, "--archive", help="Keep rows that would go; the next deploy gives them back."
-    ),
-    mended: bool = typer.Option(
-        False, "--mended", help="Use the file as it is now, not the text rehearsed at the deploy."
-    ),
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    override: Overrides = None,
-    as_json: AsJson = False,
-    yes: Yes = False,
+    *,
+    name: str | None,
+    archive: bool,
+    mended: bool,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
+    override: tuple[str, ...],
+    as_json: bool,
+    yes: bool,
 ) -> None:
     """Undo a deployed migration without losing a row; without a name, the newest.
 

@@ -1,11 +1,11 @@
 """`pymilk snapshot`: function files into migrations. Works on files; no database is opened."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from pymilk.cli.options import HERE, AsJson, ProjectFolder
+from pymilk.cli import options
 from pymilk.cli.render import findings_text, say, say_json, snapshot_text
 from pymilk.problem import UsageProblem
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 _WAITING = 3
 
 
+@click.command
+@click.argument("name", required=False, help="A migration; one that isn't there yet is made.")
+@click.argument(
+    "paths",
+    nargs=-1,
+    type=click.Path(path_type=Path),
+    metavar="[FILE]...",
+    help="Function files; without any, all that differ.",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; say what isn't quoted as it is (exit code 3), or quoted wrong (1).",
+)
+@options.project
+@options.as_json
 def snapshot(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="A migration; one that isn't there yet is made."),
-    ] = None,
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="FILE", help="Function files; without any, all that differ.", show_default=False
-        ),
-    ] = None,
-    check: bool = typer.Option(
-        False,
-        "--check",
-        help="Write nothing; say what isn't quoted as it is (exit code 3), or quoted wrong (1).",
-    ),
-    project: ProjectFolder = HERE,
-    as_json: AsJson = False,
+    *, name: str | None, paths: tuple[Path, ...], check: bool, project: Path, as_json: bool
 ) -> None:
     """Quote function files into a migration, and what they replace into its rollback.
 
@@ -59,7 +59,7 @@ def snapshot(
             state="No file was written.",
             todo="Name it: pymilk snapshot gap_012_pay_bill_atomic; or look: --check.",
         )
-    taken = take_snapshot(found, name, paths or ())
+    taken = take_snapshot(found, name, paths)
     if as_json:
         say_json(taken)
     else:
@@ -76,4 +76,4 @@ def _check(project: "Project", *, as_json: bool) -> None:
         say(*findings_text(findings))
     if findings:
         wrong = any(finding.kind is Kind.WRONG for finding in findings)
-        raise typer.Exit(1 if wrong else _WAITING)
+        raise click.exceptions.Exit(1 if wrong else _WAITING)

@@ -1,15 +1,19 @@
 """`pymilk status`: where every migration stands."""
 
-from pymilk.cli.options import HERE, AsJson, DbUrl, PolicyName, ProjectFolder
+from pathlib import Path
+
+import click
+
+from pymilk.cli import options
 from pymilk.cli.render import say, say_json, status_text
 
 
-def status(
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    as_json: AsJson = False,
-) -> None:
+@click.command
+@options.db_url
+@options.project
+@options.policy
+@options.as_json
+def status(*, db_url: str | None, project: Path, policy: str | None, as_json: bool) -> None:
     """Show what is applied, pending, edited or held, and what runs right now.
 
     Example: pymilk status --json

@@ -1,15 +1,21 @@
 """`pymilk verify`: the canary of what is deployed."""
 
+from pathlib import Path
+
+import click
+
+from pymilk.cli import options
 from pymilk.cli.answers import done
-from pymilk.cli.options import HERE, AsJson, DbUrl, Name, PolicyName, ProjectFolder
 
 
+@click.command
+@options.name
+@options.db_url
+@options.project
+@options.policy
+@options.as_json
 def verify(
-    name: Name = None,
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    as_json: AsJson = False,
+    *, name: str | None, db_url: str | None, project: Path, policy: str | None, as_json: bool
 ) -> None:
     """Run a deployed migration's canary, and undo what it did; without a name, the newest's.
 

@@ -1,11 +1,12 @@
 """`pymilk watch`: look at a live database again and again, and act when something breaks."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
+from pymilk.cli import options
 from pymilk.cli.durations import seconds_of
-from pymilk.cli.options import HERE, AsJson, DbUrl, OnBreach, PolicyName, ProjectFolder
 from pymilk.problem import UsageProblem
 
 if TYPE_CHECKING:
@@ -16,26 +17,30 @@ if TYPE_CHECKING:
     from pymilk.deploy.watch.watch import Asked, Happening
 
 
+@click.command
+@click.option("--once", is_flag=True, help="One sample: for cron, or a scheduled workflow.")
+@click.option(
+    "--for",
+    "duration",
+    metavar="DURATION",
+    help="Until it was watched for so long since the deploy; by default the soak.",
+)
+@click.option("--every", default="1m", metavar="DURATION", help="From one sample to the next.")
+@options.on_breach
+@options.db_url
+@options.project
+@options.policy
+@options.as_json
 def watch(
-    once: Annotated[
-        bool, typer.Option("--once", help="One sample: for cron, or a scheduled workflow.")
-    ] = False,
-    duration: Annotated[
-        str | None,
-        typer.Option(
-            "--for",
-            metavar="DURATION",
-            help="Until it was watched for so long since the deploy; by default the soak.",
-        ),
-    ] = None,
-    every: Annotated[
-        str, typer.Option("--every", metavar="DURATION", help="From one sample to the next.")
-    ] = "1m",
-    on_breach: OnBreach = None,
-    db_url: DbUrl = None,
-    project: ProjectFolder = HERE,
-    policy: PolicyName = None,
-    as_json: AsJson = False,
+    *,
+    once: bool,
+    duration: str | None,
+    every: str,
+    on_breach: str | None,
+    db_url: str | None,
+    project: Path,
+    policy: str | None,
+    as_json: bool,
 ) -> None:
     """Watch the newest deploy: invariants, refusals, lock waits, times; all of it into the ledger.
 

@@ -84,7 +84,7 @@ def approval_of(plan: Plan, connection: Connection, evidence: Evidence) -> Appro
         target=plan.target.label,
         ledger=_ledger_of(connection),
         texts=_texts(plan),
-        policy=plan.policy.model_dump(mode="json"),
+        policy=plan.policy.as_json(),
         overrides=dict(plan.overrides),
         before=_hashes(rehearsed.before),
         after=_hashes(rehearsed.after),
@@ -147,7 +147,7 @@ def refuse_moved(approval: Approval, plan: Plan, connection: Connection, now: da
     """
     moved = [
         *_differing("file", approval.texts, _texts(plan)),
-        *_differing("policy", approval.policy, plan.policy.model_dump(mode="json")),
+        *_differing("policy", approval.policy, plan.policy.as_json()),
         *_differing("override", approval.overrides, plan.overrides),
     ]
     if approval.target != plan.target.label:

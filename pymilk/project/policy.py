@@ -1,13 +1,24 @@
 """When a deploy is allowed: window, soak, age of backups, lock budget."""
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
-from typing import Self
+from typing import Literal, TypeVar, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
 
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+N = TypeVar("N", int, float)
+
+
+def _number(
+    default: N, *, least: N | None = None, above: N | None = None, most: N | None = None
+) -> N:
+    """A setting with its default and its limits, which `read_policy` holds a project to."""
+    number: N = field(default=default, metadata={"least": least, "above": above, "most": most})
+    return number
 
 
 class Preset(StrEnum):
@@ -24,8 +35,15 @@ class SoakCounts(StrEnum):
     LIVE = "live"
 
 
-class Policy(BaseModel):
+class PolicyError(ValueError):
+    """A setting that is none, or can't have its value; says which, and how."""
+
+
+@dataclass(frozen=True)
+class Policy:
     """The rules of one kind of database, `[tool.pymilk.policy.<preset>]` in pyproject.toml.
+
+    Types and limits are held where a project's own settings are read (`read_policy`).
 
     Attributes:
         window_days: Weekdays on which the deployment window opens.
@@ -59,47 +77,40 @@ class Policy(BaseModel):
         require_verification: Whether a migration needs a verification.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    window_days: tuple[str, ...] = WEEKDAYS
+    window_days: tuple[Weekday, ...] = WEEKDAYS
     window_start: time = time(0, 0)
     window_end: time = time(0, 0)
     time_zone: str = "UTC"
-    soak_hours: float = Field(default=24, ge=0)
+    soak_hours: float = _number(24.0, least=0.0)
     soak_counts: SoakCounts = SoakCounts.WATCHED
-    watch_gap_minutes: float = Field(default=30, gt=0)
+    watch_gap_minutes: float = _number(30.0, above=0.0)
     rollback_on_breach: bool = False
-    proof_max_age_hours: float = Field(default=1, gt=0)
-    plan_max_age_hours: float = Field(default=24, gt=0)
-    lock_timeout_ms: int = Field(default=200, ge=10, le=2000)
-    lock_attempts: int = Field(default=30, ge=1)
-    lock_patience_seconds: float = Field(default=60, gt=0)
-    lock_held_ms: int = Field(default=150, ge=1)
-    reader_wait_ms: int = Field(default=300, ge=50)
-    long_transaction_seconds: float = Field(default=10, gt=0)
-    wait_for_other_deploy_seconds: float = Field(default=60, ge=0)
-    keep_backups: int = Field(default=10, ge=1)
-    keep_backups_days: float = Field(default=30, ge=0)
+    proof_max_age_hours: float = _number(1.0, above=0.0)
+    plan_max_age_hours: float = _number(24.0, above=0.0)
+    lock_timeout_ms: int = _number(200, least=10, most=2000)
+    lock_attempts: int = _number(30, least=1)
+    lock_patience_seconds: float = _number(60.0, above=0.0)
+    lock_held_ms: int = _number(150, least=1)
+    reader_wait_ms: int = _number(300, least=50)
+    long_transaction_seconds: float = _number(10.0, above=0.0)
+    wait_for_other_deploy_seconds: float = _number(60.0, least=0.0)
+    keep_backups: int = _number(10, least=1)
+    keep_backups_days: float = _number(30.0, least=0.0)
     ask: bool = True
     clean_tree: bool = True
     require_rollback: bool = True
     require_verification: bool = True
 
-    @field_validator("window_days")
-    @classmethod
-    def _known_days(cls, days: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [day for day in days if day not in WEEKDAYS]
-        if unknown or not days:
-            raise ValueError(f"weekdays are {', '.join(WEEKDAYS)}; not {', '.join(unknown)}")
-        return days
-
-    @model_validator(mode="after")
-    def _known_zone(self) -> Self:
+    def __post_init__(self) -> None:
+        """Refuse a time zone that there isn't: no window could be told."""
         try:
             ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"'{self.time_zone}' is no time zone") from error
-        return self
+
+    def as_json(self) -> dict[str, object]:
+        """Its settings, as a plan that is to be approved keeps them."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
     def window_at(self, moment: datetime) -> tuple[datetime, datetime] | None:
         """The window (opens, closes) that `moment` falls into, or none.
@@ -143,17 +154,61 @@ class Policy(BaseModel):
         return opens, closes
 
 
-PRESETS: dict[Preset, dict[str, object]] = {
-    Preset.LIVE: {},
+PRESETS: Mapping[Preset, Policy] = {
+    Preset.LIVE: Policy(),
     # Our own throw-away or laptop database: every proof runs, nobody has to wait for the night.
-    Preset.LOCAL: {
-        "soak_hours": 0,
-        "rollback_on_breach": True,
-        "ask": False,
-        "clean_tree": False,
-        "lock_held_ms": 60_000,
-    },
+    Preset.LOCAL: Policy(
+        soak_hours=0.0,
+        rollback_on_breach=True,
+        ask=False,
+        clean_tree=False,
+        lock_held_ms=60_000,
+    ),
 }
+
+
+def read_policy(preset: Preset, own: Mapping[str, object]) -> Policy:
+    """A preset, and what a project says over it.
+
+    Raises:
+        PolicyError: There is no such setting, or it can't have that value.
+    """
+    if not own:
+        return PRESETS[preset]
+    unknown = sorted(set(own) - {each.name for each in fields(Policy)})
+    if unknown:
+        raise PolicyError(f"{unknown[0]}: there is no such setting")
+    # Only for who says something of his own: to load it takes as long as to load the driver.
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
+
+    try:
+        policy = TypeAdapter(Policy).validate_python({**asdict(PRESETS[preset]), **own})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        raise PolicyError(f"{where}: {what}" if where else what) from error
+    _refuse_outside_limits(policy)
+    return policy
+
+
+def _refuse_outside_limits(policy: Policy) -> None:
+    if not policy.window_days:
+        raise PolicyError("window_days: there is none, so it would never open")
+    for each in fields(policy):
+        value, limits = getattr(policy, each.name), each.metadata
+        # Asked this way round, what is no number at all (nan) is outside as well.
+        if limits.get("least") is not None and not value >= limits["least"]:
+            raise PolicyError(f"{each.name}: it is at least {limits['least']:g}, not {value:g}")
+        if limits.get("above") is not None and not value > limits["above"]:
+            raise PolicyError(f"{each.name}: it is more than {limits['above']:g}, not {value:g}")
+        if limits.get("most") is not None and not value <= limits["most"]:
+            raise PolicyError(f"{each.name}: it is at most {limits['most']:g}, not {value:g}")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, time):
+        return value.isoformat()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def hours_since(moment: datetime, now: datetime) -> float:

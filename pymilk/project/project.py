@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from pymilk.problem import UsageProblem
 from pymilk.project.migrations import Migration, Script, load_migrations, read_script
-from pymilk.project.policy import PRESETS, Policy, Preset
+from pymilk.project.policy import Policy, PolicyError, Preset, read_policy
 
 
 @dataclass(frozen=True)
@@ -113,12 +111,10 @@ class Project:
                     state="No database was touched.",
                     todo="Mend that line; docs/policy.md lists what can be set.",
                 )
-            return Policy.model_validate({**PRESETS[preset], **own})
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "policy"
+            return read_policy(preset, own)
+        except PolicyError as error:
             raise UsageProblem(
-                f"pyproject.toml, [tool.pymilk.policy.{preset}], {where}: {first['msg']}.",
+                f"pyproject.toml, [tool.pymilk.policy.{preset}], {error}.",
                 state="No database was touched.",
                 todo="Mend that line; docs/policy.md lists what can be set.",
             ) from error

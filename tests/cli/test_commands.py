@@ -110,10 +110,20 @@ def test_nothing_to_do_loads_nothing_that_does_it() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_deploy_loads_nothing_that_checks_the_types_of_what_nobody_said() -> None:
+    done = python(
+        "import sys; from pymilk.cli import app, opening, progress\n"
+        "from pymilk.deploy import pipeline\n"
+        "slow = {'pydantic', 'rich.console', 'tomlkit'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_thin_client_comes_without_the_toolkit() -> None:
     done = python(
         "import sys; import pymilk; pymilk.Client, pymilk.rpc, pymilk.errors\n"
-        "heavy = {'typer', 'rich', 'pydantic', 'pymilk.deploy', 'pymilk.database'}\n"
+        "heavy = {'click', 'rich', 'pydantic', 'pymilk.deploy', 'pymilk.database'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
@@ -17,9 +18,7 @@ from support.commands import run
 from support.databases import Database
 from support.projects import BASELINE_SQL, Toy
 
-NIGHT = Policy.model_validate(
-    {"window_start": "23:00", "window_end": "02:00", "time_zone": "Asia/Kolkata"}
-)
+NIGHT = Policy(window_start=time(23), window_end=time(2), time_zone="Asia/Kolkata")
 
 
 def assessed(
@@ -121,6 +120,6 @@ def test_the_calendar_lays_one_into_each_window(toy: Toy) -> None:
 def test_the_calendar_begins_now_in_an_open_window_and_soaks_past_its_end(toy: Toy) -> None:
     pending = load_project(toy.root).migrations
     late = datetime(2025, 9, 17, 20, 0, tzinfo=UTC)  # 01:30 in Kolkata
-    long = NIGHT.model_copy(update={"soak_hours": 25})
+    long = replace(NIGHT, soak_hours=25)
     slots = lay_out(pending, long, None, late)
     assert [f"{slot.begins:%d %H:%M}" for slot in slots] == ["18 01:30", "19 23:00"]

@@ -4,7 +4,7 @@ import re
 import subprocess
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import psycopg
 import pytest
@@ -298,9 +298,7 @@ def test_outside_the_window_the_next_one_is_named(shop: Database, toy: Toy, look
     assert check.verdict is Verdict.OVERRIDDEN
 
 
-NIGHT = Policy.model_validate(
-    {"window_start": "23:00", "window_end": "02:00", "time_zone": "Asia/Kolkata"}
-)
+NIGHT = Policy(window_start=time(23), window_end=time(2), time_zone="Asia/Kolkata")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The deployment window and the rest of the policy, read from pyproject.toml."""
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -13,15 +14,13 @@ from pymilk.project.policy import WEEKDAYS, Policy, Preset, hours_since
 from pymilk.project.project import Project, load_project
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
-NIGHT = Policy.model_validate(
-    {
-        "window_days": ["mon", "tue", "fri"],
-        "window_start": "23:00",
-        "window_end": "02:00",
-        "time_zone": "Asia/Kolkata",
-    }
+NIGHT = Policy(
+    window_days=("mon", "tue", "fri"),
+    window_start=time(23),
+    window_end=time(2),
+    time_zone="Asia/Kolkata",
 )
-NOON = Policy.model_validate({"window_start": "12:00", "window_end": "13:30"})
+NOON = Policy(window_start=time(12), window_end=time(13, 30))
 ALWAYS = Policy()
 
 
@@ -71,7 +70,7 @@ def test_inside_the_window_the_next_one_is_tomorrows() -> None:
 
 
 def test_a_window_of_one_day_comes_again_in_a_week() -> None:
-    policy = NIGHT.model_copy(update={"window_days": ("mon",)})
+    policy = replace(NIGHT, window_days=("mon",))
     assert policy.next_window(kolkata("2025-09-15 23:00")) == kolkata("2025-09-22 23:00")
 
 
@@ -91,7 +90,7 @@ def test_without_a_window_it_is_always_open(clock: str) -> None:
 
 
 def test_windows_that_meet_are_one() -> None:
-    policy = Policy.model_validate({"window_days": ["sat", "sun"]})
+    policy = Policy(window_days=("sat", "sun"))
     window = policy.window_at(datetime(2025, 9, 20, 10, 0, tzinfo=UTC))
     assert window == (
         datetime(2025, 9, 20, tzinfo=UTC),
@@ -113,9 +112,7 @@ def test_windows_that_meet_are_one() -> None:
 def test_what_is_left_of_the_window_counts_real_hours(
     zone: str, moment: str, hours_left: float
 ) -> None:
-    policy = Policy.model_validate(
-        {"window_start": "23:00", "window_end": "04:00", "time_zone": zone}
-    )
+    policy = Policy(window_start=time(23), window_end=time(4), time_zone=zone)
     now = datetime.fromisoformat(moment)
     window = policy.window_at(now)
     assert window is not None
@@ -180,10 +177,15 @@ def test_the_project_says_its_own(tmp_path: Path) -> None:
         ('window_start = "25:00"', "window_start"),
         ('time_zone = "Asia/Bangalore"', "Asia/Bangalore"),
         ('time_zone = "../etc/passwd"', "passwd"),
-        ("soak_hours = -1", "soak_hours"),
-        ("lock_timeout_ms = 60000", "lock_timeout_ms"),
+        ("soak_hours = -1", "soak_hours: it is at least 0, not -1"),
+        ("soak_hours = nan", "soak_hours: it is at least 0, not nan"),
+        ('soak_hours = "long"', "soak_hours"),
+        ("watch_gap_minutes = 0", "watch_gap_minutes: it is more than 0, not 0"),
+        ("lock_timeout_ms = 60000", "lock_timeout_ms: it is at most 2000, not 60000"),
+        ("lock_timeout_ms = 9", "lock_timeout_ms: it is at least 10, not 9"),
+        ("lock_attempts = 1.5", "lock_attempts"),
         ('ask = "perhaps"', "ask"),
-        ("windows_start = 5", "windows_start"),
+        ("windows_start = 5", "windows_start: there is no such setting"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, line: str, named: str) -> None:

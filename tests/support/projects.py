@@ -5,7 +5,7 @@ Its migration does a little of everything: a table, a column, functions, a trigg
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from pymilk.deploy.basis.evidence import Evidence
 from pymilk.deploy.basis.plan import Backend, Bench, CopyAt, Plan
 from pymilk.deploy.pipeline import deploy
 from pymilk.project.migrations import find_migration
-from pymilk.project.policy import Policy, Preset
+from pymilk.project.policy import Preset, read_policy
 from pymilk.project.project import load_project, revision
 from support.databases import Database
 
@@ -199,12 +199,11 @@ class Toy:
     ) -> Plan:
         """What the command line makes of it; `policy` says over the preset's."""
         project = load_project(self.root)
-        rules = {**project.policy(preset).model_dump(), **(policy or {})}
         return Plan(
             project=project,
             migration=find_migration(project.migrations, name),
             target=Target(database if isinstance(database, str) else database.url, preset),
-            policy=Policy.model_validate(rules),
+            policy=read_policy(preset, {**asdict(project.policy(preset)), **(policy or {})}),
             programs=find_programs(),
             revision=revision(project),
             overrides=overrides or {},

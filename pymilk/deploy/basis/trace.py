@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from pymilk.database import lockfile
 from pymilk.database.ledger import Kind, Outcome, person
 from pymilk.deploy.basis.plan import Plan
@@ -138,6 +136,9 @@ def tell_left(plan: Plan, tell: Callable[[Tried], bool]) -> None:
 
 
 def _read(path: Path) -> Tried | None:
+    # Few runs find what another has left, and to load it takes as long as to load the driver.
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
+
     facts: dict[str, object] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         with suppress(ValueError):

@@ -6,15 +6,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cache
+from typing import TYPE_CHECKING, TypeVar
 
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from pydantic import TypeAdapter
 
 from pymilk.database.connection import Connection
 from pymilk.database.ledger_version import readable_version, tool
 from pymilk.database.person import person
 from pymilk.deploy.basis.sample import Activity, Row, Sample
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
 
 # The first version of the ledger that has them.
 _SINCE_VERSION = 3
@@ -151,7 +156,7 @@ def read_baselines(
         " and jsonb_typeof(facts -> 'baseline') = 'object' order by id",
         (deploy,),
     )
-    return tuple(_baseline().validate_python(row[0]) for row in rows)
+    return tuple(_reading(dict[str, tuple[Row, ...]]).validate_python(row[0]) for row in rows)
 
 
 def between(earlier: Activity | None, later: Activity | None) -> Activity | None:
@@ -168,7 +173,10 @@ def between(earlier: Activity | None, later: Activity | None) -> Activity | None
     }
     if any(value is not None and value < 0 for value in counted.values()):
         return None
-    return _activity().validate_python({**counted, "counted_since": later.counted_since})
+    found: Activity = _reading(Activity).validate_python(
+        {**counted, "counted_since": later.counted_since}
+    )
+    return found
 
 
 def _difference(earlier: float | None, later: float | None) -> float | None:
@@ -183,28 +191,18 @@ def _taken(row: Mapping[str, object]) -> Taken:
     facts = row["facts"]
     if not isinstance(facts, Mapping):
         raise TypeError("the facts of a sample are a JSON object")
-    sample = _sample().validate_python({**facts, "taken_at": row["taken_at"]})
-    found = {name: row[name] for name in ("id", "deploy", "watch", "person")}
-    return _taken_row().validate_python({**found, "sample": sample})
-
-
-# What checks that values are of a type, made by whoever reads one first: it takes a while, and a
-# deploy reads none.
-@cache
-def _sample() -> TypeAdapter[Sample]:
-    return TypeAdapter(Sample)
+    sample = _reading(Sample).validate_python({**facts, "taken_at": row["taken_at"]})
+    of_row = {name: row[name] for name in ("id", "deploy", "watch", "person")}
+    found: Taken = _reading(Taken).validate_python({**of_row, "sample": sample})
+    return found
 
 
 @cache
-def _baseline() -> TypeAdapter[dict[str, tuple[Row, ...]]]:
-    return TypeAdapter(dict[str, tuple[Row, ...]])
+def _reading(kind: type[T]) -> "TypeAdapter[T]":
+    """What checks that values are of a type, made where one is read first.
 
+    It takes a while to load and to make, and a deploy reads none.
+    """
+    from pydantic import TypeAdapter  # noqa: PLC0415
 
-@cache
-def _activity() -> TypeAdapter[Activity]:
-    return TypeAdapter(Activity)
-
-
-@cache
-def _taken_row() -> TypeAdapter[Taken]:
-    return TypeAdapter(Taken)
+    return TypeAdapter(kind)

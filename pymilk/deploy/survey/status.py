@@ -113,9 +113,7 @@ def standing_of(connection: Connection, migration: Migration) -> Standing:
     return _row(version, migration, read_applied(connection, version), entries).standing
 
 
-def _rows(
-    connection: Connection, project: Project, entries: tuple[Entry, ...]
-) -> tuple[Row, ...]:
+def _rows(connection: Connection, project: Project, entries: tuple[Entry, ...]) -> tuple[Row, ...]:
     history = {row.version: row for row in read_history(connection)}
     files = {migration.version: migration for migration in project.migrations}
     events = by_version(entries)
