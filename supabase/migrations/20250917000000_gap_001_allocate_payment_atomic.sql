@@ -702,7 +702,7 @@ comment on function private.derive_invoice() is
 revoke all on function private.derive_invoice() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/move_amount_paid.sql sha256:0dd433d258dbffd091d5c17c01199f33ef1c2ef6bf847cbed6087ea131b11e49
+-- >>> sql/functions/invoices/move_amount_paid.sql sha256:74ec4d3fffadd1adc5bcff8735908f2378d218c543d01456623a1ec7fa582af2
 -- Moves the guarded counter invoice_metadata.amount_paid by what changed in invoice_payments, and
 -- with it everything that follows from it.
 --
@@ -727,7 +727,6 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_today date := public.business_today();
   v_strange_invoice uuid;
   v_strange_payment uuid;
 begin
@@ -750,7 +749,7 @@ begin
         when invoice.invoice_status in ('draft', 'cancelled') then invoice.invoice_status
         when invoice.amount_paid + change.amount >= invoice.total_amount then 'paid'
         when invoice.amount_paid + change.amount > 0 then 'partially_paid'
-        when invoice.due_date < v_today then 'overdue'
+        when invoice.due_date < public.business_today() then 'overdue'
         else 'sent'
       end,
       last_payment_date = greatest(invoice.last_payment_date, change.paid_on),
@@ -1815,6 +1814,39 @@ revoke all on function public.business_today() from public, anon, authenticated,
 grant execute on function public.business_today() to authenticated, service_role;
 -- <<<
 
+-- >>> sql/functions/rules/outside_our_triggers.sql sha256:a19e0fdb5b26cd2804b0fb42defc19baabc4ce34ccf2a11ccc79915abd7b1095
+-- Whether a row is written by anybody but the database's own triggers: what is said then of a counter,
+-- or of what follows from one, is not believed.
+--
+-- The counters move inside triggers, as the owner. An API role inside a trigger is one that made a
+-- trigger of its own, on a temporary table: no more believed there than anywhere else.
+--
+-- It is asked in WHEN clauses, where whoever writes is still the current user; so everybody may execute
+-- it. As a call it is short: Postgres reads a WHEN clause from its text anew in each statement.
+--
+-- Locks: none.
+
+create or replace function private.outside_our_triggers()
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return pg_trigger_depth() = 0
+    or current_user::text = any('{anon,authenticated,service_role}');
+end;
+$$;
+
+comment on function private.outside_our_triggers() is
+'Whether a row is written by anybody but the database''s own triggers.';
+
+revoke all on function private.outside_our_triggers()
+from public, anon, authenticated, service_role;
+grant execute on function private.outside_our_triggers() to public;
+-- <<<
+
 -- >>> sql/functions/rules/refuse_row.sql sha256:71fb48dd8db907cb3a47bc179320fe926037bb1c69020b9afbfaa4e6c4458058
 -- Refuses the row that a rule's trigger found.
 --
@@ -2426,14 +2458,11 @@ end;
 $$;
 
 -- edits of payments and invoices, by the counters' triggers or by anybody --------------------------
---
--- The counters move inside triggers, as the owner. An API role inside a trigger is one that made a
--- trigger of its own, on a temporary table: no more believed there than anywhere else.
 
 create trigger derive_payment_on_update
 before update of amount, amount_applied, amount_unapplied, allocation_status on public.payments
 for each row
-when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
+when (private.outside_our_triggers())
 execute function private.derive_payment();
 
 create trigger refuse_amount_on_update
@@ -2478,7 +2507,7 @@ create trigger derive_invoice_on_update
 before update of total_amount, amount_paid, amount_outstanding, last_payment_date, due_date,
 invoice_status on public.invoice_metadata
 for each row
-when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
+when (private.outside_our_triggers())
 execute function private.derive_invoice();
 
 create trigger refuse_total_on_update

@@ -229,7 +229,7 @@ revoke all on function private.allocate_to_invoices(uuid, uuid[], numeric[], boo
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/allocations/count_invoice_payments.sql sha256:547fb3cbc2b14704c5dacb2fcc8d20d38c632fe13750dff50b3e741ff239f34b
+-- >>> sql/functions/allocations/count_invoice_payments.sql sha256:54c14f3e2ac4b17ceb01802f2c2396133162f7af643e03372c1a467f4e48fc65
 -- After any change of invoice_payments, by an RPC or directly: moves the counters of both sides and
 -- writes the change into the journal, with the reason that the call or the writer gave.
 --
@@ -250,6 +250,7 @@ declare
   v_invoice_ids uuid[];
   v_changes numeric[];
   v_restored boolean[];
+  v_caller text;
 begin
   if tg_op = 'INSERT' then
     select
@@ -287,6 +288,8 @@ begin
     return null;
   end if;
 
+  v_caller := private.caller(); -- once, not for each row
+
   -- lock, check, write: first the payments, then the invoices
   perform private.move_amount_applied(v_payment_ids, v_changes);
   perform private.move_amount_paid(v_payment_ids, v_invoice_ids, v_changes);
@@ -295,7 +298,7 @@ begin
     recorded_by, call_id, payment_id, invoice_id, amount_change, reason
   )
   select
-    private.caller(),
+    v_caller,
     nullif(current_setting('pymilk.call_id', true), '')::uuid,
     change.payment_id,
     change.invoice_id,
@@ -2045,7 +2048,7 @@ create or replace trigger derive_payment_on_update
 before update of amount, amount_applied, amount_unapplied, allocation_status, voided_at, voided_by,
 void_reason on public.payments
 for each row
-when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
+when (private.outside_our_triggers())
 execute function private.derive_payment();
 
 -- A row that says it was made earlier than now comes from a restore and keeps what it was.

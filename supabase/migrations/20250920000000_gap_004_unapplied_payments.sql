@@ -1016,7 +1016,7 @@ for each statement execute function private.keep_one_unapplied();
 create trigger keep_on_delete
 before delete on public.unapplied_payments
 for each row
-when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
+when (private.outside_our_triggers())
 execute function private.keep_unapplied();
 
 create trigger refuse_truncate

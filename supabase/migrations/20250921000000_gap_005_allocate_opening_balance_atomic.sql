@@ -2664,7 +2664,7 @@ before update of opening_balance_paid on public.customers
 for each row
 when (
   new.opening_balance_paid is distinct from old.opening_balance_paid
-  and (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
+  and private.outside_our_triggers()
 )
 execute function private.derive_opening_balance_paid();
 
@@ -2735,7 +2735,7 @@ create trigger derive_sale_on_update
 before update of payment_status, sale_type, amount_paid on public.sales
 for each row
 when (
-  (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
+  private.outside_our_triggers()
   and (
     new.amount_paid is distinct from old.amount_paid
     or new.payment_status is distinct from old.payment_status

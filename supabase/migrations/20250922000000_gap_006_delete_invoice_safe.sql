@@ -1159,7 +1159,7 @@ comment on function private.keep_deletion() is
 revoke all on function private.keep_deletion() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/keep_issued_total.sql sha256:fa4177c0e9601b28e7faff773695ef27232a9353700b1eaf1e51ce1c9a66b9d7
+-- >>> sql/functions/invoices/keep_issued_total.sql sha256:47151824bf58ba7988718a3a45ca5e41c32ecb8a8ae4d5f2dea7c907546e2f4a
 -- Refuses (23514) a total that the lines of an issued invoice don't add up to, where a direct write
 -- changes the total or issues the invoice.
 -- An invoice that never had a line may say any total: the app may have written a sum alone. One that
@@ -1188,14 +1188,13 @@ begin
       message = 'a deleted invoice stays cancelled until it is recovered',
       detail = jsonb_build_object('id', new.id, 'invoice_status', new.invoice_status)::text,
       hint = 'Recover the invoice with recover_invoice.';
+  elsif current_setting('pymilk.call_id', true) <> '' then
+    return new;
   elsif
-    current_setting('pymilk.call_id', true) <> ''
-    or (
-      new.total_amount = old.total_amount
-      and (
-        coalesce(old.invoice_status, 'draft') not in ('draft', 'cancelled')
-        or new.invoice_status in ('draft', 'cancelled')
-      )
+    new.total_amount = old.total_amount
+    and (
+      coalesce(old.invoice_status, 'draft') not in ('draft', 'cancelled')
+      or new.invoice_status in ('draft', 'cancelled')
     )
   then
     return new;
@@ -2234,7 +2233,7 @@ comment on function private.keep_billed_sale() is
 revoke all on function private.keep_billed_sale() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/sales/settle_sales.sql sha256:3fc76bcab09f3720f89cb77e767fa138da39f85298824b1296b291b7a2581ee4
+-- >>> sql/functions/sales/settle_sales.sql sha256:0e0e97b6649ebffbdfb60794435a585f8e1f5e3e1f4de85132060e98e99c24e0
 -- After an invoice became paid: the Credit sales that it bills are Completed. After it stopped
 -- being paid: they are Billed again.
 --
@@ -2252,13 +2251,15 @@ as $$
 declare
   v_sale_ids uuid[];
 begin
-  if
-    (new.invoice_status = 'paid') is not distinct from (old.invoice_status = 'paid')
-    or not exists (
-      select from public.invoice_line_items as line
-      where line.invoice_id = new.id and line.sale_id is not null
-    )
-  then
+  if (new.invoice_status = 'paid') is not distinct from (old.invoice_status = 'paid') then
+    return null;
+  end if;
+
+  perform
+  from public.invoice_line_items as line
+  where line.invoice_id = new.id and line.sale_id is not null;
+
+  if not found then
     return null;
   end if;
 
@@ -2367,7 +2368,7 @@ before update on public.invoice_line_items
 for each row
 when (
   new.bills is distinct from old.bills
-  and (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
+  and private.outside_our_triggers()
 )
 execute function private.keep_bills();
 
@@ -2376,7 +2377,7 @@ create or replace trigger bill_on_update
 after update on public.invoice_line_items
 referencing old table as old_rows new table as new_rows
 for each statement
-when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
+when (private.outside_our_triggers())
 execute function private.bill_listed_sales();
 
 create trigger refuse_truncate
@@ -2392,7 +2393,7 @@ create trigger bill_with_invoice
 after update on public.invoice_metadata
 referencing old table as old_rows new table as new_rows
 for each statement
-when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
+when (private.outside_our_triggers())
 execute function private.bill_with_invoice();
 
 create trigger keep_billed_sale
@@ -2448,7 +2449,7 @@ execute function private.keep_billing_customer();
 create trigger replace_mapping
 before insert on public.invoice_sales_mapping
 for each row
-when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
+when (private.outside_our_triggers())
 execute function private.replace_mapping();
 
 -- deletion ---------------------------------------------------------------------------------------

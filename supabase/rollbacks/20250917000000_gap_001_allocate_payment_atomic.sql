@@ -104,6 +104,7 @@ drop function private.claim_request(text, text, jsonb);
 drop function private.finish_request(text, text, jsonb, uuid, jsonb);
 drop function private.idempotency_key();
 drop function private.lock_request(text, text);
+drop function private.outside_our_triggers();
 drop function private.refuse_row();
 drop function private.refuse_statement();
 drop function private.settle_sales();

@@ -15,7 +15,7 @@ drop trigger refuse_voided_on_insert on public.payments;
 create or replace trigger derive_payment_on_update
 before update of amount, amount_applied, amount_unapplied, allocation_status on public.payments
 for each row
-when (pg_trigger_depth() = 0 or current_user::text = any('{anon,authenticated,service_role}'))
+when (private.outside_our_triggers())
 execute function private.derive_payment();
 
 create or replace trigger derive_payment_on_insert

@@ -45,6 +45,7 @@ begin
     from pg_proc as found
     where found.pronamespace in ('public'::regnamespace, 'private'::regnamespace)
       and found.proowner = current_user::regrole
+      and found.oid <> 'private.outside_our_triggers()'::regprocedure
     union all
     select 'what is made later', said.defaclacl
     from pg_default_acl as said

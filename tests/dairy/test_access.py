@@ -192,6 +192,9 @@ def test_what_the_database_keeps_for_itself_is_nobodys_after_each_migration(
             " relkind = 'S' and relnamespace = 'public'::regnamespace"
             ") select name, held.* from kept cross join lateral aclexplode(acl) as held"
             " where held.grantee <> owner"
+            # tells nothing; asked in WHEN clauses as whoever writes
+            " and (name, held.privilege_type, held.grantee)"
+            " <> ('private.outside_our_triggers()', 'EXECUTE', 0)"
         )
         assert found == [], migration.stem
         unguarded = books.rows(

@@ -20,6 +20,7 @@ from dairy.books import (
     ruled_out,
     table_rows,
 )
+from pymilk.database.cluster import SUPERUSER
 from support.databases import Database
 
 
@@ -433,6 +434,24 @@ def test_inside_a_trigger_of_its_own_a_role_is_believed_no_more(
     assert books.payment_totals(payment) == (100, 0, "fully_applied")
     assert books.invoice_totals(invoice) == (100, 0, "paid")
     assert books.broken() == []
+
+
+def test_a_role_that_nobody_foresaw_writes_and_is_not_believed_either(
+    fixed: Database, books: Books
+) -> None:
+    books.payment(books.customer(), 100)
+    session = fixed.connect(user=SUPERUSER, autocommit=True)
+
+    with session.transaction(force_rollback=True):  # a role is the whole server's
+        session.execute("create role a_tool_of_theirs bypassrls")
+        session.execute("grant select, update on public.payments to a_tool_of_theirs")
+        session.execute("set local role a_tool_of_theirs")
+        written = session.execute(
+            "update public.payments set notes = 'seen', amount_applied = 100, amount_unapplied = 0"
+            " returning notes, amount_applied, amount_unapplied"
+        ).fetchall()
+
+    assert written == [("seen", 0, 100)]
 
 
 @pytest.mark.parametrize(

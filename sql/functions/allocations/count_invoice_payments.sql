@@ -18,6 +18,7 @@ declare
   v_invoice_ids uuid[];
   v_changes numeric[];
   v_restored boolean[];
+  v_caller text;
 begin
   if tg_op = 'INSERT' then
     select
@@ -55,6 +56,8 @@ begin
     return null;
   end if;
 
+  v_caller := private.caller(); -- once, not for each row
+
   -- lock, check, write: first the payments, then the invoices
   perform private.move_amount_applied(v_payment_ids, v_changes);
   perform private.move_amount_paid(v_payment_ids, v_invoice_ids, v_changes);
@@ -63,7 +66,7 @@ begin
     recorded_by, call_id, payment_id, invoice_id, amount_change, reason
   )
   select
-    private.caller(),
+    v_caller,
     nullif(current_setting('pymilk.call_id', true), '')::uuid,
     change.payment_id,
     change.invoice_id,

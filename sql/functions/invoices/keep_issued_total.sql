@@ -26,14 +26,13 @@ begin
       message = 'a deleted invoice stays cancelled until it is recovered',
       detail = jsonb_build_object('id', new.id, 'invoice_status', new.invoice_status)::text,
       hint = 'Recover the invoice with recover_invoice.';
+  elsif current_setting('pymilk.call_id', true) <> '' then
+    return new;
   elsif
-    current_setting('pymilk.call_id', true) <> ''
-    or (
-      new.total_amount = old.total_amount
-      and (
-        coalesce(old.invoice_status, 'draft') not in ('draft', 'cancelled')
-        or new.invoice_status in ('draft', 'cancelled')
-      )
+    new.total_amount = old.total_amount
+    and (
+      coalesce(old.invoice_status, 'draft') not in ('draft', 'cancelled')
+      or new.invoice_status in ('draft', 'cancelled')
     )
   then
     return new;

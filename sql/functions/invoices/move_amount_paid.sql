@@ -22,7 +22,6 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_today date := public.business_today();
   v_strange_invoice uuid;
   v_strange_payment uuid;
 begin
@@ -45,7 +44,7 @@ begin
         when invoice.invoice_status in ('draft', 'cancelled') then invoice.invoice_status
         when invoice.amount_paid + change.amount >= invoice.total_amount then 'paid'
         when invoice.amount_paid + change.amount > 0 then 'partially_paid'
-        when invoice.due_date < v_today then 'overdue'
+        when invoice.due_date < public.business_today() then 'overdue'
         else 'sent'
       end,
       last_payment_date = greatest(invoice.last_payment_date, change.paid_on),

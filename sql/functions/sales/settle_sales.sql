@@ -15,13 +15,15 @@ as $$
 declare
   v_sale_ids uuid[];
 begin
-  if
-    (new.invoice_status = 'paid') is not distinct from (old.invoice_status = 'paid')
-    or not exists (
-      select from public.invoice_line_items as line
-      where line.invoice_id = new.id and line.sale_id is not null
-    )
-  then
+  if (new.invoice_status = 'paid') is not distinct from (old.invoice_status = 'paid') then
+    return null;
+  end if;
+
+  perform
+  from public.invoice_line_items as line
+  where line.invoice_id = new.id and line.sale_id is not null;
+
+  if not found then
     return null;
   end if;
 
