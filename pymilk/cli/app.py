@@ -44,6 +44,7 @@ from pymilk.problem import Problem, TryAgainLater, UsageProblem
 
 
 @click.group(cls=InOrder, context_settings={"show_default": True})
+@click.version_option(package_name="pymilk", message="%(prog)s %(version)s")
 def app() -> None:
     """The safest way to change a live Supabase database that has no staging.
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,11 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     told = run("--help", cwd=tmp_path).stdout
     assert all(f"\n  {command[0]} " in told for command in COMMANDS)
     assert "75" in told  # the exit codes are documented where one looks
+
+
+def test_it_says_which_version_it_is(tmp_path: Path) -> None:
+    done = run("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"pymilk {metadata.version('pymilk')}\n")
 
 
 def test_help_waits_for_no_database_driver() -> None:
