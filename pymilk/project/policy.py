@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
-from typing import Literal, TypeVar, get_args
+from functools import cache
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
@@ -179,16 +183,23 @@ def read_policy(preset: Preset, own: Mapping[str, object]) -> Policy:
     if unknown:
         raise PolicyError(f"{unknown[0]}: there is no such setting")
     # Only for who says something of his own: to load it takes as long as to load the driver.
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError  # noqa: PLC0415
 
     try:
-        policy = TypeAdapter(Policy).validate_python({**asdict(PRESETS[preset]), **own})
+        policy = _reading().validate_python({**asdict(PRESETS[preset]), **own})
     except ValidationError as error:
         first = error.errors()[0]
         where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
         raise PolicyError(f"{where}: {what}" if where else what) from error
     _refuse_outside_limits(policy)
     return policy
+
+
+@cache
+def _reading() -> "TypeAdapter[Policy]":
+    from pydantic import TypeAdapter  # noqa: PLC0415 - likewise
+
+    return TypeAdapter(Policy)
 
 
 def _refuse_outside_limits(policy: Policy) -> None:
