@@ -57,12 +57,12 @@ def rollback(
         plan_for,
     )
     from pymilk.deploy.foreseen import foresee, refuse_losses, roll_back_each
-    from pymilk.deploy.survey.status import Standing, read_status
+    from pymilk.deploy.survey.status import Standing
 
     overrides = parse_overrides(override)
     opened = open_project(project, db_url, policy)
     migration = migration_to_roll_back(opened, name)
-    row = read_status(opened.target.url, opened.project).find(migration.version)
+    row = next(row for row in opened.rows if row.version == migration.version)
     if row.standing is Standing.HELD:
         done(
             as_json,
