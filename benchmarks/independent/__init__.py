@@ -1,0 +1,1 @@
+"""A second opinion on the performance targets; see README.md."""
