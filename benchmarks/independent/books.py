@@ -3,17 +3,16 @@
 Every delivery was made, billed on a line of its customer's invoice of the month, and (mostly) paid.
 Rows lie in the order in which they came: day by day, and month by month, a customer's rows among
 everybody else's. What the database derives (paid, outstanding, applied, statuses, the mirror, the
-mapping) is written as it would have derived it; `broken` asks the database itself.
+mapping) is written as it would have derived it; the invariants tell whether that is so.
 
 Triggers and foreign keys rest meanwhile (session_replication_role), and indexes are filled once, at
 the end, by `reindex`.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from independent.figures import tell
-from independent.server import ROOT, SUPERUSER, Connection, Server, one
+from independent.server import ROOT, SUPERUSER, Connection, Server
 
 INVARIANTS = ROOT / "sql" / "invariants"
 
@@ -92,16 +91,6 @@ def fill(server: Server, database: str, size: Size) -> None:
     with server.connect(database, SUPERUSER) as session:
         session.execute("vacuum (freeze, analyze)")
         session.execute("checkpoint")
-
-
-def broken(session: Connection, invariant: Path | None = None) -> int:
-    """How many rows break an invariant's file; without one, check_payment_invariants."""
-    query = (
-        "select * from public.check_payment_invariants()"
-        if invariant is None
-        else invariant.read_text().rstrip().rstrip(";")
-    )
-    return int(str(one(session, f"select count(*) from ({query}\n) as violation")))
 
 
 def _rest_indexes(session: Connection) -> None:

@@ -9,8 +9,9 @@ timed inside the server, each for another customer; and the first call of a fres
 compiles and plans. *One query*: the app's function over all customers, the state query of
 sql/state, and a plain query over the same counters. *The scans it needs*: the tables that it reads,
 each once, rows only counted, or one column of each row read too. *Those scans* of the invariants:
-every table once, or each query's own scans, each mention of a table once. All of it with the
-workers that Postgres takes by default, and without any.
+every table once, or each query's own scans: each of its tables once, or each mention of a table.
+All of it with the workers that Postgres takes by default, and without any (the invariants then in
+one round only).
 
 Times are the server's own (explain analyze without timing), so that no result is carried over.
 """
@@ -18,15 +19,15 @@ Times are the server's own (explain analyze without timing), so that no result i
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from independent import books
 from independent.figures import (
     Comparison,
     Effort,
     Figure,
-    Measured,
+    Side,
     at_most,
     in_turns,
     seconds_of,
@@ -195,173 +196,195 @@ def _time_calls(session: Connection, calls: int, seed: int) -> list[float]:
 
 
 def _everybody(server: Server, effort: Effort) -> Iterator[Figure]:
+    state = _state_query()
     counters = Counter(["customers", "invoice_metadata"])
-    rows = Counter(
-        [
-            *counters,
-            "payments",
-            "invoice_payments",
-            "opening_balance_payments",
-            "sales_payments",
-        ]
-    )
-    state_mentions = _mentions(_state_query())
     for workers in (True, False):
-        measured = _measured(
-            server,
-            effort,
+        at = _Bench(server, workers=workers)
+        scans = _Scans(at, _mentions(state))
+        measured = in_turns(
             {
-                "function": [_BY_FUNCTION],
-                "counters": [_BY_COUNTERS],
-                "state": [_state_query()],
-                "counters counted": _scans(counters, columns=False),
-                "counters read": _scans(counters, columns=True),
-                "rows counted": _scans(rows, columns=False),
-                "rows read": _scans(rows, columns=True),
-                "mentions counted": _scans(state_mentions, columns=False),
+                "function": partial(at.seconds, [_BY_FUNCTION]),
+                "counters": partial(at.seconds, [_BY_COUNTERS]),
+                "state": partial(at.seconds, [state]),
+                **scans.sides(),
             },
-            workers=workers,
+            effort.rounds,
         )
         compared = Comparison(_TARGET, measured, at_most(2))
-        for subject, name, references in (
-            ("function", "everybody by calculate_customer_outstanding", _OF_COUNTERS),
-            ("counters", "everybody by a query over the counters", _OF_COUNTERS),
-            ("state", "everybody by sql/state/customer_balances", _OF_ROWS),
+        for subject, name, readings in (
+            ("function", "everybody by calculate_customer_outstanding", {"each once": counters}),
+            ("counters", "everybody by a query over the counters", {"each once": counters}),
+            (
+                "state",
+                "everybody by sql/state/customer_balances",
+                {"each once": _once(state), "each mention": _mentions(state)},
+            ),
         ):
-            for scans in references:
-                yield compared.figure(name, _said(scans, workers=workers), subject, scans)
-
-
-_OF_COUNTERS = ("counters counted", "counters read")
-_OF_ROWS = ("rows counted", "rows read", "mentions counted")
-_SCANS = {
-    "counters counted": "customers and invoices, rows counted",
-    "counters read": "customers and invoices, the amount of each row summed",
-    "rows counted": "all six tables of the rows once, counted",
-    "rows read": "all six tables of the rows once, the amount of each row summed",
-    "mentions counted": "each table as often as the query names it, counted",
-    "tables counted": "every table once, counted",
-    "tables read": "every table once, one column read",
-    "own counted": "each query's own scans, each mention of a table, counted",
-    "own read": "each query's own scans, each mention of a table, one column read",
-    "function's own counted": "its parts' own scans, each mention of a table, counted",
-    "function's own read": "its parts' own scans, each mention of a table, one column read",
-    "once counted": "each query's own scans, each table once a query, counted",
-}
-
-
-def _said(scans: str, *, workers: bool) -> str:
-    return f"scans: {_SCANS[scans]}; {'default' if workers else 'no'} workers"
-
-
-_OF_TABLES = ("tables counted", "tables read")
-_OF_FILES = (*_OF_TABLES, "once counted", "own counted", "own read")
-_OF_FUNCTION = (*_OF_TABLES, "function's own counted", "function's own read")
+            yield from _compared(compared, scans, (subject, name), readings)
 
 
 def _invariants(server: Server, effort: Effort) -> Iterator[Figure]:
     files = sorted(books.INVARIANTS.glob("*.sql"))
-    with server.connect(_DATABASE) as session:
-        for file in files:
-            if (count := books.broken(session, file)) != 0:
-                raise AssertionError(f"{count} rows break {file.stem}: these are no true books")
-        if (count := books.broken(session)) != 0:
-            raise AssertionError(f"check_payment_invariants names {count} rows")
     queries = [_bare(file.read_text()) for file in files]
-    by_files = [_mentions(query) for query in queries]
+    check = "select * from public.check_payment_invariants()"
     with server.connect(_DATABASE) as session:
         in_function = _mentions(_bodies_of_checks(session))
-    tables = Counter(set().union(*by_files))
-    once = Counter(table for mentions in by_files for table in mentions)
-    check = "select * from public.check_payment_invariants()"
+    own = sum(map(_mentions, queries), Counter[str]())
+    once_a_query = sum(map(_once, queries), Counter[str]())
+    taken: dict[str, float] = {}
     for workers in (True, False):
-        measured = _measured(
-            server,
-            effort,
+        at = _Bench(server, workers=workers)
+        scans = _Scans(at, own | in_function)
+
+        def all_files(at: _Bench = at) -> float:
+            for file, query in zip(files, queries, strict=True):
+                taken[file.stem] = at.seconds([query], no_rows=True)
+            return sum(taken.values())
+
+        measured = in_turns(
             {
-                "files": queries,
-                "function": [check],
-                "tables counted": _scans(tables, columns=False),
-                "tables read": _scans(tables, columns=True),
-                "own counted": _scans(sum(by_files, Counter()), columns=False),
-                "own read": _scans(sum(by_files, Counter()), columns=True),
-                "once counted": _scans(once, columns=False),
-                "function's own counted": _scans(in_function, columns=False),
-                "function's own read": _scans(in_function, columns=True),
+                "files": all_files,
+                "function": partial(at.seconds, [check], no_rows=True),
+                **scans.sides(),
             },
-            workers=workers,
+            effort.rounds if workers else 1,
         )
         measured["both"] = [
             one_round + other
             for one_round, other in zip(measured["files"], measured["function"], strict=True)
         ]
         compared = Comparison(_TARGET, measured, at_most(3))
-        for subject, name, references in (
-            ("files", f"the {len(files)} files of sql/invariants", _OF_FILES),
-            ("function", "check_payment_invariants()", _OF_FUNCTION),
-            ("both", "files and function together", _OF_TABLES),
+        tables = Counter(list(own))
+        for subject, name, readings in (
+            (
+                "files",
+                f"the {len(files)} files of sql/invariants",
+                {
+                    "every table once": tables,
+                    "for each query, each of its tables once": once_a_query,
+                    "for each query, each mention of a table": own,
+                },
+            ),
+            (
+                "function",
+                "check_payment_invariants()",
+                {"every table once": tables, "each mention of a table in its parts": in_function},
+            ),
+            ("both", "files and function together", {"every table once": tables}),
         ):
-            for scans in references:
-                yield compared.figure(name, _said(scans, workers=workers), subject, scans)
-    yield from _slowest_files(server, files)
+            yield from _compared(compared, scans, (subject, name), readings)
+        slowest = sorted(taken.items(), key=lambda each: -each[1])[:8]
+        yield Figure(
+            _TARGET,
+            f"the {len(files)} files of sql/invariants",
+            f"seconds; {at.workers_said}",
+            tuple(measured["files"]),
+            "s",
+            None,
+            "slowest: " + ", ".join(f"{stem} {seconds:.2f}" for stem, seconds in slowest),
+        )
 
 
-def _slowest_files(server: Server, files: Iterable[Path]) -> Iterator[Figure]:
-    """Where the time of the invariants goes, for whoever wants to mend it."""
-    with server.connect(_DATABASE) as session:
-        taken = {file.stem: _executed(session, _bare(file.read_text())) for file in files}
-    slowest = sorted(taken.items(), key=lambda each: -each[1])[:5]
-    told = ", ".join(f"{stem} {seconds:.2f} s" for stem, seconds in slowest)
-    yield Figure(
-        _TARGET, "all files, one after the other", "once more", (sum(taken.values()),), "s", None,
-        f"slowest: {told}",
-    )  # fmt: skip
+def _compared(
+    compared: Comparison,
+    scans: "_Scans",
+    subject: tuple[str, str],
+    readings: Mapping[str, Counter[str]],
+) -> Iterator[Figure]:
+    """A subject (its side and its name) against each reading of the scans that it needs."""
+    side, name = subject
+    for reading, tables in readings.items():
+        for how in scans.rounds:
+            reference = f"{reading}, {how}"
+            compared.measured[reference] = scans.of(tables, how)
+            said = f"scans: {reference}; {scans.at.workers_said}"
+            yield compared.figure(name, said, side, reference)
 
 
-def _measured(
-    server: Server, effort: Effort, sides: Mapping[str, list[str]], *, workers: bool
-) -> Measured:
-    """Seconds of each side's queries together, round by round."""
+@dataclass(frozen=True)
+class _Bench:
+    """Executes queries in sessions of their own, and tells the server's own seconds."""
 
-    def side(queries: list[str]) -> float:
-        with server.connect(_DATABASE) as session:
-            if not workers:
+    server: Server
+    workers: bool
+
+    @property
+    def workers_said(self) -> str:
+        return "default workers" if self.workers else "no workers"
+
+    def seconds(
+        self, queries: Iterable[str], *, no_rows: bool = False, scan: bool = False
+    ) -> float:
+        """What the server needs to plan and execute queries whose results nobody fetches.
+
+        Args:
+            queries: One after the other, in one session.
+            no_rows: They must find none.
+            scan: Whether indexes are left aside.
+        """
+        total = 0.0
+        with self.server.connect(_DATABASE) as session:
+            if not self.workers:
                 session.execute("set max_parallel_workers_per_gather = 0")
-            return sum(_executed(session, query) for query in queries)
-
-    for queries in sides.values():  # once before, so that nobody has to fetch the others' pages
-        side(queries)
-    return in_turns(
-        {name: partial(side, queries) for name, queries in sides.items()}, effort.rounds
-    )
-
-
-def _executed(session: Connection, query: str) -> float:
-    """Seconds that the server needs to plan and execute a query whose result nobody fetches."""
-    with session.transaction():
-        if query.startswith("/* scan */"):
-            for other in ("indexscan", "indexonlyscan", "bitmapscan"):
-                session.execute(f"set local enable_{other} = off".encode())
-        plan = one(session, f"explain (analyze, timing off, buffers off, format json) {query}")
-    if not isinstance(plan, list):
-        raise TypeError(f"a plan, not {plan!r}")
-    return (float(plan[0]["Execution Time"]) + float(plan[0]["Planning Time"])) / 1000
+            if scan:
+                for other in ("indexscan", "indexonlyscan", "bitmapscan"):
+                    session.execute(f"set enable_{other} = off".encode())
+            for query in queries:
+                plan = one(
+                    session, f"explain (analyze, timing off, buffers off, format json) {query}"
+                )
+                if not isinstance(plan, list):
+                    raise TypeError(f"a plan, not {plan!r}")
+                if no_rows and plan[0]["Plan"]["Actual Rows"] != 0:
+                    raise AssertionError(f"these are no true books: rows come of {query}")
+                total += float(plan[0]["Execution Time"]) + float(plan[0]["Planning Time"])
+        return total / 1000
 
 
-def _scans(tables: Mapping[str, int], *, columns: bool) -> list[str]:
-    """The bare sequential scans of tables, each so many times."""
-    found = []
-    for table, times in tables.items():
-        column = _COLUMN_OF.get(table) if columns else None
-        what = "count(*)" if column is None else f"sum({column})"
-        found += [f"/* scan */ select {what} from public.{table}"] * times
-    return found
+class _Scans:
+    """The bare sequential scan of each table, each kind a side of its own.
+
+    Attributes:
+        rounds: Kind → for each round, table → seconds of one scan.
+    """
+
+    def __init__(self, at: _Bench, tables: Iterable[str]) -> None:
+        self.at = at
+        self._tables = sorted(tables)
+        self.rounds: dict[str, list[dict[str, float]]] = {"rows counted": [], "a column summed": []}
+        for kind in self.rounds:  # once before: nobody is to fetch the pages for the others
+            self._scan(kind)
+            self.rounds[kind].clear()
+
+    def sides(self) -> dict[str, Side]:
+        """For `in_turns`."""
+        return {kind: partial(self._scan, kind) for kind in self.rounds}
+
+    def of(self, tables: Mapping[str, int], kind: str) -> list[float]:
+        """Seconds of scanning each table so many times, round by round."""
+        return [
+            sum(times * seconds[table] for table, times in tables.items())
+            for seconds in self.rounds[kind]
+        ]
+
+    def _scan(self, kind: str) -> float:
+        taken = {}
+        for table in self._tables:
+            column = _COLUMN_OF.get(table) if kind == "a column summed" else None
+            what = "count(*)" if column is None else f"sum({column})"
+            taken[table] = self.at.seconds([f"select {what} from public.{table}"], scan=True)
+        self.rounds[kind].append(taken)
+        return sum(taken.values())
 
 
 def _mentions(text: str) -> Counter[str]:
     """How often a query reads each table: after `from` and `join`, as code, not in quotes."""
     code = re.sub(r"--[^\n]*", "", text)
     return Counter(re.findall(r"\b(?:from|join)\s+public\.([a-z_]+)\b(?!\()", code))
+
+
+def _once(text: str) -> Counter[str]:
+    return Counter(list(_mentions(text)))
 
 
 def _bodies_of_checks(session: Connection) -> str:
