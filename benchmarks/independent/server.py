@@ -1,5 +1,6 @@
 """A Postgres of the measurement's own, and databases on it in the shapes that are compared."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,15 @@ COMMON: tuple[Setting, ...] = (
 DURABLE: tuple[Setting, ...] = COMMON
 """Commits reach the disk."""
 
+LOOPBACK = f"127.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}.9"
+"""An address of the loopback that nobody else listens at; who connects comes from 127.0.0.1."""
+
+ON_LOOPBACK: tuple[Setting, ...] = (
+    *(setting for setting in DURABLE if setting[0] != "listen_addresses"),
+    ("listen_addresses", LOOPBACK),
+)
+"""Durable, and reached over TCP as well."""
+
 FOR_READING: tuple[Setting, ...] = (
     *COMMON,
     ("fsync", "off"),
@@ -60,6 +70,10 @@ class Server:
     def url(self, database: str, user: str = OWNER) -> str:
         """The URL of a database."""
         return self.embedded.url(database, user)
+
+    def loopback(self, database: str, user: str = OWNER) -> str:
+        """The URL of a database over TCP, where the server listens on the loopback."""
+        return f"postgresql://{user}@{LOOPBACK}:5432/{database}"
 
     def connect(self, database: str, user: str = OWNER) -> Connection:
         """A session in autocommit."""
@@ -94,6 +108,12 @@ class Server:
         """Drop a database."""
         self.administer("drop database if exists {} with (force)", name)
 
+    def strip(self, database: str) -> None:
+        """Drop all triggers, checks and foreign keys: what is left are the rows and indexes."""
+        with self.connect(database, SUPERUSER) as session:
+            for (statement,) in session.execute(_STRIPPING).fetchall():
+                session.execute(str(statement).encode())
+
     def administer(self, statement: str, *names: str) -> None:
         """Run a statement about databases, with names put in."""
         composed = sql.SQL(statement).format(*map(sql.Identifier, names))
@@ -110,6 +130,19 @@ class Server:
         """What it says it is."""
         with self.connect("postgres") as session:
             return str(one(session, "show server_version"))
+
+
+_STRIPPING = """
+select format('alter table %s drop constraint %I', conrelid::regclass, conname)
+from pg_catalog.pg_constraint
+where contype in ('c', 'f') and connamespace in ('public'::regnamespace, to_regnamespace('private'))
+  and conrelid <> 0
+union all
+select format('drop trigger %I on %s', tgname, tgrelid::regclass)
+from pg_catalog.pg_trigger inner join pg_catalog.pg_class on tgrelid = pg_class.oid
+where not tgisinternal
+  and relnamespace in ('public'::regnamespace, to_regnamespace('private'))
+"""
 
 
 @contextmanager
