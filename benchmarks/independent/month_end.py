@@ -115,7 +115,8 @@ def measure(effort: Effort) -> Iterator[Figure]:
     with running(DURABLE) as server:
         server.create(_MIGRATED)
         for customers in sizes:
-            _fill(server, customers)
+            server.clone(_filled(customers), _MIGRATED)
+            fill(server, _filled(customers), customers)
             tell(f"books of {customers} customers")
         yield from _against_plain(server, effort, sizes[1])
         yield from _growth(server, effort, sizes)
@@ -125,13 +126,13 @@ def _filled(customers: int) -> str:
     return f"filled_{customers}"
 
 
-def _fill(server: Server, customers: int) -> None:
-    server.clone(_filled(customers), _MIGRATED)
-    with server.connect(_filled(customers), SUPERUSER) as session:
+def fill(server: Server, database: str, customers: int) -> None:
+    """Customers whose every day of September 2025 was delivered, and is not billed yet."""
+    with server.connect(database, SUPERUSER) as session:
         session.execute("set session_replication_role = replica")
         for statement in _FILL:
             session.execute(statement.encode(), {"customers": customers, "deliveries": _DELIVERIES})
-    server.settle(_filled(customers))
+    server.settle(database)
 
 
 def _against_plain(server: Server, effort: Effort, customers: int) -> Iterator[Figure]:
