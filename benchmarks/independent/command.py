@@ -13,6 +13,15 @@ from independent.server import ROOT
 _PROGRAM = str(Path(sys.executable).parent / "pymilk")
 
 
+# Linux counts for a program also what the process held that started it: this one holds little.
+_WATCHED = """
+import os, sys
+_, status, usage = os.wait4(os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:]), 0)
+sys.stderr.write(f"{usage.ru_maxrss}\\n")
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 @dataclass(frozen=True)
 class Ended:
     """A command that ended well.
@@ -22,14 +31,12 @@ class Ended:
         ended: Likewise.
         out: What it printed.
         heard: Each line on stderr, and when it came.
-        megabytes: The most memory that it, or any program that it started, held at once.
     """
 
     began: float
     ended: float
     out: str
     heard: list[tuple[float, str]] = field(default_factory=list)
-    megabytes: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -65,15 +72,14 @@ def run(program: list[str], folder: Path, **environment: str) -> Ended:
         if process.stderr is not None:
             heard = [(time.monotonic(), line) for line in process.stderr]
             process.stderr.close()
-        _, status, usage = os.wait4(process.pid, 0)
+        process.wait()
         ended = time.monotonic()
-        process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         printed = out.read()
     if process.returncode != 0:
         said = printed[-2000:] + "".join(line for _, line in heard)[-2000:]
         raise RuntimeError(f"{' '.join(program)} ended with {process.returncode}: {said}")
-    return Ended(began, ended, printed, heard, usage.ru_maxrss / 1024)
+    return Ended(began, ended, printed, heard)
 
 
 @dataclass(frozen=True)
@@ -85,16 +91,17 @@ class Project:
 
     def pymilk(self, command: str, *arguments: str) -> Ended:
         """Run a command of pymilk on the database."""
-        return run(
-            [
-                _PROGRAM,
-                command,
-                *arguments,
-                *("--db-url", self.url, "--project", str(self.folder), "--policy", "local"),
-                "--json",
-            ],
-            self.folder,
-        )
+        return run(self._pymilk(command, *arguments), self.folder)
+
+    def megabytes(self, command: str) -> float:
+        """The most memory that a command of pymilk, or a program that it runs, holds at once."""
+        watched = [sys.executable, "-I", "-S", "-c", _WATCHED, *self._pymilk(command)]
+        _, last = run(watched, self.folder).heard[-1]
+        return float(last) / 1024
+
+    def _pymilk(self, command: str, *arguments: str) -> list[str]:
+        of_this = ("--db-url", self.url, "--project", str(self.folder), "--policy", "local")
+        return [_PROGRAM, command, *arguments, *of_this, "--json"]
 
 
 def pymilk_alone(folder: Path, *arguments: str) -> Ended:
