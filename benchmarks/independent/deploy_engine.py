@@ -51,7 +51,6 @@ _STEPS = "preflight, change and look"
 _CHANGE = "the change"
 _WORK = "minimal, its work alone"
 _PATIENT_ROUNDS = 2
-_TRIES = 5
 
 
 def measure(effort: Effort) -> Iterator[Figure]:
@@ -229,8 +228,10 @@ class _Bench:
             "pymilk deploy --help": partial(pymilk_alone, folder, "deploy", "--help"),
         }
 
+        tries = self._effort.pick(5, 1)
+
         def seconds_of(command: Callable[[], Ended]) -> float:
-            return middle(command().seconds for _ in range(_TRIES))
+            return middle(command().seconds for _ in range(tries))
 
         measured = in_turns(
             {name: partial(seconds_of, command) for name, command in {**nothing, **help_}.items()},
@@ -244,5 +245,5 @@ class _Bench:
                 tuple(seconds),
                 "s",
                 at_most(0.3 if name in nothing else 0.15),
-                f"each the median of {_TRIES}",
+                f"each the median of {tries}",
             )

@@ -153,7 +153,27 @@ def _run(server: Server, side: _Side, effort: Effort, *before: str) -> Ran:
         session.execute("set session_replication_role = replica")
         session.execute("update public.customers set opening_balance = 1000000")
     url = server.loopback(side.database, side.user)
-    return run(partial(SqlSession, url, (*side.before, *before)), side.perform, work)
+    ran = run(partial(SqlSession, url, (*side.before, *before)), side.perform, work)
+    if side.database == _DEPLOYED and not ran.failed:
+        _refuse_lost(server, payments.LINE * sum(map(len, work)))
+    return ran
+
+
+_ON_PAYMENTS = "select sum(amount_applied) from public.payments"
+_ON_WHAT_IS_OWED = """
+select
+  (select sum(amount_paid) from public.invoice_metadata)
+  + (select sum(opening_balance_paid) from public.customers)
+"""
+
+
+def _refuse_lost(server: Server, applied: float) -> None:
+    """Every call counts: nobody has written over what another one wrote."""
+    with server.connect(_DEPLOYED, SUPERUSER) as session:
+        for query in (_ON_PAYMENTS, _ON_WHAT_IS_OWED):
+            found = number(session, query)
+            if found != applied:
+                raise AssertionError(f"{query}: {found}, not {applied}")
 
 
 def _onto_one(server: Server, database: str, work: list[list[Task]]) -> list[list[Task]]:

@@ -179,15 +179,18 @@ def _figures(books: str, rounds: list[tuple[_Met, list[_Gap]]]) -> Iterator[Figu
         ("rehearsed", "while a gap is rehearsed"),
         ("quiet", "with nothing else at work"),
     ):
-        longest = [max(met.within(*(getattr(gap, kind) for gap in gaps))) for met, gaps in rounds]
+        longest = [
+            max((*max(met.within(getattr(gap, kind))), gap.stem) for gap in gaps)
+            for met, gaps in rounds
+        ]
         yield Figure(
             _TARGET,
             f"longest stall of a statement; {books}",
             words,
-            tuple(1000 * took for took, _ in longest),
+            tuple(1000 * took for took, _, _ in longest),
             "ms",
             None,
-            max(longest)[1],
+            "{1}; {2}".format(*max(longest)),
         )
     said = {failure for met, _ in rounds for failure in met.failed}
     yield Figure(
