@@ -115,11 +115,13 @@ from public.invoice_line_items as item
 where
   not (
     greatest(item.quantity, item.unit_price, item.line_total, item.gst_amount) < 10000000000
-    and least(item.quantity, item.unit_price, item.line_total, item.gst_amount) > -10000000000
-  )
-  or (
-    item.line_item_type is distinct from 'adjustment'
-    and least(item.quantity, item.unit_price, item.line_total, item.gst_amount) < 0
+    and (
+      least(item.quantity, item.unit_price, item.line_total, item.gst_amount) >= 0
+      or (
+        item.line_item_type is not distinct from 'adjustment'
+        and least(item.quantity, item.unit_price, item.line_total, item.gst_amount) > -10000000000
+      )
+    )
   )
   or item.line_total <> round(item.line_total, 2)
   or not (item.gst_rate >= 0 and item.gst_rate <= 100);

@@ -5,34 +5,44 @@ with absent as (
   select null::boolean as bills
 ),
 
-billing as (
+line as not materialized (
   select
     item.id,
+    item.invoice_id,
     item.sale_id,
     item.delivery_id,
-    intent.bills,
-    (invoice.id is not null and coalesce(invoice.invoice_status, 'draft') <> 'cancelled') as live
+    intent.bills
   from absent -- noqa: ST11
   cross join public.invoice_line_items as item
   cross join lateral (select bills from (select item.*) as whole) as intent -- noqa: RF02,ST05
-  left join public.invoice_metadata as invoice on item.invoice_id = invoice.id
+),
+
+-- once for all lines, so that others that bill the same are looked for only where it is wrong
+wrong as materialized (
+  select
+    line.id,
+    line.sale_id,
+    line.delivery_id,
+    line.bills
+  from line
+  left join public.invoice_metadata as invoice on line.invoice_id = invoice.id
+  where
+    line.bills
+    <> (invoice.id is not null and coalesce(invoice.invoice_status, 'draft') <> 'cancelled')
 )
 
 select
   'invoice_line' as entity,
-  billing.id::text as entity_id,
-  case when billing.live then 'bills' else 'bills nothing' end as expected,
-  case when billing.bills then 'bills' else 'bills nothing' end as found
-from billing
+  wrong.id::text as entity_id,
+  case when wrong.bills then 'bills nothing' else 'bills' end as expected,
+  case when wrong.bills then 'bills' else 'bills nothing' end as found
+from wrong
 where
-  billing.bills <> billing.live
-  and not (
-    billing.live
-    and exists (
-      select
-      from billing as other
-      where
-        other.bills
-        and (other.sale_id = billing.sale_id or other.delivery_id = billing.delivery_id)
-    )
+  wrong.bills
+  or not exists (
+    select
+    from line as other
+    where
+      other.bills
+      and (other.sale_id = wrong.sale_id or other.delivery_id = wrong.delivery_id)
   );

@@ -19,43 +19,39 @@ issued as not materialized (
     and deletion.deleted_at is null
 ),
 
-invoiced as (
+entry as (
   select
     customer_id,
-    sum(total_amount) as amount
+    total_amount as owed
   from issued
-  group by customer_id
-),
-
-paid as (
+  union all
   select
     issued.customer_id,
-    sum(allocation.amount_allocated) as amount
+    -allocation.amount_allocated as owed
   from public.invoice_payments as allocation
   inner join issued on allocation.invoice_id = issued.id
-  group by issued.customer_id
-),
-
-opening_paid as (
+  union all
   select
     customer_id,
-    sum(amount) as amount
+    -amount as owed
   from public.opening_balance_payments
+),
+
+by_rows as (
+  select
+    customer_id,
+    sum(owed) as owed
+  from entry
   group by customer_id
 ),
 
 both_ways as materialized (
   select
     customer.id,
-    coalesce(customer.opening_balance, 0)
-    - coalesce(opening_paid.amount, 0)
-    + coalesce(invoiced.amount, 0)
-    - coalesce(paid.amount, 0) as summed,
+    coalesce(customer.opening_balance, 0) + coalesce(by_rows.owed, 0) as summed,
     public.calculate_customer_outstanding(customer.id) as asked
   from public.customers as customer
-  left join opening_paid on customer.id = opening_paid.customer_id
-  left join invoiced on customer.id = invoiced.customer_id
-  left join paid on customer.id = paid.customer_id
+  left join by_rows on customer.id = by_rows.customer_id
 )
 
 select

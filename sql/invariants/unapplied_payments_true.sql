@@ -28,6 +28,16 @@ applied as (
   group by allocation.payment_id
 ),
 
+mirrored as (
+  select
+    payment_id,
+    count(*) as many,
+    sum(amount_unapplied) as amount,
+    array_agg(customer_id) as customers
+  from public.unapplied_payments
+  group by payment_id
+),
+
 truth as (
   select
     payment.id,
@@ -54,14 +64,13 @@ select
     when truth.rest = 0 then 'no row'
     else '1 row of ' || truth.rest || ' of customer ' || truth.customer_id
   end as expected,
-  count(mirror.id) || ' rows, ' || coalesce(sum(mirror.amount_unapplied), 0) || ' together' as found
+  coalesce(mirrored.many, 0) || ' rows, ' || coalesce(mirrored.amount, 0) || ' together' as found
 from truth
-left join public.unapplied_payments as mirror on truth.id = mirror.payment_id
-group by truth.id, truth.customer_id, truth.rest
-having not case
-  when truth.rest = 0 then count(mirror.id) = 0
+left join mirrored on truth.id = mirrored.payment_id
+where not case
+  when truth.rest = 0 then mirrored.many is null
   else
-    count(mirror.id) = 1
-    and sum(mirror.amount_unapplied) = truth.rest
-    and bool_and(mirror.customer_id = truth.customer_id)
+    coalesce(mirrored.many, 0) = 1
+    and coalesce(mirrored.amount, 0) = truth.rest
+    and mirrored.customers = array[truth.customer_id]
 end;

@@ -549,7 +549,7 @@ revoke all on function private.billing_reason(text, jsonb)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/check_billed_amounts.sql sha256:635f22fa4941a96f62e9c82ff1e1f871084555ddad28639b132a792d7b2f30a9
+-- >>> sql/functions/invoices/check_billed_amounts.sql sha256:765d4b6d30694ba8690d31665d613ec4d804d083e2a177393f7f913a100c8e93
 -- Every amount from or of which invoices are made that is no sum of money, or no number, one row each;
 -- a part of check_payment_invariants.
 --
@@ -692,11 +692,14 @@ begin
   where
     not (
       greatest(item.quantity, item.unit_price, item.line_total, item.gst_amount) < 10000000000
-      and least(item.quantity, item.unit_price, item.line_total, item.gst_amount) > -10000000000
-    )
-    or (
-      item.line_item_type is distinct from 'adjustment'
-      and least(item.quantity, item.unit_price, item.line_total, item.gst_amount) < 0
+      and (
+        least(item.quantity, item.unit_price, item.line_total, item.gst_amount) >= 0
+        or (
+          item.line_item_type is not distinct from 'adjustment'
+          and least(item.quantity, item.unit_price, item.line_total, item.gst_amount)
+          > -10000000000
+        )
+      )
     )
     or item.line_total <> round(item.line_total, 2)
     or not (item.gst_rate >= 0 and item.gst_rate <= 100);

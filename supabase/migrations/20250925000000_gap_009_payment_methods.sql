@@ -330,7 +330,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/check_payment_methods.sql sha256:ee3e7803d6aea1bed7f3799ce62308af7b6083e1ff1ce1666ee09bb380ec1d46
+-- >>> sql/functions/payments/check_payment_methods.sql sha256:842b837b8efe1022f668f0a0d1dc9bbc72f3d07b22d1f05b1d83cd6fa6914b6c
 -- Every broken invariant of payment methods, one row each; a part of check_payment_invariants.
 -- Voided payments are left as they were.
 --
@@ -352,16 +352,29 @@ as $$
 begin
   -- return
   return query
+  -- some methods, many payments: a method is looked at once
+  with method as materialized (
+    select
+      known.written,
+      nullif(private.canonical_payment_method(known.written), '') as canonical
+    from (
+      select payment.payment_method as written
+      from public.payments as payment
+      where payment.payment_method is not null
+      group by payment.payment_method
+    ) as known
+  )
+
   select
     'payment_methods_canonical',
     'payment',
     payment.id::text,
     'Cash, UPI, Bank Transfer, Cheque, Online, Card or none',
     left(payment.payment_method, 200)
-  from public.payments as payment
+  from method
+  inner join public.payments as payment on method.written = payment.payment_method
   where payment.voided_at is null
-    and payment.payment_method
-    is distinct from nullif(private.canonical_payment_method(payment.payment_method), '')
+    and method.written is distinct from method.canonical
   union all
   select
     'payment_methods_within_limits',
@@ -369,11 +382,11 @@ begin
     payment.id::text,
     concat(payment.payment_method, ' of ', limits.least_amount, ' to ', limits.most_amount),
     payment.amount::text
-  from public.payments as payment
-  cross join lateral private.payment_method_limits(payment.payment_method) as limits
+  from method
+  cross join lateral private.payment_method_limits(method.written) as limits
+  inner join public.payments as payment on method.written = payment.payment_method
   where payment.voided_at is null
-    and payment.payment_method
-    = nullif(private.canonical_payment_method(payment.payment_method), '')
+    and method.written = method.canonical
     and payment.amount not between limits.least_amount and limits.most_amount;
 end;
 $$;

@@ -19,16 +19,29 @@ as $$
 begin
   -- return
   return query
+  -- some methods, many payments: a method is looked at once
+  with method as materialized (
+    select
+      known.written,
+      nullif(private.canonical_payment_method(known.written), '') as canonical
+    from (
+      select payment.payment_method as written
+      from public.payments as payment
+      where payment.payment_method is not null
+      group by payment.payment_method
+    ) as known
+  )
+
   select
     'payment_methods_canonical',
     'payment',
     payment.id::text,
     'Cash, UPI, Bank Transfer, Cheque, Online, Card or none',
     left(payment.payment_method, 200)
-  from public.payments as payment
+  from method
+  inner join public.payments as payment on method.written = payment.payment_method
   where payment.voided_at is null
-    and payment.payment_method
-    is distinct from nullif(private.canonical_payment_method(payment.payment_method), '')
+    and method.written is distinct from method.canonical
   union all
   select
     'payment_methods_within_limits',
@@ -36,11 +49,11 @@ begin
     payment.id::text,
     concat(payment.payment_method, ' of ', limits.least_amount, ' to ', limits.most_amount),
     payment.amount::text
-  from public.payments as payment
-  cross join lateral private.payment_method_limits(payment.payment_method) as limits
+  from method
+  cross join lateral private.payment_method_limits(method.written) as limits
+  inner join public.payments as payment on method.written = payment.payment_method
   where payment.voided_at is null
-    and payment.payment_method
-    = nullif(private.canonical_payment_method(payment.payment_method), '')
+    and method.written = method.canonical
     and payment.amount not between limits.least_amount and limits.most_amount;
 end;
 $$;
