@@ -43,4 +43,4 @@ select
   'at most ' || applied.amount as expected,
   applied.allocated || ' allocated' as found
 from applied
-where applied.allocated > greatest(applied.amount, 0);
+where applied.allocated <> 0 and applied.allocated > applied.amount;

@@ -71,6 +71,6 @@ where not case
   when truth.rest = 0 then mirrored.many is null
   else
     coalesce(mirrored.many, 0) = 1
-    and coalesce(mirrored.amount, 0) = truth.rest
+    and mirrored.amount = truth.rest
     and mirrored.customers = array[truth.customer_id]
 end;
