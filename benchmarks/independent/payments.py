@@ -175,16 +175,12 @@ select customer_id, id, amount from payment
 """
 
 
-WRITE_ALLOCATION = """
-with line as (
+_LINE = """line as (
   select * from unnest(%(invoices)s::uuid[], %(amounts)s::numeric[]) as line (invoice_id, amount)
 ),
+"""
 
-allocation as (
-  insert into public.invoice_payments (invoice_id, payment_id, amount_allocated)
-  select invoice_id, %(payment)s, amount from line
-),
-
+_INVOICE = """
 invoice as (
   update public.invoice_metadata as invoice
   set
@@ -196,7 +192,16 @@ invoice as (
   from line
   where invoice.id = line.invoice_id
 ),
+"""
 
+_WRITE_ALLOCATION = """
+with {line}
+allocation as (
+  insert into public.invoice_payments (invoice_id, payment_id, amount_allocated)
+  select invoice_id, %(payment)s, amount from line
+),
+
+{invoice}
 {journal}
 
 gone as (
@@ -224,11 +229,8 @@ journal as (
 ),
 """
 
-WRITE_RECORD = """
-with line as (
-  select * from unnest(%(invoices)s::uuid[], %(amounts)s::numeric[]) as line (invoice_id, amount)
-),
-
+_WRITE_RECORD = """
+with {line}
 payment as (
   insert into public.payments (
     customer_id, amount, payment_date, payment_method, amount_applied, amount_unapplied,
@@ -245,18 +247,7 @@ allocation as (
   select line.invoice_id, payment.id, line.amount from line cross join payment
 ),
 
-invoice as (
-  update public.invoice_metadata as invoice
-  set
-    amount_paid = invoice.amount_paid + line.amount,
-    amount_outstanding = invoice.amount_outstanding - line.amount,
-    invoice_status = %(invoice_status)s,
-    last_payment_date = %(day)s,
-    updated_at = now()
-  from line
-  where invoice.id = line.invoice_id
-),
-
+{invoice}
 {journal}
 
 rest as (
@@ -283,10 +274,15 @@ trail as (
 ),
 """
 
-ALLOCATE = WRITE_ALLOCATION.format(journal=_JOURNAL)
-ALLOCATE_WITHOUT_JOURNAL = WRITE_ALLOCATION.format(journal="")
-RECORD = WRITE_RECORD.format(journal=_JOURNAL_AND_TRAIL)
-RECORD_WITHOUT_JOURNAL = WRITE_RECORD.format(journal="")
+
+def _bare(writes: str, journal: str) -> str:
+    return writes.format(line=_LINE, invoice=_INVOICE, journal=journal)
+
+
+ALLOCATE = _bare(_WRITE_ALLOCATION, _JOURNAL)
+ALLOCATE_WITHOUT_JOURNAL = _bare(_WRITE_ALLOCATION, "")
+RECORD = _bare(_WRITE_RECORD, _JOURNAL_AND_TRAIL)
+RECORD_WITHOUT_JOURNAL = _bare(_WRITE_RECORD, "")
 """The bare writes: all rows that the function writes, or those that the app knows."""
 
 _CALL_ALLOCATE = "select * from public.allocate_payment_atomic(%s, %s)"

@@ -126,11 +126,6 @@ class Server:
             session.execute("vacuum (analyze)")
             session.execute("checkpoint")
 
-    def version(self) -> str:
-        """What it says it is."""
-        with self.connect("postgres") as session:
-            return str(one(session, "show server_version"))
-
 
 _STRIPPING = """
 select format('alter table %s drop constraint %I', conrelid::regclass, conname)

@@ -1,4 +1,4 @@
-"""The real PostgREST in front of a test's database, on loopback, as an unprivileged user."""
+"""The real PostgREST in front of a database, on loopback, as an unprivileged user."""
 
 import os
 import pwd
@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +44,20 @@ class PostgREST:
         return jwt.encode({"role": role, "exp": expires, **claims}, self.secret, algorithm="HS256")
 
 
+def postgrest(database: Database) -> AbstractContextManager[PostgREST]:
+    """Run a PostgREST in front of a test's database; see `serving`."""
+    return serving(database.server.url(database.name, "authenticator"))
+
+
 @contextmanager
-def postgrest(database: Database) -> Iterator[PostgREST]:
-    """Run a PostgREST until the block ends; it is ready when the block begins."""
+def serving(url: str) -> Iterator[PostgREST]:
+    """Run a PostgREST until the block ends; it is ready when the block begins.
+
+    Args:
+        url: The database, as Supabase's `authenticator`.
+    """
     program = tool("postgrest")
     assert program is not None
-    url = database.server.url(database.name, "authenticator")
     port, admin_port = _free_ports()
     api = PostgREST(port, admin_port, secrets.token_hex(32))
     with tempfile.TemporaryDirectory() as folder:
