@@ -22,6 +22,9 @@ _SVG = "http://www.w3.org/2000/svg"
 # As wide as a telephone: on a wider page they are scaled up, never down.
 _WIDTH = 360
 _BAR_STEP = 26
+_PADDING = 5
+# Names of bars may be wider in the reader's font than in the one that the converter measures with.
+_WIDER = 16
 _HEIGHT = 160
 # So many labels have room beside each other.
 _FEW = 5
@@ -123,6 +126,12 @@ def bars(
             "data": {"values": rows},
             "width": _WIDTH,
             "height": {"step": _BAR_STEP},
+            "padding": {
+                "left": _PADDING + _WIDER,
+                "top": _PADDING,
+                "right": _PADDING,
+                "bottom": _PADDING,
+            },
             "mark": "bar",
             "encoding": {
                 "y": {"field": "name", "type": "nominal", "sort": None, "title": None},
