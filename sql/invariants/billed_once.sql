@@ -1,7 +1,5 @@
 -- A delivery or a sale stands on at most one line of a live invoice: its customer pays it once.
 -- do: delete or cancel all but one of the invoices, or remove the line and lower the total.
--- What may stand on several is found first, among lines that bill in the order of an index, so that
--- only of that little is asked which invoices are live.
 with absent as (
   select true as bills
 ),
@@ -17,6 +15,8 @@ line as not materialized (
   cross join lateral (select bills from (select item.*) as whole) as intent -- noqa: RF02,ST05
 ),
 
+-- What may stand on several is found first, among lines that bill in the order of an index, so that
+-- only of that little is asked which invoices are live.
 repeated_sales as materialized (
   select sale_id
   from line

@@ -1,8 +1,8 @@
 -- No invoice has a number above its year's counter, which would be given once more.
 -- do: move the counter up to the highest number in use.
--- The table comes with gap 010, and a query that named it could not be run before; so a function that
--- takes a query as text asks it (query_to_xml would need a server that was built with libxml).
 with counter as (
+  -- The table comes with gap 010, and a query that named it could not be run before; so a function
+  -- that takes a query as text asks it (query_to_xml would need a server that was built with libxml).
   select
     left(stat.word, 6) as financial_year,
     substr(stat.word, 8)::bigint as last_number

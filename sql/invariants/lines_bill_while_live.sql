@@ -1,6 +1,5 @@
 -- A line bills while its invoice is live, unless another line bills the same (see billed_once).
 -- do: report a defect; the database derives it from the invoice.
--- The column comes with gap 006; before it, the unqualified name means the one of `absent`.
 with absent as (
   select null::boolean as bills
 ),
@@ -14,6 +13,7 @@ line as not materialized (
     intent.bills
   from absent -- noqa: ST11
   cross join public.invoice_line_items as item
+  -- the column comes with gap 006; before it, absent's is meant
   cross join lateral (select bills from (select item.*) as whole) as intent -- noqa: RF02,ST05
 ),
 

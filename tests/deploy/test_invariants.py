@@ -99,3 +99,6 @@ def test_every_one_of_ours_says_what_it_means_and_what_to_do() -> None:
         means, todo = head_of(query)
         assert means.endswith((".", ")")), query.path.name
         assert todo.endswith("."), query.path.name
+        # One sentence, to whoever has to do it: how it is asked is said in the query.
+        assert ". " not in todo, query.path.name
+        assert "absent" not in means, query.path.name
