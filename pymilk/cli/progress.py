@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from pymilk.database.platform import KEYS_ALONE
+from pymilk.database.row_types import REFUSAL
 from pymilk.deploy.basis.evidence import Blocked, Evidence, Used, Verdict
 from pymilk.deploy.change.figures import differing_figures
 
@@ -135,6 +136,11 @@ def _rehearsal(evidence: Evidence) -> list[str]:
     lines += _used(found.used)
     if found.changed_tables:
         lines.append(f"changes rows of: {', '.join(found.changed_tables)}")
+    if found.reshaped:
+        lines.append(
+            f"changes columns of: {', '.join(found.reshaped)}; whoever stays connected and has"
+            f" prepared 'select *' of it is refused ({REFUSAL}) until he connects again"
+        )
     return lines
 
 

@@ -79,6 +79,7 @@ class RehearsalFacts(Facts):
     locks: Mapping[str, LockFacts] = {}
     strong_lock_seconds: float = 0
     changed_tables: tuple[str, ...] = ()
+    reshaped: tuple[str, ...] = ()
     used: UsedFacts = UsedFacts()
     where: str = ""
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pymilk.database.row_types import REFUSAL
 from pymilk.report.deployment import Deployment
 from pymilk.report.facts import LostFacts
 from pymilk.report.verdict import Todo
@@ -11,15 +12,17 @@ from pymilk.report.wording import Wording
 
 @dataclass(frozen=True)
 class Waiting:
-    """Locks, and who waited for them.
+    """Locks, and who waited for them; and whom the change refuses until he connects again.
 
     Attributes:
         live: What was measured on the live database, a sentence each.
         tables: Table, mode of its strongest lock, whom it keeps waiting, for how long as rehearsed.
+        refused: Who has to connect again, as rehearsed; empty where nobody has to.
     """
 
     live: tuple[str, ...]
     tables: tuple[tuple[str, str, str, str], ...]
+    refused: str
 
 
 def waiting_of(seen: Deployment, wording: Wording) -> Waiting:
@@ -32,6 +35,17 @@ def waiting_of(seen: Deployment, wording: Wording) -> Waiting:
             (table, lock.mode, lock.blocks, wording.seconds(lock.seconds))
             for table, lock in longest_first
         ),
+        _refused(seen.facts.rehearsal.reshaped),
+    )
+
+
+def _refused(reshaped: tuple[str, ...]) -> str:
+    if not reshaped:
+        return ""
+    return (
+        f"It changes columns of {', '.join(reshaped)}. A program that stays connected and has"
+        f" prepared a 'select *' of that gets an error ({REFUSAL}) until it connects again: restart"
+        " such programs after the deploy, and after a rollback."
     )
 
 

@@ -76,6 +76,24 @@ def test_deployed_and_undone_it_is_exactly_as_before(
     assert list(temporary.iterdir()) == []  # of the server that the copy was on
 
 
+def test_whose_prepared_select_it_breaks_is_told_and_nobody_elses(shop: Database, toy: Toy) -> None:
+    plan, stays = toy.plan(shop), shop.connect(autocommit=True)
+    stays.execute("prepare every_bill as select * from public.bills")
+    stays.execute("prepare their_paid as select id, paid from public.bills")
+    stays.execute("prepare every_note as select * from public.notes")
+    evidence = deploy_toy(plan)
+    assert evidence.rehearsal is not None
+    assert evidence.rehearsal.reshaped == ("public.bills",)
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="cached plan must not change"):
+        stays.execute("execute every_bill")
+    stays.execute("execute their_paid")
+    stays.execute("execute every_note")
+    stays.execute("deallocate every_bill; prepare every_bill as select * from public.bills")
+    roll_back(plan, archive=False)
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="cached plan must not change"):
+        stays.execute("execute every_bill")
+
+
 def test_a_rehearsal_changes_nothing_but_the_ledger(shop: Database, toy: Toy) -> None:
     before = everything(shop)
     watched = Silent()

@@ -57,6 +57,7 @@ def test_what_it_finds_when_all_is_well(rehearsal: Rehearsal) -> None:
     assert found.up.locked["public.bills"].mode == "AccessExclusiveLock"
     assert "public.notes" not in found.up.locked
     assert found.changed_tables == ()
+    assert found.reshaped == ("public.bills",)
     assert found.down is not None
     assert [" ".join(time.words.split()[:4]) for time in found.up.statements][:3] == [
         "create table public receipts",

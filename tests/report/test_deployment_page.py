@@ -81,6 +81,7 @@ def test_a_deployment_that_went_well(shop: Database, project: Project, wording: 
     assert "No rule of the books is broken" in steps["after"][2]
     assert page.table("Who had to wait")["public.bills"][1] == "readers and writers"
     assert "they were had at attempt 1" in page.said("Who had to wait")
+    assert "It changes columns of public.bills. A program" in page.said("Who had to wait")
     back = page.said("The way back")
     assert "pymilk rollback 001" in page.commands
     assert "the schema and every row were exactly as before" in back

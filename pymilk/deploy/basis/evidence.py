@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pymilk.database.catalog import Catalog
 from pymilk.database.manifest import Backup
+from pymilk.database.row_types import changed_row_types
 
 
 class Verdict(StrEnum):
@@ -249,6 +250,15 @@ class Rehearsed:
     def up_seconds(self) -> float:
         """How long the migration takes, its verification included."""
         return self.up.seconds + self.verify_seconds
+
+    @property
+    def reshaped(self) -> tuple[str, ...]:
+        """Existing tables and views whose rows have other columns, or columns of another type.
+
+        A session that has prepared `select *` of one is refused until it connects again, after
+        the deploy and after a rollback.
+        """
+        return changed_row_types(self.before, self.after)
 
 
 @dataclass(frozen=True)

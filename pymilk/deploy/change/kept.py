@@ -29,6 +29,7 @@ def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
         "locks": {table: asdict(held) for table, held in rehearsed.up.locked.items()},
         "strong_lock_seconds": rehearsed.up.strong_lock_seconds,
         "changed_tables": rehearsed.changed_tables,
+        "reshaped": rehearsed.reshaped,
         "used": asdict(rehearsed.used),
         "down_locks": asdict(down_locks) if down_locks else None,
         "where": f"Postgres {rehearsed.major}, {rehearsed.where}",
