@@ -44,6 +44,7 @@ from pymilk.deploy.proof import (
     violation_facts,
 )
 from pymilk.problem import Problem
+from pymilk.project.migrations import Script
 from pymilk.project.policy import Policy
 
 # A shorter queue than this is none at all.
@@ -53,13 +54,13 @@ _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
 
 
 class _NotQuiet(Exception):  # noqa: N818 - a signal between attempts
-    """Something moved that a customer may have moved at that very moment; it is rolled back.
+    """Something was seen that a customer may have done at that very moment; it is rolled back.
 
-    The next attempt keeps every writer out of the tables that it was read from. What moves then is
-    the migration's own doing, and refused as `refusal` says.
+    The next attempt keeps every writer out of the tables that it was read from. What is seen then
+    is the migration's own doing, and refused as `refusal` says.
     """
 
-    def __init__(self, refusal: Refused, tables: frozenset[str]) -> None:
+    def __init__(self, refusal: Refused | ScriptFailed, tables: frozenset[str]) -> None:
         super().__init__(refusal.happened)
         self.refusal = refusal
         self.tables = tables
@@ -169,8 +170,7 @@ def _apply(
     given_back = give_back_to(connection, migration) if archived else {}
     made = read_made(connection, tables, written, given_back)
     if migration.verify is not None:
-        with in_one_go(connection, settings) as go:
-            go.canary(migration.verify)
+        _run_canary(connection, migration.verify, settings, rehearsed.canary_tables)
     if written:
         _refuse_moved_money(connection, plan, state, violations)
     after = read_catalog_beside(connection, rehearsed.after)
@@ -215,6 +215,17 @@ def _queue_ms(policy: Policy, rehearsed: Rehearsed) -> int:
 def _only_number(cursor: Cursor) -> float:
     row = cursor.fetchone()
     return float(row[0]) if row else 0.0
+
+
+def _run_canary(
+    connection: Connection, canary: Script, settings: Mapping[str, str], tables: frozenset[str]
+) -> None:
+    """On the copy it passed, where nobody came between two looks of it at the same rows."""
+    try:
+        with in_one_go(connection, settings) as go:
+            go.canary(canary)
+    except ScriptFailed as problem:
+        raise _NotQuiet(problem, tables) from problem
 
 
 def _refuse_moved_money(

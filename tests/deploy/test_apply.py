@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
@@ -198,6 +199,67 @@ def test_what_the_migration_moves_is_told_from_what_customers_move(
         change(toy.plan(shop), proof)
     assert "changes 1 figure(s): owed 1: 130, 0 → 129, 0" in refused.value.happened
     assert "owed 3" not in refused.value.happened
+
+
+# A canary that looks twice, as one does that counts what is broken before and after.
+LOOKS_TWICE = """\
+do $$
+declare
+  v_notes bigint;
+begin
+  select count(*) into v_notes from public.notes;
+  perform pg_sleep(0.3);
+  if (select count(*) from public.notes) <> v_notes then
+    raise exception 'the canary left a note';
+  end if;
+end;
+$$;
+"""
+
+
+def test_what_customers_do_between_two_looks_of_the_canary_is_not_its_failure(
+    shop: Database, toy: Toy, proof: Evidence
+) -> None:
+    toy.verify(LOOKS_TWICE)
+    with writing_notes(shop) as written:
+        applied = change(toy.plan(shop), looking_at_notes(proof)).applied
+    assert applied is not None
+    assert written[0] > 0
+
+
+def test_a_canary_that_fails_with_everybody_kept_out_has_failed(
+    shop: Database, toy: Toy, proof: Evidence
+) -> None:
+    toy.verify(LOOKS_TWICE.replace("perform pg_sleep(0.3)", "insert into public.notes values (9)"))
+    problem = refused(toy.plan(shop), looking_at_notes(proof), shop)
+    assert f"verify/{GAP}.sql, line 1: the canary left a note" in problem.happened
+
+
+def looking_at_notes(proof: Evidence) -> Evidence:
+    """The proof as a rehearsal of that canary gives it (test_rehearsal)."""
+    assert proof.rehearsal is not None
+    tables = proof.rehearsal.canary_tables | {"public.notes"}
+    return replace(proof, rehearsal=replace(proof.rehearsal, canary_tables=tables))
+
+
+@contextmanager
+def writing_notes(database: Database) -> Iterator[list[int]]:
+    """Somebody who writes a note every few milliseconds."""
+    stop, done = Event(), [0]
+
+    def write() -> None:
+        with psycopg.connect(database.url, autocommit=True) as session:
+            while not stop.wait(0.005):
+                session.execute("insert into public.notes (id) values (%s)", (100 + done[0],))
+                done[0] += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        try:
+            yield done
+        finally:
+            stop.set()
+        writing.result(timeout=30)
 
 
 def test_a_window_that_is_closing(shop: Database, toy: Toy, proof: Evidence) -> None:

@@ -73,6 +73,12 @@ def test_rows_that_the_migration_changes_are_named(rehearsal: Rehearsal, toy: To
     assert rehearsal.run().changed_tables == ("public.notes",)
 
 
+def test_what_the_canary_looks_at_is_known(rehearsal: Rehearsal, toy: Toy) -> None:
+    assert "public.notes" not in rehearsal.run().canary_tables
+    toy.verify("do $$ begin perform count(*) from public.notes; end; $$;")
+    assert "public.notes" in rehearsal.run().canary_tables
+
+
 WRONG = {
     "the migration fails": (
         {"up": "-- one\nselect 1;\n\nalter table public.notes add column id int;"},

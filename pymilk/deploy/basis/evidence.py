@@ -233,6 +233,7 @@ class Rehearsed:
         used: What became of it when it had been used.
         where: On what kind of server.
         major: Its major version.
+        canary_tables: What the transaction had looked at or written to by the end of the canary.
     """
 
     label: str
@@ -245,6 +246,7 @@ class Rehearsed:
     used: Used
     where: str
     major: int
+    canary_tables: frozenset[str] = frozenset()
 
     @property
     def up_seconds(self) -> float:

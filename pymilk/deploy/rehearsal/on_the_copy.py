@@ -1,5 +1,6 @@
 """The moves of a rehearsal, each on the copy: up, down, up as a deploy, down as at night."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +22,8 @@ from pymilk.deploy.change.figures import (
 from pymilk.deploy.change.give_back import give_back_to, still_archived
 from pymilk.deploy.change.rollback import RolledBack, roll_back
 from pymilk.deploy.change.row_proof import read_marks, tables_written
-from pymilk.deploy.change.script import run_verification
+from pymilk.deploy.change.script import run_script
+from pymilk.deploy.change.strong_locks import in_use
 from pymilk.deploy.rehearsal.observe import followed_by, observe
 from pymilk.problem import Problem
 from pymilk.project.migrations import Migration, Script
@@ -40,6 +42,7 @@ class Up:
     Attributes:
         run: How it ran, with the locks that it and its verification hold.
         verify_seconds: How long the verification took.
+        looked_at: Tables that the transaction had looked at or written to by the end of it.
         wrote: Tables that the migration itself wrote to.
         made: What it left in the tables that it made or wrote to.
         left: Table → archived rows that could not be given back.
@@ -47,6 +50,7 @@ class Up:
 
     run: ScriptRun
     verify_seconds: float
+    looked_at: frozenset[str]
     wrote: frozenset[str]
     made: Mapping[str, Contents]
     left: Mapping[str, int]
@@ -176,9 +180,7 @@ def _up(
     given = give_back(connection, migration)
     written = tables_written(connection, marks)
     made = read_made(connection, existed, written, given)
-    verify_seconds = 0.0
-    if migration.verify is not None:
-        verify_seconds = run_verification(connection, migration.verify)
+    verify_seconds, looked_at = _canary(connection, migration.verify)
     broken = new_violations(violations, read_violations(connection, project.invariants))
     if broken:
         raise RehearsalFailed(
@@ -195,4 +197,14 @@ def _up(
             todo="No deploy may change what anybody owes; mend the migration.",
         )
     left = still_archived(connection, migration.version)
-    return Up(followed_by(run, verify_seconds), verify_seconds, wrote, made, left)
+    return Up(followed_by(run, verify_seconds), verify_seconds, looked_at, wrote, made, left)
+
+
+def _canary(connection: Connection, canary: Script | None) -> tuple[float, frozenset[str]]:
+    """Run it and undo everything it did: its seconds, and what its locks are on before they go."""
+    if canary is None:
+        return 0.0, frozenset()
+    with connection.transaction(force_rollback=True):
+        started = time.perf_counter()
+        run_script(connection, canary)
+        return time.perf_counter() - started, in_use(connection)

@@ -144,6 +144,7 @@ def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
         used=used,
         where=bench.kind,
         major=bench.major,
+        canary_tables=up.looked_at,
     )
 
 
