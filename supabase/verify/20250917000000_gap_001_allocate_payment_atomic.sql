@@ -76,13 +76,10 @@ declare
   v_answer record;
   v_again record;
   v_outcome record;
-  v_broken bigint;
   v_case record;
   v_reason text;
   v_refused boolean;
 begin
-  select count(*) into v_broken from public.check_payment_invariants();
-
   insert into public.customers (billing_name) values ('pymilk verify')
   returning id into v_customer;
   insert into public.customers (billing_name) values ('pymilk verify, another')
@@ -257,9 +254,15 @@ begin
     raise exception 'gap 001: the totals of the invoices did not follow their allocations';
   end if;
 
-  -- nothing is broken that was not broken before
-  if (select count(*) from public.check_payment_invariants()) <> v_broken then
-    raise exception 'gap 001: the verification itself left something broken';
+  -- What is broken of others' is not its business: somebody may be in the middle of something.
+  set local role authenticated;
+  if exists (
+    select
+    from public.check_payment_invariants() as broken
+    where broken.entity_id = any(array[v_payment, v_large, v_invoice, v_second]::text[])
+  ) then
+    raise exception 'gap 001: check_payment_invariants finds fault with what holds';
   end if;
+  reset role;
 end;
 $$;

@@ -53,13 +53,10 @@ declare
   v_invoice uuid;
   v_day date := date '1971-01-01';
   v_answer record;
-  v_broken bigint;
   v_case record;
   v_reason text;
   v_refused boolean;
 begin
-  select count(*) into v_broken from public.check_payment_invariants();
-
   insert into public.customers (billing_name) values ('pymilk verify')
   returning id into v_customer;
   insert into public.payments (customer_id, amount, payment_date)
@@ -186,11 +183,6 @@ begin
   end;
   if not v_refused then
     raise exception 'gap 003: the record of edits can be changed';
-  end if;
-
-  -- nothing is broken that was not broken before
-  if (select count(*) from public.check_payment_invariants()) <> v_broken then
-    raise exception 'gap 003: the verification itself left something broken';
   end if;
 end;
 $$;

@@ -71,14 +71,11 @@ declare
   v_payment uuid;
   v_second uuid;
   v_invoice uuid;
-  v_broken bigint;
   v_step record;
   v_rows bigint;
   v_returned bigint;
   v_refused boolean;
 begin
-  select count(*) into v_broken from public.check_payment_invariants();
-
   insert into public.customers (billing_name, opening_balance) values ('pymilk verify', 100)
   returning id into v_customer;
   insert into public.customers (billing_name) values ('pymilk verify, another')
@@ -210,11 +207,6 @@ begin
   end;
   if not v_refused then
     raise exception 'gap 004: unapplied_payments can be truncated';
-  end if;
-
-  -- nothing is broken that was not broken before
-  if (select count(*) from public.check_payment_invariants()) <> v_broken then
-    raise exception 'gap 004: the verification itself left something broken';
   end if;
 end;
 $$;

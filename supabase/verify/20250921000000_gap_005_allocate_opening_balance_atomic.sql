@@ -75,12 +75,9 @@ declare
   v_answer record;
   v_again record;
   v_undone record;
-  v_broken bigint;
   v_case record;
   v_reason text;
 begin
-  select count(*) into v_broken from public.check_payment_invariants();
-
   -- what the caller says of the counters is not believed
   insert into public.customers (billing_name, opening_balance, opening_balance_paid)
   values ('pymilk verify', 500, 500)
@@ -362,11 +359,6 @@ begin
     where journal.payment_id in (v_payment, v_recorded)
   ) is distinct from 0 then
     raise exception 'gap 005: the journal does not say what happened';
-  end if;
-
-  -- nothing is broken that was not broken before
-  if (select count(*) from public.check_payment_invariants()) <> v_broken then
-    raise exception 'gap 005: the verification itself left something broken';
   end if;
 end;
 $$;

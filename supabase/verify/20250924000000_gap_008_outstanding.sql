@@ -60,12 +60,9 @@ declare
   v_parts record;
   v_before record;
   v_validation record;
-  v_broken bigint;
   v_case record;
   v_reason text;
 begin
-  select count(*) into v_broken from public.check_payment_invariants();
-
   insert into public.customers (billing_name, opening_balance) values ('pymilk verify', 500)
   returning id into v_customer;
   insert into public.payments (customer_id, amount, payment_date)
@@ -154,10 +151,5 @@ begin
     end if;
   end loop;
   reset role;
-
-  -- nothing is broken that was not broken before
-  if (select count(*) from public.check_payment_invariants()) <> v_broken then
-    raise exception 'gap 008: the verification itself left something broken';
-  end if;
 end;
 $$;

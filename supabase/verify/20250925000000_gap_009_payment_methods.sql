@@ -40,12 +40,9 @@ do $$
 declare
   v_customer uuid;
   v_payment uuid;
-  v_broken bigint;
   v_case record;
   v_found text;
 begin
-  select count(*) into v_broken from public.check_payment_invariants();
-
   insert into public.customers (billing_name) values ('pymilk verify')
   returning id into v_customer;
   insert into public.payments (customer_id, amount, payment_date)
@@ -169,10 +166,5 @@ begin
       raise exception 'gap 009: instead of %: %', v_case.reason, v_found;
     end if;
   end loop;
-
-  -- nothing is broken that was not broken before
-  if (select count(*) from public.check_payment_invariants()) <> v_broken then
-    raise exception 'gap 009: the verification itself left something broken';
-  end if;
 end;
 $$;

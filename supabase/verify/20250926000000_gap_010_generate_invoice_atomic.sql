@@ -67,7 +67,6 @@ $$;
 do $$
 declare
   v_year text := '208990'; -- nobody has numbers there yet, and nothing of this stays
-  v_broken bigint;
   v_product uuid;
   v_route uuid;
   v_customer uuid;
@@ -80,8 +79,6 @@ declare
   v_reason text;
   v_rule text;
 begin
-  select count(*) into v_broken from public.check_payment_invariants();
-
   insert into public.routes (name) values ('pymilk verify') returning id into v_route;
   insert into public.products (name, code, current_price)
   values ('pymilk verify', 'pymilk ' || gen_random_uuid(), 62) returning id into v_product;
@@ -228,10 +225,5 @@ begin
       raise exception 'gap 010: direct write % met %', v_case.number, v_rule;
     end if;
   end loop;
-
-  -- nothing is broken that was not broken before
-  if (select count(*) from public.check_payment_invariants()) <> v_broken then
-    raise exception 'gap 010: the verification itself left something broken';
-  end if;
 end;
 $$;
