@@ -35,7 +35,7 @@ select private.remember_privileges(
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/invoices/check_invoice_series.sql sha256:27c18805a277aeba6bda50760f898de6c7248cc9e5fbdd34b61036d0e999b602
+-- >>> sql/functions/invoices/check_invoice_series.sql sha256:e20383169661593ec3374c23126ff32145a4dbd403146b173a8a660126787d37
 -- Every broken invariant of invoice series, one row each; a part of check_payment_invariants.
 --
 -- Locks: none. It reads one snapshot.
@@ -62,13 +62,24 @@ begin
     later.id::text,
     'days that no other live invoice of the customer covers',
     format('overlaps %s, %s to %s', earlier.id, earlier.period_start, earlier.period_end)
-  from public.invoice_metadata as later
+  from (
+    -- In order, so that only what begins before another one's end is laid beside all of a customer's.
+    select
+      invoice.*,
+      max(invoice.period_end) over (
+        partition by invoice.customer_id
+        order by invoice.period_start, invoice.created_at, invoice.id
+        rows between unbounded preceding and 1 preceding
+      ) as covered_to
+    from public.invoice_metadata as invoice
+    where invoice.invoice_status is distinct from 'cancelled'
+  ) as later
   inner join public.invoice_metadata as earlier on later.customer_id = earlier.customer_id
-  where (later.period_start, later.created_at, later.id)
+  where later.covered_to >= later.period_start
+    and (later.period_start, later.created_at, later.id)
     > (earlier.period_start, earlier.created_at, earlier.id)
     and later.period_start <= earlier.period_end
     and later.period_end >= earlier.period_start
-    and later.invoice_status is distinct from 'cancelled'
     and earlier.invoice_status is distinct from 'cancelled'
   union all
   select
