@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from pymilk.database.platform import KEYS_ALONE
-from pymilk.database.row_types import REFUSAL
+from pymilk.database.row_types import WHO_IS_REFUSED
 from pymilk.deploy.basis.evidence import Blocked, Evidence, Used, Verdict
 from pymilk.deploy.change.figures import differing_figures
 
@@ -137,10 +137,7 @@ def _rehearsal(evidence: Evidence) -> list[str]:
     if found.changed_tables:
         lines.append(f"changes rows of: {', '.join(found.changed_tables)}")
     if found.reshaped:
-        lines.append(
-            f"changes columns of: {', '.join(found.reshaped)}; whoever stays connected and has"
-            f" prepared 'select *' of it is refused ({REFUSAL}) until he connects again"
-        )
+        lines.append(f"changes columns of: {', '.join(found.reshaped)}; {WHO_IS_REFUSED}")
     return lines
 
 

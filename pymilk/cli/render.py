@@ -133,6 +133,8 @@ def undoings_question(undoings: "Sequence[Undoing]") -> str:
 
 def rolled_back_text(plan: "Plan", result: "RolledBack") -> list[str]:
     """The end of a rollback."""
+    from pymilk.database.row_types import WHO_IS_REFUSED
+
     lines = [
         f"{plan.migration.label} is rolled back, in {result.seconds:.2f} s.",
         f"  The schema is the one recorded before the deploy ({result.objects} objects compared).",
@@ -143,6 +145,8 @@ def rolled_back_text(plan: "Plan", result: "RolledBack") -> list[str]:
     lines += [f"  Kept in the archive: {loss}" for loss in result.kept]
     lines += [f"  Left as changed by hand: {name}" for name in result.drift]
     lines += [f"  Gone, the app must not call it: {name}" for name in result.functions_gone]
+    if result.reshaped:
+        lines.append(f"  Other columns again: {', '.join(result.reshaped)}; {WHO_IS_REFUSED}")
     lines += [
         "  It is held: 'supabase db push' would apply it again; pymilk only when it is named:",
         f"  pymilk deploy {plan.migration.argument}",

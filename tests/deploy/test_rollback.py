@@ -66,6 +66,7 @@ def test_it_leaves_exactly_what_was_there_before(
     assert schema_and_rows(shop_001) == before
     assert (result.kept, result.drift, result.attempts) == ((), (), 1)
     assert result.functions_gone == ("public.pay_bill", "public.refuse_overpayment")
+    assert result.reshaped == ("public.bills",)
 
 
 def test_it_records_itself_and_holds_the_migration(shop_001: Database, toy: Toy) -> None:

@@ -27,6 +27,7 @@ from pymilk.database.contents import (
 from pymilk.database.history import forget_applied, lock_history, read_versions
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.database.recorded_catalog import read_catalog_beside, record_catalogs
+from pymilk.database.row_types import changed_row_types
 from pymilk.deploy.basis.evidence import State
 from pymilk.deploy.basis.lock import lock_this_transaction, only_deploy
 from pymilk.deploy.basis.made import untouched
@@ -73,6 +74,7 @@ class RolledBack:
         kept: What was put into the archive.
         drift: Objects that were changed by hand elsewhere and were left as they are.
         functions_gone: Functions that the app can't call any more.
+        reshaped: Tables and views whose columns are others again.
     """
 
     seconds: float
@@ -82,6 +84,7 @@ class RolledBack:
     kept: tuple[Loss, ...]
     drift: tuple[str, ...]
     functions_gone: tuple[str, ...]
+    reshaped: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -270,7 +273,8 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         forget_applied(connection, version)
         record(connection, event, token)
     gone = api_functions(attempt.now.difference(restored).vanished)
-    return RolledBack(0.0, 0, len(restored.objects), state, kept, attempt.drift, gone)
+    reshaped = changed_row_types(attempt.now, restored)
+    return RolledBack(0.0, 0, len(restored.objects), state, kept, attempt.drift, gone, reshaped)
 
 
 def _losses(connection: Connection, attempt: _Attempt) -> tuple[tuple[Loss, ...], frozenset[str]]:
