@@ -52,8 +52,7 @@ _STEPS = ("preflight", "apply", "after")
 
 def rows(effort: Effort) -> Iterable[Row]:
     """Starting up; one more and nothing to do where many are applied; many, one by one."""
-    # As pip leaves what it installs, and has left the peers. Where Python may not write that down
-    # (PYTHONDONTWRITEBYTECODE), each start would compile a hundred modules anew.
+    # As pip leaves what it installs, and has left the peers.
     compile_dir(_PACKAGE, quiet=1)
     yield alternate(
         {"pymilk --help": _seconds_of([sys.executable, "-m", "pymilk", "--help"])},
@@ -275,7 +274,13 @@ def _seconds_of(
 ) -> Callable[[], float]:
     def run() -> float:
         started = time.perf_counter()
-        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        said = subprocess.run(
+            command,
+            env=environment or steps.as_people_have_it(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         seconds = time.perf_counter() - started
         if said.returncode:
             raise RuntimeError(f"{' '.join(command)}\n{said.stdout}{said.stderr}")

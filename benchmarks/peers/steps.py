@@ -275,5 +275,13 @@ PEERS = (DBMATE, ALEMBIC, YOYO, SUPABASE, SQITCH, LIQUIBASE)
 
 
 def environment_of(tool: Tool, home: Path) -> dict[str, str]:
-    """The environment that a tool runs in: ours, with a home of its own."""
-    return {**os.environ, "HOME": str(home), **tool.environment}
+    """The environment that a tool runs in, with a home of its own."""
+    return {**as_people_have_it(), "HOME": str(home), **tool.environment}
+
+
+def as_people_have_it() -> dict[str, str]:
+    """Ours, where Python keeps what it has compiled.
+
+    Alembic's migrations are Python: where that can't be kept, it compiles 200 of them each time.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
