@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from pymilk.database.catalog import Catalog
@@ -253,7 +254,7 @@ class Rehearsed:
         """How long the migration takes, its verification included."""
         return self.up.seconds + self.verify_seconds
 
-    @property
+    @cached_property
     def reshaped(self) -> tuple[str, ...]:
         """Existing tables and views whose rows have other columns, or columns of another type.
 
