@@ -33,7 +33,7 @@ def changed_row_types(before: Catalog, after: Catalog) -> tuple[str, ...]:
     it was goes unseen.
     """
     old, new = _row_types(before), _row_types(after)
-    return tuple(name for name in old if name in new and old[name] != new[name])
+    return tuple(sorted(name for name in old if name in new and old[name] != new[name]))
 
 
 def _row_types(catalog: Catalog) -> Mapping[str, frozenset[tuple[str, ...]]]:
