@@ -6,7 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from dairy.books import refused, ruled_out, table_rows
+from dairy.books import INVARIANTS, refused, ruled_out, table_rows
 from dairy.invoicing import KEY, OCTOBER, SEPTEMBER, Invoicing
 from dairy.scripts import run_file
 from dairy.stages import alone_and_with_all
@@ -352,6 +352,30 @@ def test_old_pairs_that_overlap_stay_are_listed_and_can_be_touched(books: Invoic
     assert books.broken() == []
     with ruled_out("invoice_metadata_no_overlap"):
         books.run("update public.invoice_metadata set invoice_status = 'sent' where id = %s", two)
+
+
+# Days of a customer's invoices in September; how often two of them share one.
+SHARED_DAYS = {
+    "the same one day": ([(1, 1), (1, 1)], 1),
+    "the day on which the other ends": ([(1, 5), (5, 9)], 1),
+    "a long one, and a short one before the next": ([(1, 30), (2, 3), (10, 12)], 2),
+    "a short one, then two that meet": ([(1, 1), (2, 9), (9, 30)], 1),
+    "one after the other": ([(1, 5), (6, 9), (10, 30)], 0),
+}
+
+
+@pytest.mark.parametrize("what", SHARED_DAYS)
+def test_each_two_that_share_a_day_are_listed(books: Invoicing, what: str) -> None:
+    days, pairs = SHARED_DAYS[what]
+    customer = books.household()
+    books.run("alter table public.invoice_metadata disable trigger user")
+    for first, last in days:
+        books.app_invoice(customer, FIRST.replace(day=first), FIRST.replace(day=last))
+    listed = [row for row in books.broken() if row[0] == "live_invoices_apart"]
+    assert len(listed) == pairs
+    outside = next(path for path in INVARIANTS if path.stem == "live_invoices_apart")
+    seen = books.connection.execute(outside.read_bytes()).fetchall()
+    assert sorted(row[1:] for row in listed) == sorted(seen)
 
 
 def test_it_is_deployed_beside_invoices_that_overlap(dairy_009: Database) -> None:
