@@ -75,6 +75,7 @@ WRONGS: dict[str, Iterable[str]] = {
     ),
     "deliveries": (
         "delivery_status = 'cancelled'",
+        "delivery_status = null",
         "total_amount = total_amount + 1",
     ),
     "invoice_payments": (
