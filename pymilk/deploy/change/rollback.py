@@ -210,7 +210,9 @@ def _in_a_transaction(guard: Connection, attempt: _Attempt) -> RolledBack:
 
     plan = attempt.plan
     done = all_or_nothing(guard, plan.target, plan.policy, work)
-    return replace(done.result, seconds=done.seconds, attempts=done.attempts)
+    # What can be told of two schemas nobody has to wait for: the locks are gone.
+    reshaped = changed_row_types(attempt.now, attempt.expected)
+    return replace(done.result, seconds=done.seconds, attempts=done.attempts, reshaped=reshaped)
 
 
 def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> RolledBack:
@@ -273,8 +275,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         forget_applied(connection, version)
         record(connection, event, token)
     gone = api_functions(attempt.now.difference(restored).vanished)
-    reshaped = changed_row_types(attempt.now, restored)
-    return RolledBack(0.0, 0, len(restored.objects), state, kept, attempt.drift, gone, reshaped)
+    return RolledBack(0.0, 0, len(restored.objects), state, kept, attempt.drift, gone, ())
 
 
 def _losses(connection: Connection, attempt: _Attempt) -> tuple[tuple[Loss, ...], frozenset[str]]:
