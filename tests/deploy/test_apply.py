@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
@@ -161,24 +161,46 @@ SLOWLY = """update public.bills set note = '"seen"' where id = 1; select pg_slee
 
 
 @contextmanager
-def restless(database: Database) -> Iterator[None]:
-    """A customer whose figure never holds still, in a table that no script here locks."""
-    stop, moving = Event(), Event()
+def over_and_over(
+    database: Database, statement: bytes, *, pause: float = 0.0, setting: str = ""
+) -> Iterator[list[int]]:
+    """Somebody who runs a statement again and again; how often it has come through.
 
-    def move() -> None:
+    Args:
+        database: Where.
+        statement: What he runs.
+        pause: Seconds in between.
+        setting: What his session begins with.
+    """
+    stop, done = Event(), [0]
+
+    def run() -> None:
         with psycopg.connect(database.url, autocommit=True) as session:
-            while not stop.is_set():
-                session.execute("update public.customers set opening = opening + 1 where id = 3")
-                moving.set()
+            if setting:
+                session.execute(setting.encode())
+            while not stop.wait(pause):
+                session.execute(statement)
+                done[0] += 1
 
     with ThreadPoolExecutor(1) as pool:
-        going = pool.submit(move)
+        running = pool.submit(run)
         try:
-            assert moving.wait(10)
-            yield
+            yield done
         finally:
             stop.set()
-        going.result(timeout=30)
+        running.result(timeout=30)
+
+
+@contextmanager
+def restless(database: Database) -> Iterator[None]:
+    """A customer whose figure never holds still, in a table that no script here locks."""
+    move = b"update public.customers set opening = opening + 1 where id = 3"
+    with over_and_over(database, move) as moved:
+        deadline = time.monotonic() + 10
+        while not moved[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        yield
 
 
 def test_customers_who_never_hold_still_are_kept_out_for_a_moment(
@@ -217,11 +239,15 @@ $$;
 """
 
 
+# Somebody who writes a note every few milliseconds.
+A_NOTE = b"insert into public.notes (id) select max(id) + 1 from public.notes"
+
+
 def test_what_customers_do_between_two_looks_of_the_canary_is_not_its_failure(
     shop: Database, toy: Toy, proof: Evidence
 ) -> None:
     toy.verify(LOOKS_TWICE)
-    with writing_notes(shop) as written:
+    with over_and_over(shop, A_NOTE, pause=0.005) as written:
         applied = change(toy.plan(shop), looking_at_notes(proof)).applied
     assert applied is not None
     assert written[0] > 0
@@ -240,26 +266,6 @@ def looking_at_notes(proof: Evidence) -> Evidence:
     assert proof.rehearsal is not None
     tables = proof.rehearsal.canary_tables | {"public.notes"}
     return replace(proof, rehearsal=replace(proof.rehearsal, canary_tables=tables))
-
-
-@contextmanager
-def writing_notes(database: Database) -> Iterator[list[int]]:
-    """Somebody who writes a note every few milliseconds."""
-    stop, done = Event(), [0]
-
-    def write() -> None:
-        with psycopg.connect(database.url, autocommit=True) as session:
-            while not stop.wait(0.005):
-                session.execute("insert into public.notes (id) values (%s)", (100 + done[0],))
-                done[0] += 1
-
-    with ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(write)
-        try:
-            yield done
-        finally:
-            stop.set()
-        writing.result(timeout=30)
 
 
 def test_a_window_that_is_closing(shop: Database, toy: Toy, proof: Evidence) -> None:
@@ -282,26 +288,11 @@ def test_proof_that_is_too_old(shop: Database, toy: Toy, proof: Evidence) -> Non
     assert problem.exit_code == 75
 
 
-@contextmanager
-def readers(database: Database) -> Iterator[list[int]]:
+def readers(database: Database) -> AbstractContextManager[list[int]]:
     """The app: short reads, one after another, each of which must come through."""
-    stop, done = Event(), [0]
-
-    def read() -> None:
-        with psycopg.connect(database.url, autocommit=True) as session:
-            # Ten times what a deploy may queue; whoever waits longer than this was held up.
-            session.execute("set lock_timeout = '1s'")
-            while not stop.is_set():
-                session.execute("select sum(amount) from public.bills").fetchone()
-                done[0] += 1
-
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read)
-        try:
-            yield done
-        finally:
-            stop.set()
-        reading.result(timeout=30)
+    # Ten times what a deploy may queue; whoever waits longer than this was held up.
+    patience = "set lock_timeout = '1s'"
+    return over_and_over(database, b"select sum(amount) from public.bills", setting=patience)
 
 
 PATIENCE = {"lock_timeout_ms": 100, "lock_attempts": 3}
