@@ -202,7 +202,7 @@ def _after(evidence: Evidence) -> list[str]:
     whose = (
         "its own transaction moved none"
         if applied.compared_inside
-        else "it wrote no rows, and the rehearsal compared how they are computed"
+        else "it wrote no rows that they look at, and the rehearsal compared how they are computed"
     )
     told = f"no invariant is broken that held before; {len(moved)} figure(s) moved meanwhile"
     return [canary, f"{told}, by others: {whose}", *moved[:5]]

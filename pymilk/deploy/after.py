@@ -119,6 +119,6 @@ def _whose(applied: Applied | None) -> str:
             " since, with the new functions or without."
         )
     return (
-        "It wrote no rows of the project's tables: somebody has broken them since, with the new"
+        "It wrote no rows that an invariant looks at: somebody has broken them since, with the new"
         " functions or without."
     )

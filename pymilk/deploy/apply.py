@@ -82,6 +82,7 @@ class _Outcome:
     left_in_archive: Mapping[str, int]
     made: Mapping[str, Contents]
     written: tuple[str, ...]
+    compared: bool
     locked_seconds: float
     answered: float
 
@@ -109,7 +110,8 @@ def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
         try:
             # Of tables that it changes the figures are read under its locks; others hold still by
             # themselves, as a rule, and nobody waits.
-            done = change(needed if rehearsed.changed_tables else None)
+            moves = rehearsed.weighed_tables.intersection(rehearsed.changed_tables)
+            done = change(needed if moves else None)
         except _NotQuiet as signal:
             done = change(keeping_out(signal.tables, needed))
     except _NotQuiet as signal:
@@ -171,7 +173,8 @@ def _apply(
     made = read_made(connection, tables, written, given_back)
     if migration.verify is not None:
         _run_canary(connection, migration.verify, settings, rehearsed.canary_tables)
-    if written:
+    compared = not written.isdisjoint(rehearsed.weighed_tables)
+    if compared:
         _refuse_moved_money(connection, plan, state, violations)
     after = read_catalog_beside(connection, rehearsed.after)
     _refuse_other_schema(rehearsed.after, after)
@@ -183,6 +186,7 @@ def _apply(
         still_archived(connection, migration.version) if archived else {},
         made,
         tuple(sorted(written)),
+        compared,
         _only_number(held),
         answered,
     )
@@ -231,10 +235,10 @@ def _run_canary(
 def _refuse_moved_money(
     connection: Connection, plan: Plan, state: State, violations: Violations
 ) -> None:
-    """Where the migration wrote rows, its own transaction is the last that can take them back.
+    """Its own transaction is the last that can take back rows which the migration wrote.
 
-    Where it wrote none, whatever moves is customers': that is looked at after the commit, when
-    nobody waits for it.
+    Where it wrote none that figures or invariants look at, whatever moves is customers': that is
+    looked at after the commit, when nobody waits for it.
     """
     label = plan.migration.label
     broken = new_violations(violations, read_violations(connection, plan.project.invariants))
@@ -280,7 +284,7 @@ def _applied(done: Done[_Outcome]) -> Applied:
         state_before=outcome.state_before,
         rows_before=outcome.rows_before,
         violations_before=outcome.violations_before,
-        compared_inside=bool(outcome.written),
+        compared_inside=outcome.compared,
         given_back=outcome.given_back,
         left_in_archive=outcome.left_in_archive,
     )

@@ -19,6 +19,7 @@ from pymilk.problem import Problem, TryAgainLater
 from support.databases import Database
 from support.gate import WAIT, closed_gate, wait_until_at_the_gate
 from support.projects import (
+    DOWN_SQL,
     UP_SQL,
     Silent,
     Toy,
@@ -74,6 +75,53 @@ def test_deployed_and_undone_it_is_exactly_as_before(
     kinds = [str(entry.kind) for entry in read_entries(shop.connect())]
     assert kinds == ["adopt", "backup", "restore-test", "rehearsal", "deploy", "after", "rollback"]
     assert list(temporary.iterdir()) == []  # of the server that the copy was on
+
+
+# A figure that can't be read by whoever keeps others waiting.
+READ_WITHOUT_LOCKS = """\
+select c.id, 1 / (
+  select count(*) = 0 from pg_locks where pid = pg_backend_pid() and mode = 'AccessExclusiveLock'
+)::integer
+from public.customers as c;
+"""
+
+
+@pytest.mark.parametrize(
+    ("up", "down"),
+    [
+        (
+            "update public.notes set body = 'none' where id = 3;",
+            "update public.notes set body = null where id = 3;",
+        ),
+        ("insert into public.receipts (bill_id, amount) values (1, 5);", ""),
+    ],
+    ids=["of an old table", "of a new one"],
+)
+def test_nobody_waits_for_figures_that_its_rows_are_no_part_of(
+    shop: Database, toy: Toy, up: str, down: str
+) -> None:
+    toy.write("sql/state", "without_locks", READ_WITHOUT_LOCKS)
+    toy.gap(UP_SQL + up, DOWN_SQL + down)
+    applied = deploy_toy(toy.plan(shop)).applied
+    assert applied is not None
+    assert not applied.compared_inside
+
+
+def test_figures_that_its_rows_are_part_of_are_compared_under_the_locks(
+    shop: Database, toy: Toy
+) -> None:
+    toy.gap(
+        UP_SQL + "update public.bills set note = null where id = 1;",
+        DOWN_SQL + """update public.bills set note = '{"a": 1}' where id = 1;""",
+    )
+    toy.write("sql/state", "without_locks", READ_WITHOUT_LOCKS)
+    with pytest.raises(Problem) as refused:
+        deploy_toy(toy.plan(shop))
+    assert "division by zero" in refused.value.happened
+    toy.write("sql/state", "without_locks", None)
+    applied = deploy_toy(toy.plan(shop)).applied
+    assert applied is not None
+    assert applied.compared_inside
 
 
 def test_whose_prepared_select_it_breaks_is_told_and_nobody_elses(shop: Database, toy: Toy) -> None:

@@ -79,6 +79,42 @@ def test_what_the_canary_looks_at_is_known(rehearsal: Rehearsal, toy: Toy) -> No
     assert "public.notes" in rehearsal.run().canary_tables
 
 
+def test_what_figures_and_invariants_look_at_is_known(rehearsal: Rehearsal, toy: Toy) -> None:
+    # By way of a function, and not what only the migration or its verification looks at.
+    assert rehearsal.run().weighed_tables == {"public.bills", "public.customers"}
+    # Before it is deployed or once it is, and views with what they keep.
+    toy.up(
+        UP_SQL + "create materialized view public.seen as select word from public.marks;"
+        "create or replace function public.owed(p_customer integer) returns numeric"
+        " language sql stable as $$ select coalesce(sum(b.amount - b.paid), 0)"
+        " + 0 * (select count(*) from public.receipts) + 0 * (select count(*) from public.seen)"
+        " from public.bills as b where b.customer_id = p_customer; $$;"
+    )
+    toy.down(DOWN_SQL + "drop materialized view public.seen;")
+    assert rehearsal.run().weighed_tables == {
+        "public.bills",
+        "public.customers",
+        "public.receipts",
+        "public.seen",
+    }
+
+
+def test_comparing_figures_under_the_locks_is_part_of_the_wait(
+    rehearsal: Rehearsal, toy: Toy
+) -> None:
+    toy.write("sql/state", "slow", "select c.id, pg_sleep(0.1) from public.customers as c;")
+    toy.up(UP_SQL + "update public.bills set note = null where id = 1;")
+    toy.down(DOWN_SQL + """update public.bills set note = '{"a": 1}' where id = 1;""")
+    found = rehearsal.run()
+    # Three customers, under the locks once before the script and once after it.
+    assert found.up.strong_lock_seconds > 0.6
+    assert found.up.locked["public.bills"].seconds > 0.6
+    # Read where nobody has to wait for it.
+    toy.up(UP_SQL + "update public.notes set body = null where id = 1;")
+    toy.down(DOWN_SQL + "update public.notes set body = 'first' where id = 1;")
+    assert rehearsal.run().up.strong_lock_seconds < found.up.strong_lock_seconds
+
+
 WRONG = {
     "the migration fails": (
         {"up": "-- one\nselect 1;\n\nalter table public.notes add column id int;"},

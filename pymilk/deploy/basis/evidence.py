@@ -117,7 +117,7 @@ class LockHeld:
         mode: As pg_locks names it.
         blocks: Whom it keeps waiting.
         seconds: For how long: from the beginning of the statement that takes it to the end of the
-            script, and of the canary where one follows, as rehearsed on the copy's rows.
+            script, and of what follows before the commit, as rehearsed on the copy's rows.
     """
 
     mode: str
@@ -138,7 +138,7 @@ class StatementRun:
         rewrites: Existing tables that it wrote anew, row by row.
         blocks: Whom the strongest of these locks keeps waiting.
         held_seconds: For how long, as rehearsed on the copy's rows: from its beginning to the end
-            of the script, and of the canary where one follows; 0 where it keeps nobody waiting.
+            of the script, and of what follows before the commit; 0 where it keeps nobody waiting.
         unproven: Tables of the platform's that it names and reads rows of: a copy has their keys
             alone, so what it makes of the rest is not proven.
     """
@@ -235,6 +235,8 @@ class Rehearsed:
         where: On what kind of server.
         major: Its major version.
         canary_tables: What the transaction had looked at or written to by the end of the canary.
+        weighed_tables: What figures and invariants look at, before the migration or after it.
+            Neither is asked of a migration in steps, which has no transaction to ask it in.
     """
 
     label: str
@@ -247,7 +249,8 @@ class Rehearsed:
     used: Used
     where: str
     major: int
-    canary_tables: frozenset[str] = frozenset()
+    canary_tables: frozenset[str]
+    weighed_tables: frozenset[str]
 
     @property
     def up_seconds(self) -> float:
@@ -275,8 +278,8 @@ class Applied:
         state_before: The project's figures just before.
         rows_before: Table → rows just before.
         violations_before: Broken invariants that were there before the deploy already.
-        compared_inside: Whether the migration wrote rows of the project's tables, so that figures
-            and invariants were compared in its own transaction too.
+        compared_inside: Whether the migration wrote rows that figures or invariants look at, so
+            that these were compared in its own transaction too.
         given_back: Table → rows that an earlier rollback had kept, given back.
         left_in_archive: Table → archived rows in whose place newer values stand.
     """

@@ -89,7 +89,8 @@ def in_use(connection: Connection) -> frozenset[str]:
         from pg_catalog.pg_locks as l
         inner join pg_catalog.pg_class as c on l.relation = c.oid
         inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
-        where l.pid = pg_backend_pid() and l.locktype = 'relation' and c.relkind = 'r'
+        where l.pid = pg_backend_pid() and l.locktype = 'relation' and c.relkind in ('r', 'p', 'm')
+            and n.nspname <> 'pg_catalog'
         """
     ).fetchall()
     return frozenset(row[0] for row in rows)

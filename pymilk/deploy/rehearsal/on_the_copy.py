@@ -10,7 +10,7 @@ from pymilk.database.connection import Connection, Target
 from pymilk.database.contents import Contents, read_positions, read_tables, turned_back
 from pymilk.database.history import record_applied
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.basis.evidence import ScriptRun
+from pymilk.deploy.basis.evidence import ScriptRun, State, Violations
 from pymilk.deploy.basis.made import read_made
 from pymilk.deploy.basis.plan import Bench, Plan
 from pymilk.deploy.change.figures import (
@@ -24,9 +24,10 @@ from pymilk.deploy.change.rollback import RolledBack, roll_back
 from pymilk.deploy.change.row_proof import read_marks, tables_written
 from pymilk.deploy.change.script import run_script
 from pymilk.deploy.change.strong_locks import in_use
-from pymilk.deploy.rehearsal.observe import followed_by, observe
+from pymilk.deploy.rehearsal.observe import observe
 from pymilk.problem import Problem
 from pymilk.project.migrations import Migration, Script
+from pymilk.project.project import Project
 
 UNCHANGED = "Nothing was changed in the target: this was the copy."
 
@@ -36,24 +37,62 @@ class RehearsalFailed(Problem):
 
 
 @dataclass(frozen=True)
+class _Weighed:
+    """What the project's figures and invariants said.
+
+    Attributes:
+        violations: Of the invariants.
+        state: The figures.
+        tables: What they looked at, by way of functions and views as well.
+        seconds: How long that took.
+    """
+
+    violations: Violations
+    state: State
+    tables: frozenset[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """Figures and invariants, which a migration must leave as they are.
+
+    Attributes:
+        tables: What they look at, before it or after it.
+        before_seconds: How long they took before.
+        after_seconds: How long they took after.
+    """
+
+    tables: frozenset[str] = frozenset()
+    before_seconds: float = 0.0
+    after_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Up:
     """One go of the migration on the copy.
 
     Attributes:
-        run: How it ran, with the locks that it and its verification hold.
-        verify_seconds: How long the verification took.
+        run: How the script ran.
+        further_seconds: How long it then took to give back, to read what was made, and to verify.
+        verify_seconds: How long of that the verification took.
         looked_at: Tables that the transaction had looked at or written to by the end of it.
         wrote: Tables that the migration itself wrote to.
+        written: These, and those that rows were given back to.
         made: What it left in the tables that it made or wrote to.
         left: Table → archived rows that could not be given back.
+        weighing: What it must leave as it is.
     """
 
     run: ScriptRun
+    further_seconds: float
     verify_seconds: float
     looked_at: frozenset[str]
     wrote: frozenset[str]
+    written: frozenset[str]
     made: Mapping[str, Contents]
     left: Mapping[str, int]
+    weighing: Weighing = Weighing()
 
 
 def up_alone(connection: Connection, plan: Plan) -> Up:
@@ -66,8 +105,10 @@ def up_alone(connection: Connection, plan: Plan) -> Up:
         RehearsalFailed: It breaks an invariant, changes a figure or sets a sequence back.
         ScriptFailed: A statement failed.
     """
+    before = _weigh(connection, plan.project)
     with connection.transaction():
-        return _up(connection, plan, _nothing_back)
+        ran = _up(connection, plan, _nothing_back)
+    return replace(ran, weighing=_compare(connection, plan.project, before))
 
 
 def up_as_deploy(connection: Connection, plan: Plan) -> Up:
@@ -78,6 +119,7 @@ def up_as_deploy(connection: Connection, plan: Plan) -> Up:
         ScriptFailed: A statement failed.
     """
     migration = plan.migration
+    weighed = _weigh(connection, plan.project)
     with connection.transaction():
         before = read_catalog(connection)
         ran = _up(connection, plan, give_back_to)
@@ -102,7 +144,7 @@ def up_as_deploy(connection: Connection, plan: Plan) -> Up:
                 run=plan.run,
             ),
         )
-    return ran
+    return replace(ran, weighing=_compare(connection, plan.project, weighed))
 
 
 def down_alone(connection: Connection, down: Script, before: Catalog) -> ScriptRun:
@@ -169,19 +211,40 @@ def _up(
     plan: Plan,
     give_back: Callable[[Connection, Migration], Mapping[str, int]],
 ) -> Up:
-    project, migration = plan.project, plan.migration
-    violations = read_violations(connection, project.invariants)
-    state = read_state(connection, project.state)
+    migration = plan.migration
     existed = read_tables(connection, project_schemas(connection))
     marks = read_marks(connection)
     with counting_on(connection, migration.up):
         run = observe(connection, migration.up)
+    started = time.perf_counter()
     wrote = tables_written(connection, marks)
     given = give_back(connection, migration)
     written = tables_written(connection, marks)
     made = read_made(connection, existed, written, given)
     verify_seconds, looked_at = _canary(connection, migration.verify)
-    broken = new_violations(violations, read_violations(connection, project.invariants))
+    further_seconds = time.perf_counter() - started
+    left = still_archived(connection, migration.version)
+    return Up(run, further_seconds, verify_seconds, looked_at, wrote, written, made, left)
+
+
+def _weigh(connection: Connection, project: Project) -> _Weighed:
+    # In a transaction that does nothing else: its locks are on what they look at.
+    with connection.transaction():
+        started = time.perf_counter()
+        violations = read_violations(connection, project.invariants)
+        state = read_state(connection, project.state)
+        seconds = time.perf_counter() - started
+        return _Weighed(violations, state, in_use(connection), seconds)
+
+
+def _compare(connection: Connection, project: Project, before: _Weighed) -> Weighing:
+    """Read once more when it has committed: nobody else is here.
+
+    Raises:
+        RehearsalFailed: An invariant is broken that held before, or a figure has moved.
+    """
+    after = _weigh(connection, project)
+    broken = new_violations(before.violations, after.violations)
     if broken:
         raise RehearsalFailed(
             f"The migration breaks {len(broken)} invariant(s) that held before:"
@@ -189,15 +252,14 @@ def _up(
             state=UNCHANGED,
             todo="Mend the migration; sql/invariants says what each one means.",
         )
-    moved = differing_figures(state, read_state(connection, project.state))
+    moved = differing_figures(before.state, after.state)
     if moved:
         raise RehearsalFailed(
             f"The migration changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
             state=UNCHANGED,
             todo="No deploy may change what anybody owes; mend the migration.",
         )
-    left = still_archived(connection, migration.version)
-    return Up(followed_by(run, verify_seconds), verify_seconds, looked_at, wrote, made, left)
+    return Weighing(before.tables | after.tables, before.seconds, after.seconds)
 
 
 def _canary(connection: Connection, canary: Script | None) -> tuple[float, frozenset[str]]:

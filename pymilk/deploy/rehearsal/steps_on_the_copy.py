@@ -67,6 +67,8 @@ def rehearse_steps(connection: Connection, plan: Plan, bench: Bench) -> Rehearse
         used=Used(unused=_UNUSED),
         where=bench.kind,
         major=bench.major,
+        canary_tables=frozenset(),
+        weighed_tables=frozenset(),
     )
 
 
