@@ -76,9 +76,9 @@ class _Side:
     many: str
 
 
-_CALL = _Side("set role authenticated", allocating.call(1), hot_customer.CALL_MANY)
+_CALL = _Side("set role authenticated", allocating.call(1), hot_customer.call_many(0))
 _BARE_WRITES = _Side(
-    "set session_replication_role = replica", allocating.bare_writes(1), hot_customer.BARE_MANY
+    "set session_replication_role = replica", allocating.bare_writes(1), hot_customer.bare_many(0)
 )
 
 
