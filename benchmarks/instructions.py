@@ -20,6 +20,7 @@ from pathlib import Path
 import allocating
 import hot_customer
 import ledgers
+import recording
 import table
 from pymilk.database.cluster import Cluster
 from pymilk.database.embedded import EmbeddedServer, scratch
@@ -36,7 +37,14 @@ _COUNTED = range(50)
 _WARMING_ONE, _WARMING_MANY = range(50, 60), range(60, 70)
 """Turns before those that count: after five, Postgres keeps to its generic plans."""
 
-_INVOICES = sum(map(len, (_COUNTED, _WARMING_ONE, _WARMING_MANY))) + hot_customer.MANY
+_RECORDED, _WARMING_RECORDED = range(70, 120), range(120, 130)
+"""Turns that record a payment with all invoices of a customer."""
+
+_INVOICES = (
+    sum(map(len, (_COUNTED, _WARMING_ONE, _WARMING_MANY)))
+    + hot_customer.MANY
+    + ledgers.INVOICES * sum(map(len, (_RECORDED, _WARMING_RECORDED)))
+)
 """How many are paid in all, by either side."""
 
 _READ = "select count(*) from public.{}"
@@ -69,17 +77,39 @@ class _Side:
         setting: What its session begins with.
         turn: pgbench's script of a turn that pays one invoice.
         many: The statement that pays many.
+        recording: pgbench's script of a turn that records a payment of three invoices.
     """
 
     setting: str
     turn: str
     many: str
+    recording: str
 
 
-_CALL = _Side("set role authenticated", allocating.call(1), hot_customer.call_many(0))
-_BARE_WRITES = _Side(
-    "set session_replication_role = replica", allocating.bare_writes(1), hot_customer.bare_many(0)
+_CALL = _Side(
+    "set role authenticated", allocating.call(1), hot_customer.call_many(0), recording.CALL
 )
+_BARE_WRITES = _Side(
+    "set session_replication_role = replica",
+    allocating.bare_writes(1),
+    hot_customer.bare_many(0),
+    recording.BARE_WRITES,
+)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """What a session does before it counts.
+
+    Attributes:
+        setting: What it begins with.
+        turn: pgbench's script of a turn.
+        warming: Turns that don't count yet.
+    """
+
+    setting: str
+    turn: str
+    warming: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -96,7 +126,7 @@ class _Counted:
 
 
 def main() -> int:
-    """Count and print: calls of one invoice, then a call of many.
+    """Count and print: calls of one invoice, a call of many, payments recorded with three.
 
     Returns:
         0, whatever the counts are; 2 where there is no valgrind.
@@ -119,7 +149,11 @@ def main() -> int:
                 print(f"  {call.within[function] / call.total:4.0%}  {what}", flush=True)
             call, bare = _many(cluster, called, _CALL), _many(cluster, written, _BARE_WRITES)
             many = f"an invoice, of {hot_customer.MANY:,} in a call"
-            print(_line(many, call, bare, hot_customer.MANY))
+            print(_line(many, call, bare, hot_customer.MANY), flush=True)
+            call = _recorded(cluster, called, _CALL)
+            bare = _recorded(cluster, written, _BARE_WRITES)
+            recorded = f"a payment recorded with {ledgers.INVOICES} invoices"
+            print(_line(recorded, call, bare, len(_RECORDED)))
         for database in (called, written):
             hot_customer.see_paid(database, _INVOICES * ledgers.TOTAL)
     return 0
@@ -131,11 +165,18 @@ def _line(what: str, call: _Counted, bare: _Counted, each: int) -> str:
 
 
 def _one(cluster: Cluster, database: Database, side: _Side) -> _Counted:
-    return _count(cluster, database, side, _WARMING_ONE, [_turn(n) for n in _COUNTED])
+    session = _Session(side.setting, side.turn, _WARMING_ONE)
+    return _count(cluster, database, session, [_turn(n) for n in _COUNTED])
 
 
 def _many(cluster: Cluster, database: Database, side: _Side) -> _Counted:
-    return _count(cluster, database, side, _WARMING_MANY, [side.many])
+    session = _Session(side.setting, side.turn, _WARMING_MANY)
+    return _count(cluster, database, session, [side.many])
+
+
+def _recorded(cluster: Cluster, database: Database, side: _Side) -> _Counted:
+    session = _Session(side.setting, side.recording, _WARMING_RECORDED)
+    return _count(cluster, database, session, [_turn(n) for n in _RECORDED])
 
 
 def _turn(number: int) -> str:
@@ -157,29 +198,25 @@ def _at_rest(embedded: EmbeddedServer, server: Server) -> Iterator[Cluster]:
 
 
 def _count(
-    cluster: Cluster,
-    database: Database,
-    side: _Side,
-    warming: Sequence[int],
-    counted: Sequence[str],
+    cluster: Cluster, database: Database, session: _Session, counted: Sequence[str]
 ) -> _Counted:
     """Run a session of one user, and count what it executes of these statements.
 
     Raises:
         RuntimeError: a statement failed.
     """
-    script = re.sub(r"(?<!:):n\b", "$1", side.turn).strip().rstrip(";")
-    session = [
+    script = re.sub(r"(?<!:):n\b", "$1", session.turn).strip().rstrip(";")
+    lines = [
         *(_READ.format(name) for name in _READ_FIRST),
-        side.setting,
+        session.setting,
         f"prepare turn(bigint) as {script}",
-        *map(_turn, warming),
+        *map(_turn, session.warming),
         _MARK,
         *counted,
         _MARK,
     ]
     statements, counts = cluster.place / "session.sql", cluster.place / "counts"
-    statements.write_text("".join(f"{statement};\n\n" for statement in session), encoding="utf-8")
+    statements.write_text("".join(f"{statement};\n\n" for statement in lines), encoding="utf-8")
     cluster.account.take(statements)
     said = cluster.account.run(
         [

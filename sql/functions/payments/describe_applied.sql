@@ -16,28 +16,27 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_invoices jsonb[] := '{}';
+  v_sales jsonb[] := '{}';
 begin
+  for v_line in 1..coalesce(cardinality(p_invoice_ids), 0) loop
+    v_invoices[v_line] := jsonb_build_object(
+      'invoice_id', p_invoice_ids[v_line], 'applied', p_invoice_amounts[v_line]
+    );
+  end loop;
+
+  for v_line in 1..coalesce(cardinality(p_sale_ids), 0) loop
+    v_sales[v_line] := jsonb_build_object(
+      'sale_id', p_sale_ids[v_line], 'applied', p_sale_amounts[v_line]
+    );
+  end loop;
+
   -- return
   return jsonb_build_object(
     'opening_balance', coalesce(p_opening_balance, 0),
-    'invoices', (
-      select coalesce(
-        jsonb_agg(
-          jsonb_build_object('invoice_id', line.id, 'applied', line.amount) order by line.position
-        ),
-        '[]'
-      )
-      from unnest(p_invoice_ids, p_invoice_amounts) with ordinality as line (id, amount, position)
-    ),
-    'sales', (
-      select coalesce(
-        jsonb_agg(
-          jsonb_build_object('sale_id', line.id, 'applied', line.amount) order by line.position
-        ),
-        '[]'
-      )
-      from unnest(p_sale_ids, p_sale_amounts) with ordinality as line (id, amount, position)
-    )
+    'invoices', to_jsonb(v_invoices),
+    'sales', to_jsonb(v_sales)
   );
 end;
 $$;

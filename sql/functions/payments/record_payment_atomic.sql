@@ -46,15 +46,14 @@ declare
   v_request record;
   v_sale_amounts numeric[];
 begin
-  select parsed.* into v_payment from private.parse_payment(p_payment) as parsed;
+  v_payment := private.parse_payment(p_payment);
 
   if v_key is not null then
     v_arguments := to_jsonb(v_payment);
   end if;
 
   -- lock
-  select claimed.call_id, claimed.answer into v_request
-  from private.claim_request('record_payment_atomic', v_key, v_arguments) as claimed;
+  v_request := private.claim_request('record_payment_atomic', v_key, v_arguments);
 
   if v_request.answer is not null then
     select first_answer.*
@@ -148,19 +147,21 @@ begin
   from public.payments as payment
   where payment.id = payment_id;
 
-  perform private.finish_request(
-    'record_payment_atomic', v_key, v_arguments, v_request.call_id,
-    jsonb_build_object(
-      'success', success,
-      'payment_id', payment_id,
-      'allocated_amount', allocated_amount,
-      'total_allocated', total_allocated,
-      'payment_amount', payment_amount,
-      'unapplied_amount', unapplied_amount,
-      'allocation_status', allocation_status,
-      'applied', applied
-    )
-  );
+  if v_key is not null then
+    perform private.finish_request(
+      'record_payment_atomic', v_key, v_arguments, v_request.call_id,
+      jsonb_build_object(
+        'success', success,
+        'payment_id', payment_id,
+        'allocated_amount', allocated_amount,
+        'total_allocated', total_allocated,
+        'payment_amount', payment_amount,
+        'unapplied_amount', unapplied_amount,
+        'allocation_status', allocation_status,
+        'applied', applied
+      )
+    );
+  end if;
 end;
 $$;
 
