@@ -1850,7 +1850,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/describe_applied.sql sha256:0fb97a46231e463c23aa6e6e2ea156050f4c036494ffc7940d89557043d38065
+-- >>> sql/functions/payments/describe_applied.sql sha256:27ce33a879e5e2b0062be3d8d0501ce89d95be194ea5c925904d8bf28c0593e5
 -- What a call paid, the same in the answers of all functions that pay several things at once:
 -- {"opening_balance": rupees, "invoices": [{invoice_id, applied}], "sales": [{sale_id, applied}]}.
 --
@@ -1870,8 +1870,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_invoices jsonb[] := '{}';
-  v_sales jsonb[] := '{}';
+  v_invoices jsonb[] := '{}'::jsonb[];
+  v_sales jsonb[] := '{}'::jsonb[];
 begin
   for v_line in 1..coalesce(cardinality(p_invoice_ids), 0) loop
     v_invoices[v_line] := jsonb_build_object(

@@ -17,8 +17,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_invoices jsonb[] := '{}';
-  v_sales jsonb[] := '{}';
+  v_invoices jsonb[] := '{}'::jsonb[];
+  v_sales jsonb[] := '{}'::jsonb[];
 begin
   for v_line in 1..coalesce(cardinality(p_invoice_ids), 0) loop
     v_invoices[v_line] := jsonb_build_object(
