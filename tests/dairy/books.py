@@ -15,7 +15,8 @@ import pytest
 from psycopg import sql
 from psycopg.rows import class_row
 
-from support.databases import ROOT, Connection
+from pymilk.database.cluster import SUPERUSER
+from support.databases import ROOT, Connection, Database
 
 INVARIANTS = sorted((ROOT / "sql" / "invariants").glob("*.sql"))
 """The queries whose rows are violations; they run before gap 001 and after."""
@@ -292,6 +293,13 @@ def ruled_out(rule: str) -> Iterator[None]:
     assert diagnostic.constraint_name == rule
     assert diagnostic.table_name is not None
     assert diagnostic.message_hint is not None
+
+
+def session_past_triggers(database: Database) -> Books:
+    """A session in which no trigger looks: it writes rows as they were before there were rules."""
+    books = Books(database.connect(user=SUPERUSER, autocommit=True))
+    books.run("set session_replication_role = replica")
+    return books
 
 
 def table_rows(connection: Connection, tables: Sequence[str]) -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dairy.books import Books
+from dairy.books import Books, session_past_triggers
 from support.databases import Database
 
 AMOUNTS = {
@@ -61,9 +61,7 @@ def planted(dairy_hardened: Database) -> Books:
             target,
             amount,
         )
-    unseen = Books(dairy_hardened.connect(user="supabase_admin", autocommit=True))
-    unseen.run("set session_replication_role = replica")
-    return unseen
+    return session_past_triggers(dairy_hardened)
 
 
 def listed(books: Books, invariant: str) -> bool:

@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from dairy.books import INVARIANTS, Books, ruled_out
+from dairy.books import INVARIANTS, Books, ruled_out, session_past_triggers
 from dairy.invoicing import SEPTEMBER, Invoicing
 from dairy.stages import alone_and_with_all
 from support.databases import Database
@@ -202,7 +202,7 @@ def test_an_old_offender_is_listed_can_be_touched_elsewhere_and_get_right(
     dairy_hardened: Database, table: str, column: str
 ) -> None:
     books = planted(Invoicing(dairy_hardened.connect(autocommit=True)))
-    unseen = by_stealth(dairy_hardened)
+    unseen = session_past_triggers(dairy_hardened)
     rule, row = RULES[table, column], one(books, table)
     edit = f"update public.{table} set {column} = %s where id = %s"
     for amount in bad(rule):
@@ -219,19 +219,12 @@ def test_an_old_offender_is_listed_can_be_touched_elsewhere_and_get_right(
 
 def test_an_adjustment_is_listed_from_where_it_is_no_amount(dairy_hardened: Database) -> None:
     books = planted(Invoicing(dairy_hardened.connect(autocommit=True)))
-    unseen, line = by_stealth(dairy_hardened), one(books, "invoice_line_items")
+    unseen, line = session_past_triggers(dairy_hardened), one(books, "invoice_line_items")
     unseen.run("update public.invoice_line_items set line_item_type = 'adjustment'")
     for column in ("line_total", "unit_price", "quantity", "gst_amount"):
         for amount, found in (("-9999999999.99", []), ("-10000000000", [line]), ("0", [])):
             unseen.run(f"update public.invoice_line_items set {column} = %s", amount)
             assert listed(books) == found, (column, amount)
-
-
-def by_stealth(database: Database) -> Books:
-    """A session in which no trigger looks."""
-    books = Books(database.connect(user="supabase_admin", autocommit=True))
-    books.run("set session_replication_role = replica")
-    return books
 
 
 def listed(books: Books) -> list[UUID]:

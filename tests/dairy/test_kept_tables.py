@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from dairy.books import Books
-from pymilk.database.cluster import SUPERUSER
+from dairy.books import Books, session_past_triggers
 from support.databases import Database
 
 UUID = "'00000000-0000-0000-0000-000000000001'"
@@ -129,9 +128,7 @@ TABLES = {
 
 @pytest.fixture
 def past_triggers(dairy_hardened: Database) -> Books:
-    books = Books(dairy_hardened.connect(user=SUPERUSER, autocommit=True))
-    books.run("set session_replication_role = replica")
-    return books
+    return session_past_triggers(dairy_hardened)
 
 
 def refuses(books: Books, table: str, column: str, value: str) -> bool:
