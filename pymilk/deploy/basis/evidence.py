@@ -236,7 +236,7 @@ class Rehearsed:
         major: Its major version.
         canary_tables: What the transaction had looked at or written to by the end of the canary.
         weighed_tables: What figures and invariants look at, before the migration or after it.
-            Neither is asked of a migration in steps, which has no transaction to ask it in.
+            Both are empty for a migration in steps, which doesn't change all in one transaction.
     """
 
     label: str

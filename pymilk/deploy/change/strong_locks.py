@@ -81,6 +81,8 @@ def keeping_out(writers_of: Iterable[str], needed: Needed | None) -> Needed:
 def in_use(connection: Connection) -> frozenset[str]:
     """The tables that this transaction has looked at or written to, functions and views included.
 
+    Materialized views, which keep rows of their own, are among them.
+
     Postgres keeps a lock on each until the transaction ends.
     """
     rows = connection.execute(
