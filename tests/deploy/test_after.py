@@ -11,7 +11,7 @@ from pymilk.deploy.basis.past import read_past, without_proofs
 from pymilk.deploy.basis.plan import Bench
 from pymilk.problem import Problem
 from support.databases import Database
-from support.projects import Toy
+from support.projects import UP_SQL, Toy
 
 
 def first_look(database: Database) -> Entry:
@@ -49,8 +49,31 @@ def test_what_moved_and_what_broke_right_after_the_commit_is_kept(
         somebody.execute("insert into public.customers (id, name) values (4, 'Dilip')")
         somebody.execute("delete from public.bills where customer_id = 3")
         somebody.execute("delete from public.customers where id = 3")
-    with pytest.raises(Problem, match="held just before: overpaid: 2, 10, 20"):
+    with pytest.raises(Problem, match="held just before: overpaid: 2, 10, 20") as told:
         after.run(plan, bench, applied)
+    assert "It wrote no rows that an invariant looks at: somebody has broken" in told.value.state
     seen = first_look(shop).evidence
     assert seen["moved"] == {"owed": {"1": ["90", "0"], "3": None, "4": ["0", "0"]}}
     assert seen["broken"] == ["overpaid: 2, 10, 20"]
+
+
+WROTE = {
+    "update public.notes set body = 'none' where id = 3;": "wrote no rows that an invariant looks",
+    "update public.bills set note = null where id = 1;": "wrote rows, and no invariant was broken",
+}
+
+
+@pytest.mark.parametrize("rows", WROTE, ids=["of no invariant", "of an invariant"])
+def test_whose_doing_a_violation_is_follows_from_the_rows_that_it_wrote(
+    shop: Database, toy: Toy, proof: Evidence, bench: Bench, rows: str
+) -> None:
+    toy.up(UP_SQL + rows)
+    plan = toy.plan(shop)
+    with connect(shop.url, purpose="test") as guard:
+        applied = apply.run(plan, guard, proof)
+    shop.connect(autocommit=True).execute("update public.bills set amount = 10 where id = 2")
+    with pytest.raises(Problem, match="held just before") as told:
+        after.run(plan, bench, applied)
+    assert WROTE[rows] in told.value.state
+    assert "is applied and committed" in told.value.state
+    assert "pymilk rollback" in told.value.todo
