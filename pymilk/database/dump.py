@@ -23,6 +23,7 @@ from pymilk.database.platform import read_platform
 from pymilk.database.programs import Programs
 from pymilk.database.progress_of_copies import copies_out, looking
 from pymilk.database.run_program import Told, run_program, running
+from pymilk.database.sessions import since
 from pymilk.database.stamps import without_stamps
 from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.policy import Preset
@@ -234,10 +235,8 @@ def _in_the_way(connection: Connection, tables: tuple[Table, ...]) -> str:
     ).fetchone()
     if row is None:
         return "by somebody who has ended since"
-    table, process, user, application, since = row
-    return (
-        f"{table} by {user} ({application or 'no name'}, process {process}) since {since:%H:%M:%S}"
-    )
+    table, process, user, application, began = row
+    return f"{table} by {user} ({application or 'no name'}, process {process}), {since(began)}"
 
 
 def _dump_command(

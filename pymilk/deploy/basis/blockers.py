@@ -13,6 +13,7 @@ from datetime import datetime
 import psycopg
 
 from pymilk.database.connection import Connection, Target, connect
+from pymilk.database.sessions import since
 
 _LOOK_EVERY_SECONDS = 0.03
 
@@ -32,7 +33,8 @@ class Blocker:
 
     Attributes:
         pid: Its process on the server.
-        kind: `client backend`, or which of Postgres's own it is.
+        kind: `client backend`, or which of Postgres's own it is; this and what follows is none
+            where Postgres doesn't show it to our role.
         application: What it calls itself.
         user: Who it is.
         state: What it is doing: `active`, `idle in transaction`.
@@ -41,19 +43,21 @@ class Blocker:
     """
 
     pid: int
-    kind: str
-    application: str
-    user: str
-    state: str
-    since: datetime
-    query: str
+    kind: str | None
+    application: str | None
+    user: str | None
+    state: str | None
+    since: datetime | None
+    query: str | None
 
     def __str__(self) -> str:
+        if self.kind is None:
+            return f"process {self.pid} (of {self.user or 'a role'}; ours isn't shown more)"
         if self.kind != "client backend":
-            return f"process {self.pid} ({self.kind}, since {self.since:%H:%M:%S} UTC)"
+            return f"process {self.pid} ({self.kind}, {since(self.since)})"
         return (
             f"process {self.pid} ({self.application or 'no name'}, {self.user}, {self.state},"
-            f" since {self.since:%H:%M:%S} UTC): {' '.join(self.query.split())[:80]}"
+            f" {since(self.since)}): {' '.join((self.query or '').split())[:80]}"
         )
 
 

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from pymilk.database.connection import Connection, Target, connect
+from pymilk.database.sessions import since
 from pymilk.problem import Problem, TryAgainLater
 
 # Any constant does; it is "pymilk" in ASCII, so that a look into pg_locks can recognise it.
@@ -105,12 +107,12 @@ def _holder(connection: Connection) -> str:
     row = _holder_row(connection)
     if row is None:
         return "it has just ended"
-    pid, application, since = row
-    return f"{application} (process {pid} on the server, since {since:%H:%M:%S} UTC)"
+    pid, application, began = row
+    return f"{application or 'a session'} (process {pid} on the server, {since(began)})"
 
 
-def _holder_row(connection: Connection) -> tuple[object, ...] | None:
-    return connection.execute(
+def _holder_row(connection: Connection) -> tuple[int, str | None, datetime | None] | None:
+    row = connection.execute(
         """
         select a.pid, a.application_name, a.backend_start
         from pg_catalog.pg_locks as l
@@ -124,3 +126,4 @@ def _holder_row(connection: Connection) -> tuple[object, ...] | None:
         """,
         (_KEY,),
     ).fetchone()
+    return (row[0], row[1], row[2]) if row else None

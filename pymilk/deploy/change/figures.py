@@ -116,11 +116,12 @@ def newly_violating(before: Violations, after: Violations) -> tuple[str, ...]:
 
     What is said of an old one may move as people pay: of the whole dairy's books it always does.
     """
+    known = {name: {key_of(row) for row in rows} for name, rows in before.items()}
     return tuple(
         f"{name}: {', '.join(row)}"
         for name, rows in after.items()
         for row in sorted(rows)
-        if key_of(row) not in {key_of(old) for old in before.get(name, frozenset())}
+        if key_of(row) not in known.get(name, ())
     )
 
 

@@ -44,6 +44,13 @@ LOCKED_SECONDS = (
     " - nullif(current_setting('pymilk.locked_at', true), '')::timestamptz), 0)::float8"
 )
 
+# A limit for one statement, and back to whatever the script has set for itself.
+_LIMIT = (
+    "select set_config('pymilk.allowed', current_setting('statement_timeout'), true),"
+    " set_config('statement_timeout', %s, true)"
+)
+_UNLIMIT = "select set_config('statement_timeout', current_setting('pymilk.allowed'), true)"
+
 # How long an interruption waits for the server to hear of it.
 _CANCEL_SECONDS = 5.0
 
@@ -110,9 +117,9 @@ class OneGo:
         """Send what takes the strong locks, all of them within their time."""
         # Whatever role and search path the script has set by now, the tables are ours and named
         # in full. The limit ends with the statement that it is for.
-        self.query("select set_config('statement_timeout', %s, true)", (str(locks.milliseconds),))
+        self.query(_LIMIT, (str(locks.milliseconds),))
         self._taking.append(self.query(locks.statement))
-        self.query("set local statement_timeout = 0")
+        self.query(_UNLIMIT)
         self.query(_LOCKED)
 
     def canary(self, script: Script) -> None:

@@ -27,6 +27,7 @@ from pymilk.project.policy import Policy
 T = TypeVar("T")
 
 _RECONNECT_SECONDS = 30.0
+_STANDING_WAITS = "3s"
 # The longest pause between two attempts; they grow towards it.
 _LONGEST_PAUSE_SECONDS = 2.0
 
@@ -85,16 +86,12 @@ def all_or_nothing(
             except NOT_NOW as error:
                 refused = error
                 time.sleep(pause(policy, attempt))
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 if not guard.closed:
                     raise _server_refused(error) from error
-                if result and _committed(target, token, session):
+                if result and committed(target, token, session):
                     return _done(result[0], attempt, started)
-                raise Problem(
-                    f"The connection was lost: {first_line(error)}",
-                    state="Nothing was changed: the ledger, read again, has no record of it.",
-                    todo="Run it again.",
-                ) from error
+                raise _lost(error, at_commit=bool(result)) from error
     raise TryAgainLater(
         f"The locks were not to be had in {attempt} attempts over"
         f" {time.monotonic() - began:.0f} s, of at most {policy.lock_timeout_ms} ms each"
@@ -128,38 +125,53 @@ def _server_refused(error: psycopg.Error) -> Problem:
     )
 
 
-def _committed(target: Target, token: uuid.UUID, lost: int) -> bool:
+def _lost(error: psycopg.Error, *, at_commit: bool) -> Problem:
+    return Problem(
+        f"The connection was lost: {first_line(error)}",
+        state="Nothing was changed: the ledger, read again, has no record of it."
+        if at_commit
+        else "Nothing was changed: it was lost before the commit.",
+        todo="Run it again.",
+    )
+
+
+def committed(target: Target, token: uuid.UUID, lost: int) -> bool:
     """Ask the ledger, once the lost session is really gone and can't commit any more.
 
     Raises:
-        Problem: The database doesn't answer any more.
+        Problem: The database doesn't answer any more, or that session doesn't end.
     """
     give_up = time.monotonic() + _RECONNECT_SECONDS
     while True:
+        cause: Exception | None = None
         try:
             with connect(target.url, purpose="asking after a lost connection") as again:
                 # As long as the lost session holds the deploy lock, it may still commit.
-                while holds_deploy_lock(again, lost) and time.monotonic() < give_up:
-                    time.sleep(0.1)
-                return happened(again, token)
-        except Problem as problem:
-            if time.monotonic() >= give_up:
-                raise Problem(
-                    "The connection was lost at commit, and the database doesn't answer any more.",
-                    state="Either all of it was committed or nothing: the ledger will tell.",
-                    todo="When the database is back, run 'pymilk status': it reads the ledger.",
-                ) from problem
-            time.sleep(0.5)
+                if not holds_deploy_lock(again, lost):
+                    return happened(again, token)
+                why = "its session on the server hasn't ended"
+        except (Problem, psycopg.OperationalError) as error:
+            why, cause = "the database doesn't answer any more", error
+        if time.monotonic() >= give_up:
+            raise Problem(
+                f"The connection was lost at commit, and {why}.",
+                state="Either all of it was committed or nothing: the ledger will tell.",
+                todo="In a minute, or when the database is back, run 'pymilk status': it reads the"
+                " ledger.",
+            ) from cause
+        time.sleep(0.2)
 
 
 def standing(target: Target, version: str) -> str:
     """One sentence of what the database says now of a migration, read over a new connection."""
     try:
         with connect(target.url, purpose="status") as connection:
+            # Asked where something has failed already: nobody is to wait long for it.
+            connection.execute("select set_config('lock_timeout', %s, false)", (_STANDING_WAITS,))
             applied = version in read_versions(connection)
             half = half_of(read_entries(connection, version), version)
-    except Problem as problem:
-        return f"Unknown: {problem.happened} Run 'pymilk status' when it is back."
+    except (Problem, psycopg.Error) as error:
+        return f"Unknown: {first_line(error).rstrip('.')}. Run 'pymilk status' when it is back."
     if applied:
         return f"{version} is applied, with all of its proof (read again just now)."
     if half is not None:
