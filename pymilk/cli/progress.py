@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from pymilk.database.platform import KEYS_ALONE
 from pymilk.database.row_types import WHO_IS_REFUSED
-from pymilk.deploy.basis.evidence import Blocked, Evidence, Used, Verdict
+from pymilk.deploy.basis.evidence import Applied, Blocked, Evidence, Used, Verdict
 from pymilk.deploy.change.figures import differing_figures
 
 if TYPE_CHECKING:
@@ -170,8 +170,10 @@ def _apply(evidence: Evidence) -> list[str]:
     if evidence.applied is None:
         return [""]
     applied = evidence.applied
-    held = f"its locks were held for {applied.locked_seconds:.2f} s"
-    lines = [f"committed; {held}, attempt {applied.attempts}"]
+    held = f"{applied.locked_seconds:.2f} s"
+    lines = [f"committed; its locks were held for {held}, attempt {applied.attempts}"]
+    if applied.steps is not None:
+        lines = [f"committed in {applied.steps} step(s); each held its locks for {held} at most"]
     lines += [
         f"{count} violation(s) of {name} were there before and still are"
         for name, count in applied.standing_violations.items()
@@ -199,13 +201,19 @@ def _after(evidence: Evidence) -> list[str]:
     moved = differing_figures(applied.state_before, watched.state_after)
     if not moved:
         return [canary, "no invariant is broken that held before, and no figure has moved"]
-    whose = (
-        "its own transaction moved none"
-        if applied.compared_inside
-        else "it wrote no rows that they look at, and the rehearsal compared how they are computed"
-    )
     told = f"no invariant is broken that held before; {len(moved)} figure(s) moved meanwhile"
-    return [canary, f"{told}, by others: {whose}", *moved[:5]]
+    return [canary, f"{told}{_whose(applied)}", *moved[:5]]
+
+
+def _whose(applied: Applied) -> str:
+    if applied.steps is not None:
+        return "; people are at work between steps, and on the copy no step moved any"
+    if applied.compared_inside:
+        return ", by others: its own transaction moved none"
+    return (
+        ", by others: it wrote no rows that they look at, and the rehearsal compared how they are"
+        " computed"
+    )
 
 
 _TOLD: dict[str, Callable[[Evidence], list[str]]] = {

@@ -22,10 +22,15 @@ from pymilk.deploy.change.figures import (
 from pymilk.deploy.change.script import ScriptFailed
 from pymilk.deploy.change.verify import verify_over
 from pymilk.problem import Problem
+from pymilk.project.migrations import Migration
 
 # A violation that a customer's series of calls makes in passing is gone at the next look.
 _LOOKS = 5
 _BETWEEN_LOOKS_SECONDS = 0.5
+
+
+class VerificationFails(Problem):
+    """What was committed is not in effect, or not any more."""
 
 
 def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
@@ -41,16 +46,12 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
         before = evidence.applied.violations_before if evidence.applied else None
         # A session of its own: whatever the migration left in the one that made it, others lack.
         with connect(plan.target.url, purpose="after") as connection:
-            seconds = None if migration.verify is None else verify_over(connection, migration)
+            seconds = _verified(connection, migration)
             state, rows, broken = _look(connection, plan, before)
             watched = Watched(seconds, state, rows)
             record(connection, _event(plan, evidence.applied, watched, broken))
-    except ScriptFailed as problem:
-        raise Problem(
-            f"{label} is deployed, but its verification fails now: {problem.happened}",
-            state=f"{version} is applied and committed.",
-            todo=f"Roll it back: pymilk rollback {migration.argument}",
-        ) from problem
+    except VerificationFails:
+        raise
     except (Problem, psycopg.OperationalError) as problem:
         raise Problem(
             f"{label} is deployed, but could not be looked at afterwards: {first_line(problem)}",
@@ -66,6 +67,19 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
             f" {migration.argument}",
         )
     return replace(evidence, after=watched)
+
+
+def _verified(connection: Connection, migration: Migration) -> float | None:
+    if migration.verify is None:
+        return None
+    try:
+        return verify_over(connection, migration)
+    except ScriptFailed as problem:
+        raise VerificationFails(
+            f"{migration.label} is deployed, but its verification fails now: {problem.happened}",
+            state=f"{migration.version} is applied and committed.",
+            todo=f"Roll it back: pymilk rollback {migration.argument}",
+        ) from problem
 
 
 def _event(plan: Plan, applied: Applied | None, watched: Watched, broken: tuple[str, ...]) -> Event:
@@ -113,6 +127,11 @@ def _look(
 
 
 def _whose(applied: Applied | None) -> str:
+    if applied is not None and applied.steps is not None:
+        return (
+            "People are at work between its steps: it may have been a step, or somebody else; on"
+            " the copy no step broke any."
+        )
     if applied is not None and applied.compared_inside:
         return (
             "It wrote rows, and no invariant was broken when it committed: somebody has broken them"

@@ -15,7 +15,6 @@ from pymilk.deploy.apply_steps import run_steps
 from pymilk.deploy.basis.evidence import (
     Applied,
     Evidence,
-    Rehearsed,
     State,
     Violations,
 )
@@ -34,7 +33,14 @@ from pymilk.deploy.change.one_go import LOCKED_SECONDS, Cursor, in_one_go
 from pymilk.deploy.change.recorded import Refused
 from pymilk.deploy.change.row_proof import read_marks, tables_written
 from pymilk.deploy.change.script import ScriptFailed, read_settings
-from pymilk.deploy.change.strong_locks import Needed, in_use, keeping_out, needed_by, taking
+from pymilk.deploy.change.strong_locks import (
+    Needed,
+    in_use,
+    keeping_out,
+    needed_by,
+    queue_ms,
+    taking,
+)
 from pymilk.deploy.change.transaction import Done, all_or_nothing, standing
 from pymilk.deploy.proof import (
     proof_facts,
@@ -45,10 +51,6 @@ from pymilk.deploy.proof import (
 )
 from pymilk.problem import Problem
 from pymilk.project.migrations import Script
-from pymilk.project.policy import Policy
-
-# A shorter queue than this is none at all.
-_SHORTEST_QUEUE_MS = 20
 
 _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."
 
@@ -153,7 +155,7 @@ def _apply(
     archived = still_archived(connection, migration.version)
     settings = read_settings(connection)
     marks = read_marks(connection)
-    queue = _queue_ms(plan.policy, rehearsed)
+    queue = queue_ms(plan.policy, rehearsed.up.strong_lock_seconds)
     locks = taking(connection, needed_by(rehearsed.up), tables, queue)
 
     if first is not None:
@@ -208,12 +210,6 @@ def _apply(
         connection.execute("notify pgrst, 'reload schema'")
         record(connection, event, token)
     return outcome
-
-
-def _queue_ms(policy: Policy, rehearsed: Rehearsed) -> int:
-    """How long to queue: a reader who comes meanwhile waits for that, and then for the change."""
-    left = policy.reader_wait_ms - round(rehearsed.up.strong_lock_seconds * 1000)
-    return max(_SHORTEST_QUEUE_MS, min(policy.lock_timeout_ms, left))
 
 
 def _only_number(cursor: Cursor) -> float:
@@ -272,6 +268,7 @@ def _refuse_other_schema(rehearsed: Catalog, live: Catalog) -> None:
 
 def _outcome_facts(outcome: _Outcome) -> dict[str, object]:
     facts = asdict(outcome)
+    del facts["answered"]  # a moment of this process, which says nothing to anybody later
     return {**facts, **violation_facts(facts.pop("violations_before"))}
 
 
@@ -287,4 +284,5 @@ def _applied(done: Done[_Outcome]) -> Applied:
         compared_inside=outcome.compared,
         given_back=outcome.given_back,
         left_in_archive=outcome.left_in_archive,
+        steps=None,
     )

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -17,13 +18,24 @@ from pymilk.database.ledger import (
     read_recorded_catalog,
     record,
 )
-from pymilk.deploy.basis.evidence import Applied, Evidence, Rehearsed, State, Violations
+from pymilk.deploy.basis.blockers import watching
+from pymilk.deploy.basis.evidence import (
+    Applied,
+    Blocked,
+    Evidence,
+    Rehearsed,
+    State,
+    StatementRun,
+    Violations,
+)
 from pymilk.deploy.basis.half import Half, half_of
-from pymilk.deploy.basis.lock import lock_this_transaction
+from pymilk.deploy.basis.lock import lock_this_transaction, session_of
 from pymilk.deploy.basis.plan import Plan
 from pymilk.deploy.change.figures import count_rows, new_violations, read_state, read_violations
-from pymilk.deploy.change.script import NOT_NOW, ScriptFailed, failure, run_verification
-from pymilk.deploy.change.steps import run_step, set_again, steps_of
+from pymilk.deploy.change.give_back import give_back_to, still_archived
+from pymilk.deploy.change.script import NOT_NOW, ScriptFailed, run_verification
+from pymilk.deploy.change.steps import run_in_a_transaction, run_outside, set_again, steps_of
+from pymilk.deploy.change.strong_locks import needed_at, queue_ms, taking
 from pymilk.deploy.change.transaction import all_or_nothing, pause, standing
 from pymilk.deploy.proof import (
     proof_facts,
@@ -32,6 +44,7 @@ from pymilk.deploy.proof import (
     violation_facts,
 )
 from pymilk.problem import Problem, TryAgainLater
+from pymilk.project.migrations import runs_outside_transactions
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,19 @@ class _Start:
     state: State
     violations: Violations
     rows: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Proven:
+    """What there was to do when all steps were done.
+
+    Attributes:
+        given_back: Table → rows that an earlier rollback had kept, given back.
+        left_in_archive: Table → archived rows in whose place newer values stand.
+    """
+
+    given_back: Mapping[str, int]
+    left_in_archive: Mapping[str, int]
 
 
 def run_steps(plan: Plan, guard: Connection, evidence: Evidence, rehearsed: Rehearsed) -> Evidence:
@@ -56,12 +82,13 @@ def run_steps(plan: Plan, guard: Connection, evidence: Evidence, rehearsed: Rehe
     start = _start(guard, plan, rehearsed, half)
     done = half.done if half else 0
     set_again(guard, plan.migration.up, done)
+    longest = 0.0
     try:
-        for number in range(done + 1, len(steps_of(plan.migration.up)) + 1):
-            _patiently(guard, plan, number)
+        for number, seen in enumerate(rehearsed.up.statements, done + 1):
+            longest = max(longest, _step(guard, plan, number, seen))
 
-        def work(connection: Connection, token: uuid.UUID) -> None:
-            _prove(connection, plan, evidence, start, token)
+        def work(connection: Connection, token: uuid.UUID) -> _Proven:
+            return _prove(connection, plan, evidence, start, token)
 
         finished = all_or_nothing(guard, plan.target, plan.policy, work)
     except Problem as problem:
@@ -70,16 +97,70 @@ def run_steps(plan: Plan, guard: Connection, evidence: Evidence, rehearsed: Rehe
         raise
     applied = Applied(
         seconds=time.monotonic() - started,
-        locked_seconds=0.0,
+        locked_seconds=longest,
         attempts=finished.attempts,
         state_before=start.state,
         rows_before=start.rows,
         violations_before=start.violations,
         compared_inside=False,
-        given_back={},
-        left_in_archive={},
+        given_back=finished.result.given_back,
+        left_in_archive=finished.result.left_in_archive,
+        steps=len(steps_of(plan.migration.up)),
     )
     return replace(evidence, applied=applied)
+
+
+def _step(guard: Connection, plan: Plan, number: int, seen: StatementRun) -> float:
+    """Run one step, as long as its locks take to be had; seconds for which it then held them.
+
+    Raises:
+        ScriptFailed: It failed.
+        TryAgainLater: Its locks were not to be had.
+    """
+    if runs_outside_transactions(steps_of(plan.migration.up)[number - 1]):
+        return _step_outside(guard, plan, number, seen)
+    tables = read_tables(guard, project_schemas(guard))
+    queue = queue_ms(plan.policy, seen.held_seconds)
+    locks = taking(guard, needed_at(seen), tables, queue)
+
+    def work(connection: Connection, token: uuid.UUID) -> float:
+        return run_in_a_transaction(connection, plan, number, locks, token)
+
+    done = all_or_nothing(guard, plan.target, plan.policy, work)
+    return done.ended - done.result if locks is not None else 0.0
+
+
+def _step_outside(guard: Connection, plan: Plan, number: int, seen: StatementRun) -> float:
+    policy, refused, attempt = plan.policy, None, 0
+    # What is made concurrently queues without keeping anybody out; anything else does not.
+    patient = "concurrently" in steps_of(plan.migration.up)[number - 1].words
+    began = time.monotonic()
+    with watching(plan.target, session_of(guard)) as in_the_way:
+        while (left := policy.lock_patience_seconds - (time.monotonic() - began)) > 0:
+            if attempt == policy.lock_attempts:
+                break
+            attempt += 1
+            started = time.monotonic()
+            try:
+                wait = left if patient else policy.lock_timeout_ms / 1000
+                run_outside(guard, plan, number, wait)
+            except NOT_NOW as error:
+                refused = error
+                time.sleep(pause(policy, attempt))
+            except psycopg.Error as error:
+                if not guard.closed:
+                    raise
+                raise Problem(
+                    f"The connection was lost in step {number}.", todo="Run it again."
+                ) from error
+            else:
+                held = time.monotonic() - started
+                return 0.0 if seen.blocks is Blocked.NOBODY else held
+    raise TryAgainLater(
+        f"Step {number}: its locks were not to be had in {attempt} attempts over"
+        f" {time.monotonic() - began:.0f} s; in the way: {in_the_way}.",
+        todo="Run it again when nobody is in the way.",
+    ) from refused
 
 
 def _start(connection: Connection, plan: Plan, rehearsed: Rehearsed, half: Half | None) -> _Start:
@@ -102,37 +183,17 @@ def _start(connection: Connection, plan: Plan, rehearsed: Rehearsed, half: Half 
         )
 
 
-def _patiently(connection: Connection, plan: Plan, number: int) -> None:
-    statement = steps_of(plan.migration.up)[number - 1]
-    for attempt in range(1, plan.policy.lock_attempts + 1):
-        try:
-            run_step(connection, plan, number)
-        except NOT_NOW as error:
-            if attempt == plan.policy.lock_attempts:
-                raise TryAgainLater(
-                    f"Step {number}: its locks were not to be had in {attempt} attempts.",
-                    todo="Run it again when nobody is in the way.",
-                ) from error
-            time.sleep(pause(plan.policy, attempt))
-        except psycopg.Error as error:
-            if connection.closed:
-                raise Problem(
-                    f"The connection was lost in step {number}.", todo="Run it again."
-                ) from error
-            raise failure(plan.migration.up, statement, error) from error
-        else:
-            return
-
-
 def _prove(
     connection: Connection, plan: Plan, evidence: Evidence, start: _Start, token: uuid.UUID
-) -> None:
+) -> _Proven:
     migration, rehearsed = plan.migration, evidence.rehearsal
     if rehearsed is None:
         raise AssertionError("nothing is applied before it was rehearsed")
     lock_this_transaction(connection)
     lock_history(connection)
     refuse_moved_history(connection, plan)
+    given_back = give_back_to(connection, migration)
+    left_in_archive = still_archived(connection, migration.version)
     if migration.verify is not None:
         run_verification(connection, migration.verify)
     broken = new_violations(start.violations, read_violations(connection, plan.project.invariants))
@@ -160,6 +221,8 @@ def _prove(
                 **proof_facts(plan, evidence, rehearsed),
                 "steps": len(steps_of(migration.up)),
                 "state_before": start.state,
+                "given_back": given_back,
+                "left_in_archive": left_in_archive,
                 **violation_facts(start.violations),
             },
             version=migration.version,
@@ -169,6 +232,8 @@ def _prove(
             before=start.schema,
             after=after,
             run=plan.run,
+            plan_hash=evidence.plan_hash,
         ),
         token,
     )
+    return _Proven(given_back, left_in_archive)

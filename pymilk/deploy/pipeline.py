@@ -20,7 +20,8 @@ from pymilk.deploy.basis.lock import only_deploy
 from pymilk.deploy.basis.plan import Bench, Plan
 from pymilk.deploy.basis.trace import Trace
 from pymilk.deploy.change.attempt import noted
-from pymilk.deploy.change.steps import settle
+from pymilk.deploy.change.cut_off import settle
+from pymilk.deploy.proof import refuse_closed_window
 from pymilk.deploy.rehearsal import rehearsal
 from pymilk.deploy.rehearsal.bench import OpenBench, open_bench
 from pymilk.deploy.survey import preflight
@@ -222,7 +223,12 @@ def _major(connection: Connection) -> int:
 
 
 def _settle(guard: Connection, plan: Plan) -> None:
-    """Find out what became of a step that a run before this one was cut off in."""
+    """Find out what became of a step that a run before this one was cut off in.
+
+    What is left of an index is dropped, so that the database can be backed up and compared: this
+    one change comes before the proof, and not outside of the window either.
+    """
+    refuse_closed_window(plan, seconds_needed=0)
     half = half_of(read_entries(guard, plan.migration.version), plan.migration.version)
     if half is not None:
         settle(guard, plan, half)

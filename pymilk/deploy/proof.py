@@ -32,10 +32,21 @@ def refuse_stale_proof(plan: Plan, evidence: Evidence) -> Rehearsed:
     rehearsed, backup = evidence.rehearsal, evidence.backup
     if rehearsed is None or evidence.preflight is None or backup is None:
         raise AssertionError("nothing is applied before it was backed up and rehearsed")
-    _refuse_closing_window(plan, rehearsed)
+    refuse_closed_window(plan, rehearsed.up_seconds + _ALLOWANCE_SECONDS)
     _refuse_over_budget(plan, rehearsed)
     _refuse_old_proof(plan, backup.backup.taken_at)
     return rehearsed
+
+
+def refuse_closed_window(plan: Plan, seconds_needed: float) -> None:
+    """Refuse where deploying isn't allowed now, or not for so many seconds more.
+
+    Raises:
+        Problem: It isn't, and that was not overridden.
+    """
+    found = window_check(plan.policy, datetime.now(UTC), seconds_needed=seconds_needed)
+    if isinstance(found, Check) and "window" not in plan.overrides:
+        refuse_failed((found,))
 
 
 def refuse_moved_history(connection: Connection, plan: Plan) -> None:
@@ -97,13 +108,6 @@ def violation_facts(violations: Violations) -> dict[str, object]:
             name: sorted({key_of(row) for row in rows}) for name, rows in violations.items()
         },
     }
-
-
-def _refuse_closing_window(plan: Plan, rehearsed: Rehearsed) -> None:
-    needed = rehearsed.up_seconds + _ALLOWANCE_SECONDS
-    found = window_check(plan.policy, datetime.now(UTC), seconds_needed=needed)
-    if isinstance(found, Check) and "window" not in plan.overrides:
-        refuse_failed((found,))
 
 
 def _refuse_over_budget(plan: Plan, rehearsed: Rehearsed) -> None:

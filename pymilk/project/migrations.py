@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from pymilk.problem import UsageProblem
-from pymilk.project.statements import Statement, split
+from pymilk.project.statements import Statement, split, tokens
 
 # The Supabase CLI's own pattern; it names files by 14 digits of UTC time, others use fewer.
 _FILE_NAME = re.compile(r"^([0-9]+)_(.*)\.sql$")
@@ -244,6 +245,25 @@ def refuse_transaction_control(script: Script) -> None:
             state="No database was touched.",
             todo="Each script runs in one transaction, with its proof: take that statement out.",
         )
+
+
+def refuse_what_cannot_be_steps(script: Script) -> None:
+    """Refuse a script in steps that says where transactions end, or names no index that it makes.
+
+    What is left of an index that was cut off, and whether it is there, is known by its name.
+
+    Raises:
+        UsageProblem: It holds such a statement.
+    """
+    refuse_transaction_control(script)
+    for statement in script.statements:
+        pieces = [piece.text.lower() for piece in tokens(statement.text) if not piece.is_comment]
+        if ("concurrently", "on") in pairwise(pieces):
+            raise UsageProblem(
+                f"{_at(script, statement)}: an index that is made concurrently needs a name.",
+                state="No database was touched.",
+                todo="Give it one: what is left of an index that was cut off is known by that.",
+            )
 
 
 def runs_outside_transactions(statement: Statement) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 from pymilk.deploy.basis.plan import CopyAt
 from pymilk.deploy.change.rollback import roll_back
 from pymilk.deploy.change.script import ScriptFailed
-from pymilk.deploy.rehearsal.on_the_copy import RehearsalFailed
+from pymilk.deploy.rehearsal.failed import RehearsalFailed
 from pymilk.deploy.survey.preflight import ChecksFailed
 from support.databases import Database
 from support.projects import GAP, Toy, copy_of, deploy_toy, schema_and_rows, write_toy

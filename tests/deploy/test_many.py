@@ -8,7 +8,7 @@ from pymilk.deploy.basis.plan import CopyAt
 from pymilk.deploy.pipeline import deploy_all, rehearse_all, rehearse_backup
 from pymilk.deploy.preview import preview
 from pymilk.deploy.rehearsal.drill import Drill, run_drill
-from pymilk.deploy.rehearsal.on_the_copy import RehearsalFailed
+from pymilk.deploy.rehearsal.failed import RehearsalFailed
 from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.project import Project, load_project
 from support.databases import Database

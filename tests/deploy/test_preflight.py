@@ -4,7 +4,7 @@ import re
 import subprocess
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 
 import psycopg
 import pytest
@@ -24,7 +24,16 @@ from pymilk.deploy.survey.checks import window_check
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 from pymilk.project.policy import Policy, Preset
 from support.databases import Database
-from support.projects import BASELINE, BASELINE_SQL, DOWN_SQL, GAP, UP_SQL, Toy, schema_and_rows
+from support.projects import (
+    BASELINE,
+    BASELINE_SQL,
+    DOWN_SQL,
+    GAP,
+    UP_SQL,
+    Toy,
+    closed_window,
+    schema_and_rows,
+)
 
 LATER = "20250918000000_gap_002_later"
 
@@ -276,13 +285,6 @@ def test_live_wants_its_sql_committed(shop: Database, toy: Toy, look: Look) -> N
     problem = look.refused(toy.plan(shop, preset=Preset.LIVE))
     assert f"[tree] not committed: supabase/rollbacks/{GAP}.sql" in problem.happened
     assert look.found(toy.plan(shop))["tree"].verdict is Verdict.NOTED
-
-
-def closed_window() -> dict[str, object]:
-    """A window that opens in six hours, for one."""
-    opens = datetime.now(UTC) + timedelta(hours=6)
-    closes = opens + timedelta(hours=1)
-    return {"window_start": opens.time(), "window_end": closes.time(), "time_zone": "UTC"}
 
 
 def test_outside_the_window_the_next_one_is_named(shop: Database, toy: Toy, look: Look) -> None:

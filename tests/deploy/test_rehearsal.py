@@ -115,6 +115,17 @@ def test_comparing_figures_under_the_locks_is_part_of_the_wait(
     assert rehearsal.run().up.strong_lock_seconds < found.up.strong_lock_seconds
 
 
+def test_writing_the_ledger_is_part_of_the_wait(rehearsal: Rehearsal, toy: Toy) -> None:
+    toy.up(
+        UP_SQL + "create function public.slowly() returns trigger language plpgsql as"
+        " $$ begin perform pg_sleep(0.3); return new; end; $$;"
+        "create trigger slowly before insert on pymilk.events"
+        " for each row execute function public.slowly();"
+    )
+    toy.down(DOWN_SQL + "drop trigger slowly on pymilk.events; drop function public.slowly();")
+    assert rehearsal.run().up.strong_lock_seconds > 0.3
+
+
 WRONG = {
     "the migration fails": (
         {"up": "-- one\nselect 1;\n\nalter table public.notes add column id int;"},

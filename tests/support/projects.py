@@ -6,6 +6,7 @@ Its migration does a little of everything: a table, a column, functions, a trigg
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -256,6 +257,13 @@ def copy_of(source: Database) -> Iterator[Database]:
             yield clone
     finally:
         source.server.drop(name)
+
+
+def closed_window() -> dict[str, object]:
+    """A window that opens in six hours, for one."""
+    opens = datetime.now(UTC) + timedelta(hours=6)
+    closes = opens + timedelta(hours=1)
+    return {"window_start": opens.time(), "window_end": closes.time(), "time_zone": "UTC"}
 
 
 class Silent:

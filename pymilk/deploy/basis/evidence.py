@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
 
 from pymilk.database.catalog import Catalog
 from pymilk.database.manifest import Backup
@@ -236,7 +235,6 @@ class Rehearsed:
         major: Its major version.
         canary_tables: What the transaction had looked at or written to by the end of the canary.
         weighed_tables: What figures and invariants look at, before the migration or after it.
-            Both are empty for a migration in steps, which doesn't change all in one transaction.
     """
 
     label: str
@@ -272,9 +270,10 @@ class Applied:
     """The live change, committed.
 
     Attributes:
-        seconds: How long the transaction was open that did it.
-        locked_seconds: How long of that, at most, the migration's own locks were held.
-        attempts: Which attempt got its locks.
+        seconds: How long the transaction was open that did it; of steps, all of them together.
+        locked_seconds: How long of that, at most, the migration's own locks were held; of steps,
+            the longest of them.
+        attempts: Which attempt got its locks; of steps, the proof's.
         state_before: The project's figures just before.
         rows_before: Table → rows just before.
         violations_before: Broken invariants that were there before the deploy already.
@@ -282,6 +281,7 @@ class Applied:
             that these were compared in its own transaction too.
         given_back: Table → rows that an earlier rollback had kept, given back.
         left_in_archive: Table → archived rows in whose place newer values stand.
+        steps: In how many steps it was committed; none where all of it was one transaction.
     """
 
     seconds: float
@@ -293,6 +293,7 @@ class Applied:
     compared_inside: bool
     given_back: Mapping[str, int]
     left_in_archive: Mapping[str, int]
+    steps: int | None
 
     @property
     def standing_violations(self) -> Mapping[str, int]:
@@ -326,8 +327,3 @@ class Evidence:
     plan_hash: str | None = None
     applied: Applied | None = None
     after: Watched | None = None
-
-    @property
-    def backup_folder(self) -> Path | None:
-        """Where the backup of this deploy lies."""
-        return self.backup.backup.folder if self.backup else None

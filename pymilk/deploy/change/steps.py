@@ -1,25 +1,47 @@
 """Files that can't be one transaction: each statement a step, the ledger knows how far they came.
 
 A step that can be in a transaction is in one, together with its row in the ledger. One that can't
-is recorded as begun, run, and recorded as done. Where a run was cut off in between, the schema
-tells whether it had come through: it is as it was when the step began, or it isn't.
+is recorded as begun, run, and recorded as done. Where a run was cut off in between, `cut_off.py`
+finds out whether it had come through.
 """
 
-from collections.abc import Iterable
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
 
 import psycopg
 
-from pymilk.database.catalog import Catalog, project_schemas, read_catalog
+from pymilk.database.catalog import Catalog, read_catalog
 from pymilk.database.connection import Connection
 from pymilk.database.ledger import Event, Kind, Outcome, record
-from pymilk.deploy.basis.half import Half
 from pymilk.deploy.basis.plan import Plan
-from pymilk.deploy.change.script import failure
-from pymilk.problem import Problem
-from pymilk.project.migrations import Script, runs_outside_transactions
+from pymilk.deploy.change.left_behind import drop_left_behind, invalid_indexes, queueing_for
+from pymilk.deploy.change.script import NOT_NOW, ScriptFailed, failure
+from pymilk.deploy.change.strong_locks import Taking, take_all
+from pymilk.project.migrations import Script
 from pymilk.project.statements import Statement
 
 _SETTING = frozenset({"set", "reset"})
+
+
+@dataclass(frozen=True)
+class StepCame:
+    """How far a step came.
+
+    Attributes:
+        number: Which, counted from 1.
+        outcome: How far.
+        before: The schema before it; told when it begins.
+        invalid: The indexes that were invalid then.
+        after: The schema after it; told when it is done.
+    """
+
+    number: int
+    outcome: Outcome
+    before: Catalog | None = None
+    invalid: tuple[str, ...] = ()
+    after: Catalog | None = None
 
 
 def steps_of(script: Script) -> tuple[Statement, ...]:
@@ -32,9 +54,12 @@ def run_plain(connection: Connection, script: Script, statement: Statement) -> N
 
     Raises:
         ScriptFailed: It failed.
+        psycopg.Error: One of `NOT_NOW`, or a lost connection.
     """
     try:
         connection.execute(statement.text.encode())
+    except NOT_NOW:
+        raise
     except psycopg.Error as error:
         if connection.closed:
             raise
@@ -48,102 +73,86 @@ def set_again(connection: Connection, script: Script, done: int) -> None:
             run_plain(connection, script, statement)
 
 
-def run_step(connection: Connection, plan: Plan, number: int) -> None:
-    """Run one step, counted from 1, and record it.
+def run_in_a_transaction(
+    connection: Connection, plan: Plan, number: int, locks: Taking | None, token: uuid.UUID
+) -> float:
+    """Run one step, counted from 1, in the caller's transaction, and record it there.
+
+    Args:
+        connection: In that transaction.
+        plan: Of which migration.
+        number: Which step.
+        locks: The strong locks that it needs.
+        token: Under which the ledger knows of it.
+
+    Returns:
+        Since when they have been held, on the monotonic clock.
 
     Raises:
-        psycopg.Error: It failed; what an index left behind is gone again.
+        ScriptFailed: It failed.
+        psycopg.Error: One of `NOT_NOW`, or a lost connection.
     """
-    statement = steps_of(plan.migration.up)[number - 1]
+    script = plan.migration.up
     before = read_catalog(connection)
-    if runs_outside_transactions(statement) is None:
-        with connection.transaction():
-            connection.execute(f"set local lock_timeout = {plan.policy.lock_timeout_ms}")
-            connection.execute(statement.text.encode())
-            _record(connection, plan, number, Outcome.DONE, (before, ()))
-        return
-    invalid = sorted(_invalid_indexes(connection))
-    _record(connection, plan, number, Outcome.BEGUN, (before, invalid))
-    patience = plan.policy.lock_patience_seconds * 1000
-    # What is made concurrently queues without keeping anybody out; anything else does not.
-    wait = patience if "concurrently" in statement.words else plan.policy.lock_timeout_ms
-    connection.execute("select set_config('lock_timeout', %s, false)", (f"{wait:.0f}",))
-    try:
-        connection.execute(statement.text.encode())
-    except psycopg.Error:
-        if not connection.closed:
-            _clean(connection, invalid)
-            _record(connection, plan, number, Outcome.FAILED)
-        raise
-    _record(connection, plan, number, Outcome.DONE)
+    if locks is not None:
+        take_all(connection, locks.statement, locks.milliseconds)
+    held_since = time.monotonic()
+    run_plain(connection, script, steps_of(script)[number - 1])
+    after = read_catalog(connection)
+    record_step(connection, plan, StepCame(number, Outcome.DONE, before, after=after), token)
+    return held_since
 
 
-def settle(connection: Connection, plan: Plan, half: Half) -> None:
-    """Find out what became of a step that was begun and never ended, and record that.
+def run_outside(connection: Connection, plan: Plan, number: int, wait_seconds: float) -> None:
+    """Run one step that no transaction can hold, and record its beginning and its end.
 
-    An invalid index is what is left of one that was to be made concurrently: it is dropped.
+    Args:
+        connection: Outside of any transaction.
+        plan: Of which migration.
+        number: Which step, counted from 1.
+        wait_seconds: How long it may queue for a lock.
 
     Raises:
-        Problem: The file isn't the one any more whose steps they are.
+        ScriptFailed: It failed; what an index left behind is gone again.
+        psycopg.Error: One of `NOT_NOW`, or a lost connection.
     """
-    migration = plan.migration
-    if half.checksum != migration.up.checksum:
-        raise Problem(
-            f"{migration.label} is {half}, and its file was edited since.",
-            state=f"{migration.version} is {half}.",
-            todo="Take the edit back (git checkout); change the rest with a further migration.",
-        )
-    if half.begun is None:
-        return
-    _clean(connection, half.begun.evidence["invalid"])
-    came_through = read_catalog(connection).fingerprint != half.begun.before
-    outcome = Outcome.DONE if came_through else Outcome.FAILED
-    _record(connection, plan, half.done + 1, outcome)
+    script = plan.migration.up
+    statement = steps_of(script)[number - 1]
+    known = invalid_indexes(connection)
+    before = read_catalog(connection)
+    record_step(connection, plan, StepCame(number, Outcome.BEGUN, before, tuple(sorted(known))))
+    try:
+        with queueing_for(connection, wait_seconds):
+            run_plain(connection, script, statement)
+    except (ScriptFailed, *NOT_NOW):
+        # Where it can't be cleaned up, the step stays begun: the next run cleans up first.
+        with suppress(psycopg.Error):
+            drop_left_behind(connection, statement, known, wait_seconds)
+            record_step(connection, plan, StepCame(number, Outcome.FAILED))
+        raise
+    after = read_catalog(connection)
+    record_step(connection, plan, StepCame(number, Outcome.DONE, after=after))
 
 
-def _record(
-    connection: Connection,
-    plan: Plan,
-    number: int,
-    outcome: Outcome,
-    begun: tuple[Catalog, Iterable[str]] | None = None,
+def record_step(
+    connection: Connection, plan: Plan, came: StepCame, token: uuid.UUID | None = None
 ) -> None:
-    """Record a step; `begun` is the schema before it and the indexes that were invalid then."""
-    before, invalid = begun or (None, ())
+    """Write into the ledger how far a step came."""
     migration = plan.migration
     record(
         connection,
         Event(
             Kind.STEP,
-            {"of": len(steps_of(migration.up)), "invalid": list(invalid)},
+            {"of": len(steps_of(migration.up)), "invalid": list(came.invalid)},
             version=migration.version,
             name=migration.name,
             revision=plan.revision.commit,
             checksum=migration.up.checksum,
-            before=before,
-            after=read_catalog(connection) if outcome is Outcome.DONE else None,
-            outcome=outcome,
+            before=came.before,
+            after=came.after,
+            outcome=came.outcome,
             run=plan.run,
-            step=number,
+            step=came.number,
         ),
+        token,
     )
-
-
-def _clean(connection: Connection, known: Iterable[str]) -> None:
-    """Drop the invalid indexes that were not there before."""
-    connection.execute("select set_config('lock_timeout', '0', false)")
-    for name in sorted(_invalid_indexes(connection) - set(known)):
-        # The server has quoted it.
-        connection.execute(f"drop index concurrently if exists {name}".encode())
-
-
-def _invalid_indexes(connection: Connection) -> frozenset[str]:
-    rows = connection.execute(
-        "select quote_ident(n.nspname) || '.' || quote_ident(c.relname)"
-        " from pg_catalog.pg_index as i"
-        " inner join pg_catalog.pg_class as c on i.indexrelid = c.oid"
-        " inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid"
-        " where not i.indisvalid and c.relkind = 'i' and n.nspname = any(%s)",
-        (list(project_schemas(connection)),),
-    ).fetchall()
-    return frozenset(row[0] for row in rows)

@@ -16,7 +16,8 @@ from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table
-from pymilk.deploy.basis.evidence import ScriptRun
+from pymilk.deploy.basis.evidence import ScriptRun, StatementRun
+from pymilk.project.policy import Policy
 
 # What makes readers or writers wait, as pg_locks and as `lock table` call it; the strongest last.
 _STRONG = {
@@ -25,6 +26,9 @@ _STRONG = {
     "ExclusiveLock": "exclusive",
     "AccessExclusiveLock": "access exclusive",
 }
+
+# A shorter queue than this is none at all.
+_SHORTEST_QUEUE_MS = 20
 
 
 class LocksNotHad(LockNotAvailable):
@@ -70,6 +74,12 @@ def needed_by(run: ScriptRun | None) -> Needed | None:
     return Needed(lines[0], modes) if lines else None
 
 
+def needed_at(one: StatementRun) -> Needed | None:
+    """What a statement needs by itself; none where it keeps nobody waiting."""
+    modes = {table: mode for table, mode in one.locks.items() if mode in _STRONG}
+    return Needed(one.line, modes) if modes else None
+
+
 def keeping_out(writers_of: Iterable[str], needed: Needed | None) -> Needed:
     """What a script needs, and beside it nobody else writes to some tables; they can be read."""
     modes = dict.fromkeys(writers_of, "ShareLock")
@@ -96,6 +106,15 @@ def in_use(connection: Connection) -> frozenset[str]:
         """
     ).fetchall()
     return frozenset(row[0] for row in rows)
+
+
+def queue_ms(policy: Policy, held_seconds: float) -> int:
+    """Milliseconds to queue for locks that are then held for as long as was rehearsed.
+
+    A reader who comes meanwhile waits for both.
+    """
+    left = policy.reader_wait_ms - round(held_seconds * 1000)
+    return max(_SHORTEST_QUEUE_MS, min(policy.lock_timeout_ms, left))
 
 
 def taking(
@@ -162,19 +181,20 @@ def locking_all(
 
 
 def take_all(connection: Connection, locking: sql.Composed | None, milliseconds: int) -> None:
-    """Take what `locking_all` gives, within one short time or not at all.
+    """Take what `locking_all` or `taking` gives, within one short time or not at all.
 
     Raises:
         LocksNotHad: They were not to be had.
     """
     if locking is None:
         return
+    allowed = connection.execute("select current_setting('statement_timeout')").fetchone()
     connection.execute(f"set local statement_timeout = {milliseconds}")
     try:
         connection.execute(locking)
     except QueryCanceled as error:
         raise LocksNotHad(str(error)) from error
-    connection.execute("set local statement_timeout = 0")
+    connection.execute("select set_config('statement_timeout', %s, true)", allowed)
 
 
 def _children_first(connection: Connection, tables: Mapping[str, Table]) -> tuple[Table, ...]:

@@ -20,12 +20,8 @@ from pymilk.deploy.basis.evidence import Rehearsed
 from pymilk.deploy.basis.plan import Bench, CopyAt, Plan
 from pymilk.deploy.change.script import run_script
 from pymilk.deploy.rehearsal.bench import open_bench
-from pymilk.deploy.rehearsal.on_the_copy import (
-    UNCHANGED,
-    RehearsalFailed,
-    down_as_at_night,
-    up_as_deploy,
-)
+from pymilk.deploy.rehearsal.failed import UNCHANGED, RehearsalFailed
+from pymilk.deploy.rehearsal.on_the_copy import down_as_at_night, up_as_deploy
 from pymilk.deploy.rehearsal.rehearsal import rehearse, without
 from pymilk.project.migrations import Migration, read_script
 from pymilk.project.policy import Preset
@@ -141,7 +137,7 @@ def _night(
         excused |= {loss.table.qualified for loss in back.kept if loss.kind == "changed"}
         told(f"{plan.migration.stem}: rolled back in {back.seconds:.2f} s")
     for plan, _ in reversed(undone):
-        again = up_as_deploy(connection, plan)
+        again = up_as_deploy(connection, bench, plan)
         excused |= again.wrote | set(again.left)
     told(f"{len(undone)} deployed again")
     now = read_catalog(connection)

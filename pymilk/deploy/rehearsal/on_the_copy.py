@@ -3,69 +3,27 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pymilk.database.catalog import Catalog, describe_difference, project_schemas, read_catalog
 from pymilk.database.connection import Connection, Target
-from pymilk.database.contents import Contents, read_positions, read_tables, turned_back
+from pymilk.database.contents import Contents, Table, read_positions, read_tables, turned_back
 from pymilk.database.history import record_applied
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.basis.evidence import ScriptRun, State, Violations
+from pymilk.deploy.basis.evidence import ScriptRun
 from pymilk.deploy.basis.made import read_made
 from pymilk.deploy.basis.plan import Bench, Plan
-from pymilk.deploy.change.figures import (
-    differing_figures,
-    new_violations,
-    read_state,
-    read_violations,
-)
 from pymilk.deploy.change.give_back import give_back_to, still_archived
 from pymilk.deploy.change.rollback import RolledBack, roll_back
-from pymilk.deploy.change.row_proof import read_marks, tables_written
+from pymilk.deploy.change.row_proof import Marks, read_marks, tables_written
 from pymilk.deploy.change.script import run_script
 from pymilk.deploy.change.strong_locks import in_use
+from pymilk.deploy.rehearsal.failed import UNCHANGED, RehearsalFailed
 from pymilk.deploy.rehearsal.observe import observe
+from pymilk.deploy.rehearsal.steps_on_the_copy import Begun, run_steps
+from pymilk.deploy.rehearsal.weighing import Weighing, compare, weigh
 from pymilk.problem import Problem
 from pymilk.project.migrations import Migration, Script
-from pymilk.project.project import Project
-
-UNCHANGED = "Nothing was changed in the target: this was the copy."
-
-
-class RehearsalFailed(Problem):
-    """The rehearsal found what would have gone wrong on the live database."""
-
-
-@dataclass(frozen=True)
-class _Weighed:
-    """What the project's figures and invariants said.
-
-    Attributes:
-        violations: Of the invariants.
-        state: The figures.
-        tables: What they looked at, by way of functions and views as well.
-        seconds: How long that took.
-    """
-
-    violations: Violations
-    state: State
-    tables: frozenset[str]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Weighing:
-    """Figures and invariants, which a migration must leave as they are.
-
-    Attributes:
-        tables: What they look at, before it or after it.
-        before_seconds: How long they took before.
-        after_seconds: How long they took after.
-    """
-
-    tables: frozenset[str] = frozenset()
-    before_seconds: float = 0.0
-    after_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,8 +32,10 @@ class Up:
 
     Attributes:
         run: How the script ran.
-        further_seconds: How long it then took to give back, to read what was made, and to verify.
-        verify_seconds: How long of that the verification took.
+        further_seconds: How long its locks were then held to give back, to read what was made, and
+            to verify; as a deploy also to read the schema and to write the ledger. None of steps,
+            which hold no lock any more by then.
+        verify_seconds: How long the verification took.
         looked_at: Tables that the transaction had looked at or written to by the end of it.
         wrote: Tables that the migration itself wrote to.
         written: These, and those that rows were given back to.
@@ -85,66 +45,69 @@ class Up:
     """
 
     run: ScriptRun
-    further_seconds: float
+    further_seconds: float | None
     verify_seconds: float
     looked_at: frozenset[str]
     wrote: frozenset[str]
     written: frozenset[str]
     made: Mapping[str, Contents]
     left: Mapping[str, int]
-    weighing: Weighing = Weighing()
+    weighing: Weighing = field(default_factory=Weighing)
 
 
-def up_alone(connection: Connection, plan: Plan) -> Up:
+@dataclass(frozen=True)
+class _Ran:
+    """The script, when it has run.
+
+    Attributes:
+        before: The schema before it.
+        existed: The tables that were there before, where nobody else can have written to what it
+            made; none in steps, between which people are at work.
+        marks: By what writing to a table is noticed, from some moment of this transaction on.
+        run: How it ran.
+        wrote: Tables that it wrote to.
+    """
+
+    before: Catalog
+    existed: tuple[Table, ...] | None
+    marks: Marks
+    run: ScriptRun
+    wrote: frozenset[str]
+
+
+_End = Callable[[Connection, Plan, _Ran], Up]
+"""What follows the script, in a transaction: in that of the script, where it is one."""
+
+
+def up_alone(connection: Connection, bench: Bench, plan: Plan, begun: Begun | None = None) -> Up:
     """The migration and its verification.
 
     What an earlier rollback kept stays away: first the migration and its rollback have to be
     proven alone.
 
+    Args:
+        connection: To the copy, outside of any transaction.
+        bench: Where that is.
+        plan: Whose migration.
+        begun: How far its steps have come already.
+
     Raises:
         RehearsalFailed: It breaks an invariant, changes a figure or sets a sequence back.
         ScriptFailed: A statement failed.
     """
-    before = _weigh(connection, plan.project)
-    with connection.transaction():
-        ran = _up(connection, plan, _nothing_back)
-    return replace(ran, weighing=_compare(connection, plan.project, before))
+    return _up(connection, bench, plan, begun, _end_alone)
 
 
-def up_as_deploy(connection: Connection, plan: Plan) -> Up:
+def up_as_deploy(
+    connection: Connection, bench: Bench, plan: Plan, begun: Begun | None = None
+) -> Up:
     """The same as a deploy does it: with what an earlier rollback kept, recorded for the next one.
 
     Raises:
         RehearsalFailed: It breaks an invariant, changes a figure or sets a sequence back.
         ScriptFailed: A statement failed.
     """
-    migration = plan.migration
-    weighed = _weigh(connection, plan.project)
-    with connection.transaction():
-        before = read_catalog(connection)
-        ran = _up(connection, plan, give_back_to)
-        facts = {
-            "made": {
-                table: {"rows": found.rows, "fingerprint": found.fingerprint}
-                for table, found in ran.made.items()
-            },
-            "rollback_script": migration.down.text if migration.down else None,
-        }
-        record_applied(connection, migration)
-        record(
-            connection,
-            Event(
-                Kind.DEPLOY,
-                facts,
-                version=migration.version,
-                name=migration.name,
-                checksum=migration.up.checksum,
-                before=before,
-                after=read_catalog(connection),
-                run=plan.run,
-            ),
-        )
-    return replace(ran, weighing=_compare(connection, plan.project, weighed))
+    return _up(connection, bench, plan, begun, _end_as_deploy)
 
 
 def down_alone(connection: Connection, down: Script, before: Catalog) -> ScriptRun:
@@ -202,64 +165,93 @@ def counting_on(connection: Connection, script: Script) -> Iterator[None]:
         )
 
 
-def _nothing_back(_connection: Connection, _migration: Migration) -> Mapping[str, int]:
-    return {}
+def _up(connection: Connection, bench: Bench, plan: Plan, begun: Begun | None, end: _End) -> Up:
+    before = weigh(connection, plan.project)
+    go = _in_steps if plan.migration.up.in_steps else _in_one_transaction
+    gone = go(connection, bench, plan, begun, end)
+    return replace(gone, weighing=compare(connection, plan.project, before))
 
 
-def _up(
+def _in_one_transaction(
+    connection: Connection, _bench: Bench, plan: Plan, _begun: Begun | None, end: _End
+) -> Up:
+    script = plan.migration.up
+    with connection.transaction():
+        schema = read_catalog(connection)
+        existed = read_tables(connection, project_schemas(connection))
+        marks = read_marks(connection)
+        with counting_on(connection, script):
+            run = observe(connection, script)
+        ran = _Ran(schema, existed, marks, run, tables_written(connection, marks))
+        return end(connection, plan, ran)
+
+
+def _in_steps(
+    connection: Connection, bench: Bench, plan: Plan, begun: Begun | None, end: _End
+) -> Up:
+    script = plan.migration.up
+    schema = begun.schema if begun else read_catalog(connection)
+    with counting_on(connection, script):
+        run, wrote = run_steps(connection, bench.owner_url, script, begun)
+    with connection.transaction():
+        ran = _Ran(schema, None, read_marks(connection), run, wrote)
+        return replace(end(connection, plan, ran), further_seconds=None)
+
+
+def _end_alone(connection: Connection, plan: Plan, ran: _Ran) -> Up:
+    return _end(connection, plan, ran, lambda _connection, _migration: {})
+
+
+def _end_as_deploy(connection: Connection, plan: Plan, ran: _Ran) -> Up:
+    migration, started = plan.migration, time.perf_counter()
+    up = _end(connection, plan, ran, give_back_to)
+    facts = {
+        "made": {
+            table: {"rows": found.rows, "fingerprint": found.fingerprint}
+            for table, found in up.made.items()
+        },
+        "rollback_script": migration.down.text if migration.down else None,
+    }
+    record_applied(connection, migration)
+    record(
+        connection,
+        Event(
+            Kind.DEPLOY,
+            facts,
+            version=migration.version,
+            name=migration.name,
+            checksum=migration.up.checksum,
+            before=ran.before,
+            after=read_catalog(connection),
+            run=plan.run,
+        ),
+    )
+    return replace(up, further_seconds=time.perf_counter() - started)
+
+
+def _end(
     connection: Connection,
     plan: Plan,
+    ran: _Ran,
     give_back: Callable[[Connection, Migration], Mapping[str, int]],
 ) -> Up:
-    migration = plan.migration
-    existed = read_tables(connection, project_schemas(connection))
-    marks = read_marks(connection)
-    with counting_on(connection, migration.up):
-        run = observe(connection, migration.up)
-    started = time.perf_counter()
-    wrote = tables_written(connection, marks)
+    migration, started = plan.migration, time.perf_counter()
     given = give_back(connection, migration)
-    written = tables_written(connection, marks)
-    made = read_made(connection, existed, written, given)
+    written = ran.wrote | tables_written(connection, ran.marks)
+    made: Mapping[str, Contents] = {}
+    if ran.existed is not None:
+        made = read_made(connection, ran.existed, written, given)
     verify_seconds, looked_at = _canary(connection, migration.verify)
-    further_seconds = time.perf_counter() - started
-    left = still_archived(connection, migration.version)
-    return Up(run, further_seconds, verify_seconds, looked_at, wrote, written, made, left)
-
-
-def _weigh(connection: Connection, project: Project) -> _Weighed:
-    # In a transaction that does nothing else: its locks are on what they look at.
-    with connection.transaction():
-        started = time.perf_counter()
-        violations = read_violations(connection, project.invariants)
-        state = read_state(connection, project.state)
-        seconds = time.perf_counter() - started
-        return _Weighed(violations, state, in_use(connection), seconds)
-
-
-def _compare(connection: Connection, project: Project, before: _Weighed) -> Weighing:
-    """Read once more when it has committed: nobody else is here.
-
-    Raises:
-        RehearsalFailed: An invariant is broken that held before, or a figure has moved.
-    """
-    after = _weigh(connection, project)
-    broken = new_violations(before.violations, after.violations)
-    if broken:
-        raise RehearsalFailed(
-            f"The migration breaks {len(broken)} invariant(s) that held before:"
-            f" {'; '.join(broken[:5])}",
-            state=UNCHANGED,
-            todo="Mend the migration; sql/invariants says what each one means.",
-        )
-    moved = differing_figures(before.state, after.state)
-    if moved:
-        raise RehearsalFailed(
-            f"The migration changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
-            state=UNCHANGED,
-            todo="No deploy may change what anybody owes; mend the migration.",
-        )
-    return Weighing(before.tables | after.tables, before.seconds, after.seconds)
+    return Up(
+        run=ran.run,
+        further_seconds=time.perf_counter() - started,
+        verify_seconds=verify_seconds,
+        looked_at=looked_at,
+        wrote=ran.wrote,
+        written=written,
+        made=made,
+        left=still_archived(connection, migration.version),
+    )
 
 
 def _canary(connection: Connection, canary: Script | None) -> tuple[float, frozenset[str]]:

@@ -19,22 +19,21 @@ from pymilk.database.contents import (
 from pymilk.database.history import prepare_history, read_versions
 from pymilk.database.ledger import Event, Kind, prepare_ledger, record
 from pymilk.database.platform import KEYS_ALONE, services_in
-from pymilk.deploy.basis.evidence import Evidence, Lost, Rehearsed, Used
+from pymilk.deploy.basis.evidence import Evidence, Lost, Rehearsed, ScriptRun, Used
 from pymilk.deploy.basis.plan import Bench, Plan
 from pymilk.deploy.change.kept import rehearsal_facts
 from pymilk.deploy.change.rollback import RolledBack
 from pymilk.deploy.change.script import NOT_NOW, ScriptFailed
+from pymilk.deploy.rehearsal.failed import UNCHANGED, RehearsalFailed
 from pymilk.deploy.rehearsal.observe import followed_by
 from pymilk.deploy.rehearsal.on_the_copy import (
-    UNCHANGED,
-    RehearsalFailed,
     Up,
     down_alone,
     down_as_at_night,
     up_alone,
     up_as_deploy,
 )
-from pymilk.deploy.rehearsal.steps_on_the_copy import rehearse_steps
+from pymilk.deploy.rehearsal.steps_on_the_copy import begun_on
 from pymilk.deploy.rehearsal.use import BadWorkload, use
 from pymilk.project.migrations import Migration, Script
 
@@ -84,8 +83,6 @@ def rehearse(plan: Plan, bench: Bench) -> Rehearsed:
     """
     with connect(bench.owner_url, purpose="rehearsal") as connection:
         try:
-            if plan.migration.up.in_steps:
-                return rehearse_steps(connection, plan, bench)
             return _rehearse(connection, plan, bench)
         except (ScriptFailed, BadWorkload) as problem:
             problem.state = UNCHANGED
@@ -116,31 +113,37 @@ class _Start:
     contents: Mapping[str, Contents]
 
 
-def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
-    earlier = _earlier(connection, plan)
+def _read_start(connection: Connection) -> _Start:
     tables = read_tables(connection, project_schemas(connection))
-    start = _Start(read_catalog(connection), tables, read_all_contents(connection, tables))
-    down = plan.migration.down
-    up = again = up_alone(connection, plan) if down else up_as_deploy(connection, plan)
+    return _Start(read_catalog(connection), tables, read_all_contents(connection, tables))
+
+
+def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
+    earlier, down = _earlier(connection, plan), plan.migration.down
+    begun = begun_on(connection, plan.migration) if plan.migration.up.in_steps else None
+    start = _read_start(connection)
+    first = up_alone if down else up_as_deploy
+    up = again = first(connection, bench, plan, begun)
     after, changed = read_catalog(connection), _changed_tables(connection, start)
-    back = None
+    schema, back = start.schema, None
     if down is not None:
-        back = down_alone(connection, down, start.schema)
-        _refuse_other_rows(down, differing_tables(start.contents, _contents(connection)))
-        again = up_as_deploy(connection, plan)
+        back = down_alone(connection, down, begun.schema if begun else start.schema)
+        if begun is None:
+            _refuse_other_rows(down, differing_tables(start.contents, _contents(connection)))
+        else:  # it goes back further than to where the backup was taken
+            start = _read_start(connection)
+        again = up_as_deploy(connection, bench, plan)
         _refuse_other_schema(after, read_catalog(connection))
     used = use(connection, plan, earlier, after)
     if down is not None and used.tables:
         undone = _undo_used(connection, plan, bench, start, again)
         used = replace(undone, scripts=used.scripts, seconds=used.seconds, tables=used.tables)
         _refuse_other_schema(after, read_catalog(connection))
-    # It ran twice: whichever would have kept people waiting for longer is told.
-    runs = [followed_by(ran.run, _until_commit(ran, changed)) for ran in (up, again)]
     return Rehearsed(
         label=plan.migration.label,
-        before=start.schema,
+        before=schema,
         after=after,
-        up=max(runs, key=lambda run: run.strong_lock_seconds),
+        up=_longest(up, up if begun else again, changed),
         verify_seconds=up.verify_seconds,
         down=back,
         changed_tables=changed,
@@ -152,14 +155,21 @@ def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
     )
 
 
+def _longest(up: Up, again: Up, changed: Iterable[str]) -> ScriptRun:
+    """Of two goes the one that would have kept people waiting for longer."""
+    runs = [followed_by(ran.run, _until_commit(ran, changed)) for ran in (up, again)]
+    return max(runs, key=lambda run: run.strong_lock_seconds)
+
+
 def _until_commit(ran: Up, changed: Iterable[str]) -> float:
-    """Seconds for which a deploy keeps its locks when its script has run.
+    """Seconds for which a deploy keeps its locks when its script has run; none in steps.
 
     Where it writes rows that figures and invariants look at, these are compared under the locks;
     where it changes rows of tables that were there before, they are first read under them, too.
     """
-    weighing = ran.weighing
-    seconds = ran.further_seconds
+    weighing, seconds = ran.weighing, ran.further_seconds
+    if seconds is None:
+        return 0.0
     if ran.written & weighing.tables:
         seconds += weighing.after_seconds
     if weighing.tables.intersection(changed):
@@ -207,7 +217,7 @@ def _undo_used(
     told = {one.table for one in lost if one.kind == "changed"} | set(deployed.made)
     now = _in_old_columns(connection, start)
     _refuse_other_rows(down, differing_tables(without(old, told), without(now, told)))
-    again = up_as_deploy(connection, plan)
+    again = up_as_deploy(connection, bench, plan)
     # What the migration itself writes to, it writes to again; the rest is as people left it.
     told = {one.table for one in lost if one.kind == "changed"} | again.wrote | set(again.left)
     back = _contents(connection)

@@ -1,103 +1,86 @@
-"""Rehearse a file that can't be one transaction: the steps that are left, the proof, and back."""
+"""A file that can't be one transaction, on the copy: step by step, as a deploy runs it."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from pymilk.database.catalog import Catalog, describe_difference, project_schemas, read_catalog
+from pymilk.database.catalog import Catalog, read_catalog
 from pymilk.database.connection import Connection
-from pymilk.database.contents import differing_tables, read_all_contents, read_tables
 from pymilk.database.ledger import read_entries, read_recorded_catalog
-from pymilk.deploy.basis.evidence import Rehearsed, ScriptRun, StatementRun, Used
+from pymilk.deploy.basis.evidence import ScriptRun, StatementTime
 from pymilk.deploy.basis.half import half_of
-from pymilk.deploy.basis.plan import Bench, Plan
-from pymilk.deploy.change.figures import (
-    differing_figures,
-    new_violations,
-    read_state,
-    read_violations,
-)
-from pymilk.deploy.change.script import run_verification
+from pymilk.deploy.change.row_proof import read_marks, tables_written
 from pymilk.deploy.change.steps import run_plain, set_again, steps_of
-from pymilk.deploy.rehearsal.on_the_copy import UNCHANGED, RehearsalFailed, down_alone
+from pymilk.deploy.rehearsal.observe import Sight, followed_by, in_turn, observe_outside
+from pymilk.project.migrations import Migration, Script, runs_outside_transactions
+from pymilk.project.statements import Statement
 
-_UNUSED = "it isn't one transaction: the steps, their result and the way back are proven"
+
+@dataclass(frozen=True)
+class Begun:
+    """How far the steps had come when the backup was taken.
+
+    Attributes:
+        done: How many are done.
+        schema: The one before the first of them.
+    """
+
+    done: int
+    schema: Catalog
 
 
-def rehearse_steps(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
-    """Run what is left of it, verify, roll all of it back, and run all of it again.
+def begun_on(connection: Connection, migration: Migration) -> Begun | None:
+    """What the copy's ledger says of a migration in steps; none where none of them is done."""
+    half = half_of(read_entries(connection), migration.version)
+    if half is None or half.before is None:
+        return None
+    return Begun(half.done, read_recorded_catalog(connection, half.before))
+
+
+def run_steps(
+    connection: Connection, url: str, script: Script, begun: Begun | None
+) -> tuple[ScriptRun, frozenset[str]]:
+    """Run the steps that are left; what each locks is let go of at its end.
+
+    Args:
+        connection: To the copy, outside of any transaction.
+        url: Of the copy, for a second session beside it.
+        script: Whose steps.
+        begun: How many are done already.
+
+    Returns:
+        How they ran, and the tables that they wrote to.
 
     Raises:
-        RehearsalFailed: Something did not hold.
-        ScriptFailed: A step failed.
+        ScriptFailed: One failed.
     """
-    migration, project = plan.migration, plan.project
-    before = read_catalog(connection)
-    half = half_of(read_entries(connection), migration.version)
-    from_scratch = before
-    if half is not None and half.before is not None:
-        from_scratch = read_recorded_catalog(connection, half.before)
-    tables = read_tables(connection, project_schemas(connection))
-    contents = read_all_contents(connection, tables)
-    violations = read_violations(connection, project.invariants)
-    state = read_state(connection, project.state)
-    up = _run_from(connection, plan, half.done if half else 0)
-    after = read_catalog(connection)
-    verify_seconds = 0.0
-    if migration.verify is not None:
-        verify_seconds = run_verification(connection, migration.verify)
-    _refuse(
-        new_violations(violations, read_violations(connection, project.invariants)),
-        "breaks invariants that held before",
-    )
-    _refuse(differing_figures(state, read_state(connection, project.state)), "changes figures")
-    down = None
-    if migration.down is not None:
-        down = down_alone(connection, migration.down, from_scratch)
-        now = read_all_contents(connection, tables) if half is None else contents
-        _refuse(differing_tables(contents, now), "isn't undone by its rollback")
-        _run_from(connection, plan, 0)
-        _refuse_other(after, read_catalog(connection))
-    return Rehearsed(
-        label=migration.label,
-        before=before,
-        after=after,
-        up=up,
-        verify_seconds=verify_seconds,
-        down=down,
-        changed_tables=(),
-        used=Used(unused=_UNUSED),
-        where=bench.kind,
-        major=bench.major,
-        canary_tables=frozenset(),
-        weighed_tables=frozenset(),
-    )
-
-
-def _run_from(connection: Connection, plan: Plan, done: int) -> ScriptRun:
-    script, runs = plan.migration.up, []
+    done = begun.done if begun else 0
     set_again(connection, script, done)
+    went = list(_steps(connection, url, script, done))
+    return in_turn([run for run, _ in went]), frozenset().union(*(wrote for _, wrote in went))
+
+
+def _steps(
+    connection: Connection, url: str, script: Script, done: int
+) -> Iterator[tuple[ScriptRun, frozenset[str]]]:
     for statement in steps_of(script)[done:]:
+        if runs_outside_transactions(statement):
+            yield observe_outside(connection, url, script, statement), frozenset()
+        else:
+            yield _in_a_transaction(connection, script, statement)
+
+
+def _in_a_transaction(
+    connection: Connection, script: Script, statement: Statement
+) -> tuple[ScriptRun, frozenset[str]]:
+    with connection.transaction():
+        sight, marks = Sight(connection, statement.text), read_marks(connection)
         started = time.perf_counter()
         run_plain(connection, script, statement)
         seconds = time.perf_counter() - started
         words = " ".join(statement.words[:8])
-        runs.append(StatementRun(statement.line, words, seconds, {}, ()))
-    return ScriptRun(sum(one.seconds for one in runs), tuple(runs), {}, 0.0)
-
-
-def _refuse(found: tuple[str, ...], what: str) -> None:
-    if found:
-        raise RehearsalFailed(
-            f"The migration {what}: {'; '.join(found[:5])}",
-            state=UNCHANGED,
-            todo="Mend the migration.",
-        )
-
-
-def _refuse_other(first: Catalog, second: Catalog) -> None:
-    if first.difference(second):
-        raise RehearsalFailed(
-            "Deployed a second time, the schema isn't the same as the first time:"
-            f" {describe_difference(first, second)}",
-            state=UNCHANGED,
-            todo="Make the migration's result independent of what was there before.",
-        )
+        sight.look(StatementTime(statement.line, words, seconds, statement.text))
+        run, wrote = sight.run(), tables_written(connection, marks)
+        started = time.perf_counter()
+        read_catalog(connection)  # which a deploy writes into the ledger with each step
+        return followed_by(run, time.perf_counter() - started), wrote

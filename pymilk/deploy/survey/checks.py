@@ -27,8 +27,8 @@ from pymilk.deploy.survey.status import was_edited
 from pymilk.problem import UsageProblem
 from pymilk.project.migrations import (
     Migration,
-    refuse_transaction_control,
     refuse_what_cannot_be_one_transaction,
+    refuse_what_cannot_be_steps,
 )
 from pymilk.project.policy import Policy
 
@@ -156,7 +156,7 @@ def _files(look: Look) -> Check | str:
         if script is not None:
             stepwise = script is migration.up and script.in_steps
             refuse = (
-                refuse_transaction_control if stepwise else refuse_what_cannot_be_one_transaction
+                refuse_what_cannot_be_steps if stepwise else refuse_what_cannot_be_one_transaction
             )
             try:
                 refuse(script)

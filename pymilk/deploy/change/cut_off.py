@@ -1,0 +1,71 @@
+"""What became of a step that was begun and never ended, because its run was cut off."""
+
+from pymilk.database.catalog import Catalog, read_catalog
+from pymilk.database.connection import Connection
+from pymilk.database.ledger import Outcome, read_recorded_catalog
+from pymilk.deploy.basis.half import Half
+from pymilk.deploy.basis.plan import Plan
+from pymilk.deploy.change.left_behind import drop_left_behind, names
+from pymilk.deploy.change.script import NOT_NOW
+from pymilk.deploy.change.steps import StepCame, record_step, steps_of
+from pymilk.problem import Problem, TryAgainLater
+from pymilk.project.statements import Statement
+
+
+def settle(connection: Connection, plan: Plan, half: Half) -> None:
+    """Find out what became of a step that was begun and never ended, and record that.
+
+    Whether it came through is told by the objects that it names. What somebody else has changed
+    since is none of its doing: it isn't recorded, so that the checks find it as drift.
+
+    Raises:
+        Problem: The file isn't the one any more whose steps they are.
+        TryAgainLater: An index that is left of it can't be dropped now.
+    """
+    migration = plan.migration
+    if half.checksum != migration.up.checksum:
+        raise Problem(
+            f"{migration.label} is {half}, and its file was edited since.",
+            state=f"{migration.version} is {half}.",
+            todo="Take the edit back (git checkout); change the rest with a further migration.",
+        )
+    if half.begun is None or half.begun.before is None:
+        return
+    number = half.done + 1
+    statement = steps_of(migration.up)[number - 1]
+    try:
+        drop_left_behind(
+            connection,
+            statement,
+            half.begun.evidence["invalid"],
+            plan.policy.lock_patience_seconds,
+        )
+    except NOT_NOW as error:
+        raise TryAgainLater(
+            f"Step {number} of {migration.label} was cut off, and what is left of its index can't"
+            " be dropped: somebody holds a lock on its table, or is still making it.",
+            state=f"{migration.version} is {half}.",
+            todo="Run it again when that session has ended.",
+        ) from error
+    before, now = read_recorded_catalog(connection, half.begun.before), read_catalog(connection)
+    after = _with_changes_of(statement, before, now)
+    if before.difference(after):
+        record_step(connection, plan, StepCame(number, Outcome.DONE, after=after))
+    else:
+        record_step(connection, plan, StepCame(number, Outcome.FAILED))
+
+
+def _with_changes_of(statement: Statement, before: Catalog, now: Catalog) -> Catalog:
+    """The schema before a statement, with those of the differences to now that it can have made."""
+    objects = dict(before.objects)
+    for name in before.difference(now).names:
+        kind, _, rest = name.partition(" ")
+        # An index statement makes or drops indexes; another one concerns what it names.
+        if "index" in statement.words and kind != "index":
+            continue
+        if not any(names(statement, part) for part in rest.split()):
+            continue
+        objects.pop(name, None)
+        if name in now.objects:
+            objects[name] = now.objects[name]
+    return Catalog(objects)
