@@ -38,7 +38,7 @@ class AsyncClient:
     @classmethod
     def postgres(
         cls,
-        where: "str | psycopg.AsyncConnection[Any] | AsyncConnectionPool",
+        where: "str | psycopg.AsyncConnection[Any] | AsyncConnectionPool[Any]",
         *,
         schema: str | None = None,
         retry: Retry = RETRY,

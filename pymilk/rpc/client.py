@@ -75,7 +75,7 @@ class Client:
     @classmethod
     def postgres(
         cls,
-        where: "str | psycopg.Connection[Any] | ConnectionPool",
+        where: "str | psycopg.Connection[Any] | ConnectionPool[Any]",
         *,
         schema: str | None = None,
         retry: Retry = RETRY,

@@ -43,7 +43,7 @@ class Postgres:
         repeatable: Whether a call may be made again: it isn't part of somebody's transaction.
     """
 
-    def __init__(self, where: "str | Connection | ConnectionPool", schema: str | None) -> None:
+    def __init__(self, where: "str | Connection | ConnectionPool[Any]", schema: str | None) -> None:
         self.repeatable = not isinstance(where, psycopg.Connection)
         self._schema = schema
         self._dialled = Dialled(where) if isinstance(where, str) else None
@@ -74,7 +74,7 @@ class AsyncPostgres:
     """
 
     def __init__(
-        self, where: "str | AsyncConnection | AsyncConnectionPool", schema: str | None
+        self, where: "str | AsyncConnection | AsyncConnectionPool[Any]", schema: str | None
     ) -> None:
         self.repeatable = not isinstance(where, psycopg.AsyncConnection)
         self._schema = schema
@@ -175,7 +175,7 @@ async def _borrowed_async(
 
 
 @contextmanager
-def _out_of(pool: "ConnectionPool") -> Iterator[Connection]:
+def _out_of(pool: "ConnectionPool[Any]") -> Iterator[Connection]:
     """A pool's connection for one call, which is a transaction of its own."""
     try:
         connection = pool.getconn()
@@ -193,7 +193,7 @@ def _out_of(pool: "ConnectionPool") -> Iterator[Connection]:
 
 
 @asynccontextmanager
-async def _out_of_async(pool: "AsyncConnectionPool") -> AsyncIterator[AsyncConnection]:
+async def _out_of_async(pool: "AsyncConnectionPool[Any]") -> AsyncIterator[AsyncConnection]:
     """A pool's connection for one call, which is a transaction of its own."""
     try:
         connection = await pool.getconn()

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.rows import DictRow, dict_row
 from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -218,6 +219,16 @@ def test_calls_out_of_a_pool_are_each_a_transaction(till: Till) -> None:
             assert not connection.autocommit
     with pytest.raises(errors.NotConnected):
         client.call(allocate(till, 10))
+
+
+def test_whatever_rows_a_pool_is_for(till: Till) -> None:
+    with ConnectionPool(
+        till.database.url,
+        connection_class=psycopg.Connection[DictRow],
+        kwargs={"row_factory": dict_row},
+        min_size=1,
+    ) as pool:
+        assert Client.postgres(pool).call(allocate(till, 10)).total_allocated == 10
 
 
 def test_calls_out_of_a_pool_with_async(till: Till) -> None:
