@@ -187,9 +187,12 @@ def _out_of(pool: "ConnectionPool[Any]") -> Iterator[Connection]:
             connection.autocommit = True
         yield connection
     finally:
-        if not before and _usable(connection):
-            connection.autocommit = before
-        pool.putconn(connection)
+        try:
+            if not before and _usable(connection):
+                connection.autocommit = before
+        finally:  # whatever happened: what isn't given back, the pool never has again
+            _end_unless(connection, autocommit=before)
+            pool.putconn(connection)
 
 
 @asynccontextmanager
@@ -205,9 +208,22 @@ async def _out_of_async(pool: "AsyncConnectionPool[Any]") -> AsyncIterator[Async
             await connection.set_autocommit(True)
         yield connection
     finally:
-        if not before and _usable(connection):
-            await connection.set_autocommit(before)
-        await pool.putconn(connection)
+        try:
+            if not before and _usable(connection):
+                await connection.set_autocommit(before)
+        finally:  # whatever happened: what isn't given back, the pool never has again
+            _end_unless(connection, autocommit=before)
+            await pool.putconn(connection)
+
+
+def _end_unless(connection: AnyConnection, *, autocommit: bool) -> None:
+    """End a connection of a pool that isn't in the mode that it came in, so that it is replaced.
+
+    A call that was interrupted can leave it in the middle of a transaction, where the mode can't be
+    changed. The pool would roll that back and go on lending it, and nobody had transactions on it.
+    """
+    if connection.autocommit != autocommit:
+        connection.pgconn.finish()  # not `close`, by which a pool may mean to be given it back
 
 
 def _usable(connection: AnyConnection | None) -> bool:
