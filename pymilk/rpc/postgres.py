@@ -8,6 +8,7 @@ Nothing is prepared, so that poolers which hand out a session per transaction do
 
 import json
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final, TypeAlias
 
@@ -70,7 +71,9 @@ def conversation(
             lost = failures.OutcomeUnknown if unsure else failures.ConnectionLost
             raise lost(str(error).strip()) from error
         if way_back and connection.pgconn.transaction_status == TransactionStatus.INERROR != before:
-            yield way_back.encode()
+            # Lost by now, or failed before its savepoint: what the call ended in is the same.
+            with suppress(psycopg.Error):
+                yield way_back.encode()
         raise _failure(exchange.call, error) from error
     found = answers[message.index(made)]
     return [None if each is None else parse(_text(each, connection)) for each in found]

@@ -2,6 +2,7 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -244,6 +245,27 @@ def test_a_borrowed_connection_that_is_lost_has_committed_nothing(till: Till) ->
     with pytest.raises(errors.ConnectionLost) as lost:
         client.call(allocate(till, 100))
     assert type(lost.value) is errors.ConnectionLost
+
+
+def test_a_connection_lost_on_the_way_back_takes_nothing_of_what_was_told(till: Till) -> None:
+    cuts = iter([Break.BEFORE])
+    with (
+        flaky(till.database.url, lambda: next(cuts, None), b"rollback to") as between,
+        psycopg.connect(between.url) as connection,
+    ):
+        client = Client.postgres(connection)
+        with pytest.raises(errors.AllocationExceedsPayment):
+            client.call(allocate(till, 900))
+        assert between.cuts == 1
+        with pytest.raises(errors.NotConnected):
+            client.call(allocate(till))
+
+
+def test_a_call_that_failed_before_its_savepoint_is_told_as_it_is(client: Client) -> None:
+    unreadable = rpc.Argument("p_amount", "no type (", None)
+    with pytest.raises(errors.DatabaseError, match="syntax error") as told:
+        client.call(rpc.Call("echo", (unreadable,), reading.value(reading.anything)))
+    assert told.value.sqlstate == "42601"
 
 
 def test_every_error_keeps_its_cause(client: Client, shared_till: Till) -> None:

@@ -27,15 +27,17 @@ class Flaky:
     Args:
         url: The real server.
         pick: What becomes of the next call; None passes it through.
+        mark: What a message has in it that is a call.
 
     Attributes:
         url: What leads through it.
         cuts: How many connections it has cut.
     """
 
-    def __init__(self, url: str, pick: Callable[[], Break | None]) -> None:
+    def __init__(self, url: str, pick: Callable[[], Break | None], mark: bytes) -> None:
         self._upstream = conninfo.conninfo_to_dict(url)
         self._pick = pick
+        self._mark = mark
         self._turn = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.cuts = 0
@@ -74,7 +76,7 @@ class Flaky:
         with suppress(OSError), client, server:
             while data := client.recv(65536):
                 with self._turn:
-                    cut = self._pick() if _CALL in data else None
+                    cut = self._pick() if self._mark in data else None
                     self.cuts += cut is not None
                 match cut:
                     case Break.BEFORE:
@@ -113,9 +115,9 @@ def _end(*ends: socket.socket) -> None:
 
 
 @contextmanager
-def flaky(url: str, pick: Callable[[], Break | None]) -> Iterator[Flaky]:
+def flaky(url: str, pick: Callable[[], Break | None], mark: bytes = _CALL) -> Iterator[Flaky]:
     """A proxy in front of a server, closed when the block ends."""
-    made = Flaky(url, pick)
+    made = Flaky(url, pick, mark)
     thread = threading.Thread(target=made.serve, daemon=True)
     thread.start()
     try:
