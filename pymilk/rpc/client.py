@@ -87,7 +87,8 @@ class Client:
             where: A DSN: each call is a transaction of its own, committed when it returns, on one
                 connection that calls take turns on. A pool: likewise, each on one of its
                 connections. Or an open connection: the calls are part of its transaction, which is
-                never committed here, and a call that fails leaves that transaction as it was.
+                never committed here, and a call that fails leaves that transaction as it was; so
+                does one that is interrupted, unless it was done by then.
             schema: Where the functions are, when it isn't the schema they were generated from.
             retry: How often a call is attempted; on an open connection it is once.
             reporting: Where failed calls are reported; by default nowhere, and from an open

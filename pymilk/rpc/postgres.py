@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from pymilk.rpc import failures
 from pymilk.rpc.call import Argument, Call, Json, Rows
-from pymilk.rpc.protocol import Exchange
+from pymilk.rpc.protocol import INTERRUPTED, Exchange
 from pymilk.rpc.reading import parse
 from pymilk.rpc.said import failure
 
@@ -43,6 +43,7 @@ def conversation(
 
     Raises:
         PymilkError: The call did not come to a result.
+        BaseException: It was interrupted, and the connection is as it was.
     """
     if connection.closed:
         raise failures.NotConnected("The connection is closed.")
@@ -65,15 +66,15 @@ def conversation(
     try:
         # Finding out the encoding takes longer than saying most calls.
         answers = yield said.encode("ascii" if said.isascii() else connection.info.encoding)
+    except INTERRUPTED:
+        yield from _back(connection, before, way_back)
+        raise
     except psycopg.Error as error:
         if _is_lost(connection):
             unsure = ours and not exchange.dry_run
             lost = failures.OutcomeUnknown if unsure else failures.ConnectionLost
             raise lost(str(error).strip()) from error
-        if way_back and connection.pgconn.transaction_status == TransactionStatus.INERROR != before:
-            # Lost by now, or failed before its savepoint: what the call ended in is the same.
-            with suppress(psycopg.Error):
-                yield way_back.encode()
+        yield from _back(connection, before, way_back)
         raise _failure(exchange.call, error) from error
     found = answers[message.index(made)]
     return [None if each is None else parse(_text(each, connection)) for each in found]
@@ -137,6 +138,14 @@ def identifier(name: str) -> str:
 
 def _text(answer: bytes, connection: AnyConnection) -> str:
     return answer.decode("ascii" if answer.isascii() else connection.info.encoding)
+
+
+def _back(connection: AnyConnection, before: int, way_back: str) -> Generator[bytes, Answers, None]:
+    """Out of a call that failed, to where its transaction was; or to none, where it was its own."""
+    if way_back and connection.pgconn.transaction_status == TransactionStatus.INERROR != before:
+        # Lost by now, or failed before its savepoint: what the call ended in is the same.
+        with suppress(psycopg.Error):
+            yield way_back.encode()
 
 
 def _is_lost(connection: AnyConnection) -> bool:

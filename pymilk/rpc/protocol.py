@@ -6,10 +6,11 @@ same code makes a call over any transport, with and without async; only `run` an
 
 import logging
 import random
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from uuid import uuid4
 
 from pymilk.rpc.call import Call, Key, Rows
@@ -25,6 +26,9 @@ from pymilk.rpc.reporting import Report, Reports
 T = TypeVar("T")
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
+
+# What ends a call from outside of it: its steps still have to leave a connection as it was.
+INTERRUPTED: Final = (KeyboardInterrupt, CancelledError)
 
 _log = logging.getLogger("pymilk.rpc")
 
@@ -183,7 +187,7 @@ def run(steps: Generator[Asked, Told, T], act: Callable[[Asked], Told]) -> T:
         while True:
             try:
                 told = act(asked)
-            except Exception as error:  # noqa: BLE001 - the steps decide what becomes of it
+            except (Exception, *INTERRUPTED) as error:  # noqa: BLE001 - the steps decide on it
                 asked = steps.throw(error)
             else:
                 asked = steps.send(told)
@@ -201,7 +205,7 @@ async def arun(steps: Generator[Asked, Told, T], act: Callable[[Asked], Awaitabl
         while True:
             try:
                 told = await act(asked)
-            except Exception as error:  # noqa: BLE001 - the steps decide what becomes of it
+            except (Exception, *INTERRUPTED) as error:  # noqa: BLE001 - the steps decide on it
                 asked = steps.throw(error)
             else:
                 asked = steps.send(told)

@@ -166,3 +166,70 @@ def test_cancelled_while_it_is_given_back_a_connection_is_not_lost_to_its_pool(t
                 assert not connection.autocommit
 
     asyncio.run(pay())
+
+
+@pytest.mark.parametrize("autocommit", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_cancelled_on_an_open_connection_a_call_leaves_it_as_it_was(
+    till: Till, blocker: Connection, *, autocommit: bool, dry_run: bool
+) -> None:
+    async def pay() -> None:
+        async with await psycopg.AsyncConnection.connect(
+            till.database.url, autocommit=autocommit
+        ) as connection:
+            await connection.execute("update public.routes set description = 'Changed before'")
+            before = connection.info.transaction_status
+            client = AsyncClient.postgres(connection)
+            call = client.call(allocate(till), dry_run=dry_run)
+            await cancelled(call, till, connection.info.backend_pid)
+            assert connection.info.transaction_status == before
+            blocker.rollback()
+            answer = await client.call(allocate(till, 100))
+            assert answer.total_allocated == 100
+        assert_changed(till)
+
+    asyncio.run(pay())
+
+
+@pytest.mark.parametrize("autocommit", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_interrupted_on_an_open_connection_a_call_leaves_it_as_it_was(
+    till: Till, blocker: Connection, *, autocommit: bool, dry_run: bool
+) -> None:
+    with (
+        psycopg.connect(till.database.url, autocommit=autocommit) as connection,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        connection.execute("update public.routes set description = 'Changed before'")
+        before = connection.info.transaction_status
+        client = Client.postgres(connection)
+        threads.submit(press_ctrl_c, till, connection.info.backend_pid)
+        with pytest.raises(KeyboardInterrupt):
+            client.call(allocate(till), dry_run=dry_run)
+        assert connection.info.transaction_status == before
+        blocker.rollback()
+        assert client.call(allocate(till, 100)).total_allocated == 100
+    assert_changed(till)
+
+
+def assert_changed(till: Till) -> None:
+    """What was done before the call that was interrupted, and after it, is there."""
+    row = till.database.connect().execute("""
+      select (select array_agg(distinct description) from public.routes),
+             (select sum(amount_applied) from public.payments)
+    """)
+    assert row.fetchone() == (["Changed before"], 100)
+
+
+def test_a_cancelled_dry_run_ends_no_connection_of_a_pool(till: Till, blocker: Connection) -> None:
+    async def pay() -> None:
+        async with AsyncConnectionPool(till.database.url, min_size=1, max_size=1) as pool:
+            async with pool.connection() as connection:
+                pid = connection.info.backend_pid
+            dry = AsyncClient.postgres(pool).call(allocate(till), dry_run=True)
+            await cancelled(dry, till, pid)
+            blocker.rollback()
+            async with pool.connection() as connection:
+                assert connection.info.backend_pid == pid
+
+    asyncio.run(pay())
