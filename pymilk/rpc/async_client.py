@@ -67,7 +67,7 @@ class AsyncClient:
         from pymilk.rpc.rest import AsyncSupabase  # noqa: PLC0415
 
         found = dial_async(url, key, token, timeout, headers) if isinstance(url, str) else url
-        return cls(AsyncSupabase(found, schema), retry, reporting)
+        return cls(AsyncSupabase(found, schema, owned=isinstance(url, str)), retry, reporting)
 
     async def call(
         self, call: Call[T], *, idempotency_key: str | None = None, dry_run: bool = False

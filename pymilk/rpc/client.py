@@ -115,7 +115,7 @@ class Client:
 
         Args:
             url: The project's URL; or a client of the `supabase` package, signed in or not, whose
-                session is then used as it is.
+                session is then used as it is, and stays open.
             key: The project's key: anon or publishable, service_role or secret.
             token: A user's access token; without one the key says who is calling.
             schema: Where the functions are, when it isn't the schema they were generated from.
@@ -128,7 +128,7 @@ class Client:
         from pymilk.rpc.rest import Supabase  # noqa: PLC0415
 
         found = dial(url, key, token, timeout, headers) if isinstance(url, str) else url
-        return cls(Supabase(found, schema), retry, reporting)
+        return cls(Supabase(found, schema, owned=isinstance(url, str)), retry, reporting)
 
     def call(
         self, call: Call[T], *, idempotency_key: str | None = None, dry_run: bool = False

@@ -31,15 +31,21 @@ _BEFORE_SENDING: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTi
 class Supabase:
     """A way to the database.
 
+    Args:
+        client: Whose HTTP session it goes by.
+        schema: Where the functions are, when it isn't where the call says.
+        owned: Whether that session was made for it, and is its own to close.
+
     Attributes:
         repeatable: Whether a call may be made again.
     """
 
     repeatable = True
 
-    def __init__(self, client: Client, schema: str | None) -> None:
+    def __init__(self, client: Client, schema: str | None, *, owned: bool) -> None:
         self._client = client
         self._schema = schema
+        self._owned = owned
 
     def execute(self, exchange: Exchange) -> Rows:
         """Make one attempt at a call."""
@@ -50,12 +56,18 @@ class Supabase:
         return _rows(exchange, response)
 
     def close(self) -> None:
-        """Close the HTTP session."""
-        self._client.postgrest.session.close()
+        """Close the HTTP session, if it is its own."""
+        if self._owned:
+            self._client.postgrest.session.close()
 
 
 class AsyncSupabase:
     """A way to the database, with async.
+
+    Args:
+        client: Whose HTTP session it goes by.
+        schema: Where the functions are, when it isn't where the call says.
+        owned: Whether that session was made for it, and is its own to close.
 
     Attributes:
         repeatable: Whether a call may be made again.
@@ -63,9 +75,10 @@ class AsyncSupabase:
 
     repeatable = True
 
-    def __init__(self, client: AsyncClient, schema: str | None) -> None:
+    def __init__(self, client: AsyncClient, schema: str | None, *, owned: bool) -> None:
         self._client = client
         self._schema = schema
+        self._owned = owned
 
     async def execute(self, exchange: Exchange) -> Rows:
         """Make one attempt at a call."""
@@ -76,8 +89,9 @@ class AsyncSupabase:
         return _rows(exchange, response)
 
     async def close(self) -> None:
-        """Close the HTTP session."""
-        await self._client.postgrest.session.aclose()
+        """Close the HTTP session, if it is its own."""
+        if self._owned:
+            await self._client.postgrest.session.aclose()
 
 
 def _request(

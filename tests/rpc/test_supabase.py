@@ -230,6 +230,30 @@ def test_a_key_that_http_can_not_carry_is_refused(client: Client, own_till: Till
         client.call(allocate(own_till), idempotency_key="दूध")
 
 
+def test_a_session_that_is_given_stays_open(gateway: Gateway, api: PostgREST) -> None:
+    key = api.token("service_role")
+    with httpx.Client() as session:
+        with client_at(gateway, key, session) as client:
+            client.call(rpc.business_today())
+        assert not session.is_closed
+        client.call(rpc.business_today())
+
+
+def test_a_session_that_is_given_stays_open_with_async(gateway: Gateway, api: PostgREST) -> None:
+    async def ask() -> None:
+        async with httpx.AsyncClient() as session:
+            options = supabase.AsyncClientOptions(httpx_client=session)
+            given = await supabase.create_async_client(
+                gateway.url, api.token("service_role"), options
+            )
+            async with AsyncClient.supabase(given) as client:
+                await client.call(rpc.business_today())
+            assert not session.is_closed
+            await client.call(rpc.business_today())
+
+    asyncio.run(ask())
+
+
 def test_fifty_at_once(gateway: Gateway, api: PostgREST, own_till: Till) -> None:
     async def fifty() -> list[rpc.AllocatePaymentAtomicResult]:
         async with AsyncClient.supabase(gateway.url, api.token("service_role")) as client:
