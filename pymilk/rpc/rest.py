@@ -51,7 +51,7 @@ class Supabase:
         """Make one attempt at a call."""
         api = self._client.postgrest
         url, headers, body = _request(exchange, str(api.base_url), api.headers, self._schema)
-        with _telling():
+        with _telling(api.session):
             response = api.session.post(url, headers=headers, content=body)
         return _rows(exchange, response)
 
@@ -84,7 +84,7 @@ class AsyncSupabase:
         """Make one attempt at a call."""
         api = self._client.postgrest
         url, headers, body = _request(exchange, str(api.base_url), api.headers, self._schema)
-        with _telling():
+        with _telling(api.session):
             response = await api.session.post(url, headers=headers, content=body)
         return _rows(exchange, response)
 
@@ -115,8 +115,10 @@ def _request(
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
+def _telling(session: httpx.Client | httpx.AsyncClient) -> Iterator[None]:
     """What becomes of a request that gets no answer."""
+    if session.is_closed:
+        raise failures.NotConnected("The HTTP session is closed.")
     try:
         yield
     except _BEFORE_SENDING as error:

@@ -254,6 +254,29 @@ def test_a_session_that_is_given_stays_open_with_async(gateway: Gateway, api: Po
     asyncio.run(ask())
 
 
+def test_a_session_of_its_own_is_closed(gateway: Gateway, api: PostgREST) -> None:
+    key = api.token("service_role")
+    with Client.supabase(gateway.url, key, retry=ONCE) as client:
+        client.call(rpc.business_today())
+    with pytest.raises(errors.NotConnected, match="closed"):
+        client.call(rpc.business_today())
+
+    async def ask() -> None:
+        async with AsyncClient.supabase(gateway.url, key, retry=ONCE) as client:
+            await client.call(rpc.business_today())
+        with pytest.raises(errors.NotConnected, match="closed"):
+            await client.call(rpc.business_today())
+
+    asyncio.run(ask())
+
+
+def test_a_session_that_its_owner_has_closed_is_told(gateway: Gateway, api: PostgREST) -> None:
+    with httpx.Client() as session:
+        client = client_at(gateway, api.token("service_role"), session, ONCE)
+    with pytest.raises(errors.NotConnected, match="HTTP session is closed"):
+        client.call(rpc.business_today())
+
+
 def test_fifty_at_once(gateway: Gateway, api: PostgREST, own_till: Till) -> None:
     async def fifty() -> list[rpc.AllocatePaymentAtomicResult]:
         async with AsyncClient.supabase(gateway.url, api.token("service_role")) as client:
