@@ -123,7 +123,7 @@ def _telling(session: httpx.Client | httpx.AsyncClient) -> Iterator[None]:
         yield
     except _BEFORE_SENDING as error:
         raise failures.NotConnected(str(error)) from error
-    except httpx.TransportError as error:  # time-outs among them
+    except httpx.RequestError as error:  # time-outs among them, and what can't be decoded
         said = str(error) or type(error).__name__
         raise failures.OutcomeUnknown(said) from error
 

@@ -90,7 +90,8 @@ def by_hand(name: str, *arguments: tuple[str, str, object]) -> Call[Any]:
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.PAGE_BEFORE, Fault.PAGE_AFTER]
+    "fault",
+    [Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.PAGE_BEFORE, Fault.PAGE_AFTER, Fault.GARBLED],
 )
 def test_whatever_happens_on_the_way_it_is_paid_once(
     client: Client, gateway: Gateway, own_till: Till, fault: Fault
@@ -106,7 +107,13 @@ def test_whatever_happens_on_the_way_it_is_paid_once(
 
 
 @pytest.mark.parametrize(
-    ("fault", "moved"), [(Fault.CUT_AFTER, 300), (Fault.CUT_BEFORE, 0), (Fault.PAGE_AFTER, 300)]
+    ("fault", "moved"),
+    [
+        (Fault.CUT_AFTER, 300),
+        (Fault.CUT_BEFORE, 0),
+        (Fault.PAGE_AFTER, 300),
+        (Fault.GARBLED, 300),
+    ],
 )
 def test_in_doubt_it_says_so_and_the_outcome_can_be_asked(
     impatient: Client, gateway: Gateway, own_till: Till, fault: Fault, moved: int
@@ -119,6 +126,15 @@ def test_in_doubt_it_says_so_and_the_outcome_can_be_asked(
     key = unknown.value.idempotency_key
     assert key is not None
     assert client.outcome(key).outcome == ("done" if moved else "unknown")
+
+
+def test_sent_round_and_round_it_does_not_know(gateway: Gateway, api: PostgREST) -> None:
+    gateway.next(*[Fault.ROUND] * 21)
+    with (
+        Client.supabase(gateway.url, api.token("service_role"), retry=ONCE) as client,
+        pytest.raises(errors.OutcomeUnknown, match="redirects"),
+    ):
+        client.call(rpc.business_today())
 
 
 def test_a_page_of_html_is_told(gateway: Gateway, api: PostgREST, session: httpx.Client) -> None:

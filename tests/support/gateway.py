@@ -25,6 +25,8 @@ class Fault(Enum):
     CUT_AFTER = "PostgREST answers, and the connection is cut"
     PAGE_BEFORE = "a page of HTML is answered, and PostgREST never sees it"
     PAGE_AFTER = "PostgREST answers, and a page of HTML is passed back"
+    GARBLED = "PostgREST answers, and what is passed back isn't the gzip that it says it is"
+    ROUND = "it is sent to where it came, and PostgREST never sees it"
     NEVER = "PostgREST answers, and nobody hears of it"
 
 
@@ -86,6 +88,9 @@ class Gateway:
         if fault is Fault.PAGE_BEFORE:
             self._answer(request, 502, [("Content-Type", "text/html")], PAGE)
             return
+        if fault is Fault.ROUND:
+            self._answer(request, 307, [("Location", request.path)], b"")
+            return
         upstream = http.client.HTTPConnection("127.0.0.1", self._upstream, timeout=30)
         try:
             upstream.request(
@@ -104,6 +109,8 @@ class Gateway:
             self._answer(request, 504, [("Content-Type", "text/html")], PAGE)
         else:
             kept = [(n, v) for n, v in answer.getheaders() if n.lower().startswith("content-t")]
+            if fault is Fault.GARBLED:
+                kept.append(("Content-Encoding", "gzip"))
             self._answer(request, answer.status, kept, content)
 
     @staticmethod
