@@ -73,7 +73,7 @@ def numeric(value: Json | float) -> Decimal:
     """
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         return Decimal(value)
-    if isinstance(value, float) or value in _NO_NUMBERS:
+    if isinstance(value, float) or (isinstance(value, str) and value in _NO_NUMBERS):
         return Decimal(str(value))
     raise UnexpectedAnswer("numeric", value)
 
