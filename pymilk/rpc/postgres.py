@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 from pymilk.rpc import failures
 from pymilk.rpc.call import Argument, Call, Json, Rows
 from pymilk.rpc.protocol import INTERRUPTED, Exchange
-from pymilk.rpc.reading import parse
+from pymilk.rpc.reading import READABLE, parse
 from pymilk.rpc.said import failure
 
 AnyConnection: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
@@ -77,7 +77,7 @@ def conversation(
         yield from _back(connection, before, way_back)
         raise _failure(exchange.call, error) from error
     found = answers[message.index(made)]
-    return [None if each is None else parse(_text(each, connection)) for each in found]
+    return [None if each is None else _read(each, connection) for each in found]
 
 
 def statement(call: Call[Any], schema: str | None = None) -> str:
@@ -136,8 +136,11 @@ def identifier(name: str) -> str:
     return '"{}"'.format(name.replace('"', '""'))
 
 
-def _text(answer: bytes, connection: AnyConnection) -> str:
-    return answer.decode("ascii" if answer.isascii() else connection.info.encoding)
+def _read(answer: bytes, connection: AnyConnection) -> Json:
+    try:
+        return parse(answer.decode("ascii" if answer.isascii() else connection.info.encoding))
+    except ValueError as error:
+        raise failures.UnexpectedAnswer(READABLE, answer[:200]) from error
 
 
 def _back(connection: AnyConnection, before: int, way_back: str) -> Generator[bytes, Answers, None]:

@@ -32,6 +32,7 @@ T = TypeVar("T")
 Reader: TypeAlias = Callable[[Json], T]
 
 _EXACTLY = json.JSONDecoder(parse_float=Decimal)
+READABLE = "JSON that Python can hold"
 _NO_NUMBERS = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
@@ -39,9 +40,13 @@ def parse(text: str | bytes) -> Json:
     """JSON with every digit of its numbers.
 
     Raises:
-        ValueError: It isn't JSON.
+        ValueError: It isn't JSON (JSONDecodeError, UnicodeDecodeError). Or Python can't hold it: it
+            is too deep, or has a number of too many digits.
     """
-    return cast("Json", _EXACTLY.decode(text if isinstance(text, str) else text.decode()))
+    try:
+        return cast("Json", _EXACTLY.decode(text if isinstance(text, str) else text.decode()))
+    except (RecursionError, ArithmeticError) as error:
+        raise ValueError(f"JSON that Python can't hold: {error}") from error
 
 
 def text(value: Json) -> str:

@@ -14,7 +14,7 @@ import httpx
 from pymilk.rpc import failures
 from pymilk.rpc.call import Json, Rows
 from pymilk.rpc.protocol import Exchange
-from pymilk.rpc.reading import parse
+from pymilk.rpc.reading import READABLE, parse
 from pymilk.rpc.said import failure
 from supabase import AsyncClient, Client
 
@@ -136,8 +136,10 @@ def _rows(exchange: Exchange, response: httpx.Response) -> Rows:
         return []
     try:
         found = parse(response.content)
-    except ValueError as error:  # a page of somebody in between
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:  # a page of somebody in between
         raise failures.GatewayError(response.status_code, response.text) from error
+    except ValueError as error:
+        raise failures.UnexpectedAnswer(READABLE, response.content[:200]) from error
     if not returns.several:
         return [found]
     if not isinstance(found, list):

@@ -45,6 +45,8 @@ as 'select 2';
 
 create function public.soon() returns text language sql as $$ select 'soon' $$;
 
+create function public.many_digits() returns numeric language sql as 'select trunc(10::numeric ^ 5000)';
+
 create function public.caller() returns text language sql as 'select private.caller()';
 alter function public.caller() owner to postgres;
 alter function public.caller() security definer;

@@ -275,6 +275,11 @@ def test_an_answer_of_another_shape_is_told(caller: Caller) -> None:
         caller.call(Call("soon", (), reading.value(reading.day)))
 
 
+def test_an_answer_that_python_can_not_hold_is_told(caller: Caller) -> None:
+    with pytest.raises(errors.UnexpectedAnswer, match="found b'1000"):
+        caller.call(by_hand("many_digits"))
+
+
 def test_who_may_not_is_told(way: str, office: Office, own_till: Till) -> None:
     with opened(way, office, "anon") as nobody, pytest.raises(errors.NotAllowed) as refused:
         nobody.call(allocate(own_till, 1))

@@ -37,3 +37,11 @@ def test_another_shape_is_told(reader: Callable[[Json], object], strange: Json) 
 def test_a_number_that_is_none_comes_as_text() -> None:
     assert reading.numeric("NaN").is_nan()
     assert reading.numeric("-Infinity") == Decimal("-Infinity")
+
+
+@pytest.mark.parametrize(
+    "document", ["[" * 100_000, "1e9999999999999999999", "1" * 5_000, "soon"], ids=lambda it: it[:5]
+)
+def test_what_python_can_not_hold_is_a_value_error(document: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        reading.parse(document)
