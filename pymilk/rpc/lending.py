@@ -117,7 +117,7 @@ class Dialled:
                     self._connection.close()
                 try:
                     self._connection = psycopg.connect(self._dsn, **_SETTINGS)
-                except psycopg.OperationalError as error:
+                except psycopg.Error as error:  # a DSN that can't be read among them
                     raise NotConnected(str(error)) from error
             assert self._connection is not None  # noqa: S101 - for the type checker
             yield self._connection
@@ -146,7 +146,7 @@ class AsyncDialled:
                     await self._connection.close()
                 try:
                     self._connection = await psycopg.AsyncConnection.connect(self._dsn, **_SETTINGS)
-                except psycopg.OperationalError as error:
+                except psycopg.Error as error:  # a DSN that can't be read among them
                     raise NotConnected(str(error)) from error
             assert self._connection is not None  # noqa: S101 - for the type checker
             yield self._connection

@@ -1,12 +1,13 @@
 """What a call ends in when the database, another call or the connection is in its way."""
 
+import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pymilk import Client, errors, rpc
+from pymilk import AsyncClient, Client, errors, rpc
 from pymilk.rpc import reading
 from pymilk.rpc.protocol import Retry
 from support.databases import Database
@@ -154,6 +155,19 @@ def test_a_database_that_is_not_there_is_told(shared_till: Till) -> None:
     client = Client.postgres(url)
     with pytest.raises(errors.NotConnected, match="nowhere"):
         client.call(rpc.business_today())
+
+
+@pytest.mark.parametrize("dsn", ["nowhere", "postgresql://[::1", "connect_timeout=soon"])
+def test_a_dsn_that_can_not_be_read_is_told(dsn: str) -> None:
+    client = Client.postgres(dsn)
+    with pytest.raises(errors.NotConnected, match="nothing was sent"):
+        client.call(rpc.business_today())
+
+    async def ask() -> None:
+        with pytest.raises(errors.NotConnected, match="nothing was sent"):
+            await AsyncClient.postgres(dsn).call(rpc.business_today())
+
+    asyncio.run(ask())
 
 
 def test_a_connection_lost_during_a_call_is_made_up_for(till: Till) -> None:
