@@ -184,7 +184,7 @@ def _out_of(pool: "ConnectionPool[Any]") -> Iterator[Connection]:
     before = connection.autocommit
     try:
         if not before and not connection.closed:
-            connection.autocommit = True
+            _set_apart(connection)
         yield connection
     finally:
         try:
@@ -205,7 +205,7 @@ async def _out_of_async(pool: "AsyncConnectionPool[Any]") -> AsyncIterator[Async
     before = connection.autocommit
     try:
         if not before and not connection.closed:
-            await connection.set_autocommit(True)
+            await _set_apart_async(connection)
         yield connection
     finally:
         try:
@@ -214,6 +214,34 @@ async def _out_of_async(pool: "AsyncConnectionPool[Any]") -> AsyncIterator[Async
         finally:  # whatever happened: what isn't given back, the pool never has again
             _end_unless(connection, autocommit=before)
             await pool.putconn(connection)
+
+
+def _set_apart(connection: Connection) -> None:
+    """Make what follows a transaction of its own.
+
+    Raises:
+        NotConnected: The connection was lost.
+    """
+    try:
+        if not _usable(connection):  # the pool has looked at it, which has begun a transaction
+            connection.rollback()
+        connection.autocommit = True
+    except psycopg.OperationalError as error:
+        raise NotConnected(str(error)) from error
+
+
+async def _set_apart_async(connection: AsyncConnection) -> None:
+    """Make what follows a transaction of its own.
+
+    Raises:
+        NotConnected: The connection was lost.
+    """
+    try:
+        if not _usable(connection):  # the pool has looked at it, which has begun a transaction
+            await connection.rollback()
+        await connection.set_autocommit(True)
+    except psycopg.OperationalError as error:
+        raise NotConnected(str(error)) from error
 
 
 def _end_unless(connection: AnyConnection, *, autocommit: bool) -> None:

@@ -7,12 +7,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow, TupleRow, dict_row
 from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from pymilk import AsyncClient, Client, errors, rpc
+from pymilk.rpc.protocol import Retry
 from support.pooler import pooler
 from support.pooler import there_is_one as pooler_is_there
 from support.sessions import wait_until_blocked
@@ -229,6 +230,53 @@ def test_whatever_rows_a_pool_is_for(till: Till) -> None:
         min_size=1,
     ) as pool:
         assert Client.postgres(pool).call(allocate(till, 10)).total_allocated == 10
+
+
+def test_a_pool_that_looks_at_a_connection_before_it_lends_it(till: Till) -> None:
+    def look(connection: psycopg.Connection[TupleRow]) -> None:
+        connection.execute("select 1")  # which begins a transaction
+
+    async def look_async(connection: psycopg.AsyncConnection[TupleRow]) -> None:
+        await connection.execute("select 1")
+
+    async def pay() -> None:
+        async with AsyncConnectionPool(till.database.url, min_size=1, check=look_async) as pool:
+            answer = await AsyncClient.postgres(pool).call(allocate(till, 10))
+            assert answer.total_allocated == 20
+
+    with ConnectionPool(till.database.url, min_size=1, check=look) as pool:
+        assert Client.postgres(pool).call(allocate(till, 10)).total_allocated == 10
+        assert allocated(till) == 10
+    asyncio.run(pay())
+    assert allocated(till) == 20
+
+
+def test_a_connection_that_is_lost_while_its_pool_looks_at_it(till: Till) -> None:
+    superuser = till.database.connect(user="supabase_admin", autocommit=True)
+
+    def end(pid: int) -> None:
+        superuser.execute("select pg_terminate_backend(%s, 10000)", [pid])
+
+    def look(connection: psycopg.Connection[TupleRow]) -> None:
+        connection.execute("select 1")
+        end(connection.info.backend_pid)
+
+    async def look_async(connection: psycopg.AsyncConnection[TupleRow]) -> None:
+        await connection.execute("select 1")
+        end(connection.info.backend_pid)
+
+    async def pay() -> None:
+        async with AsyncConnectionPool(till.database.url, min_size=1, check=look_async) as pool:
+            with pytest.raises(errors.NotConnected):
+                await AsyncClient.postgres(pool, retry=Retry(attempts=1)).call(allocate(till, 10))
+
+    with (
+        ConnectionPool(till.database.url, min_size=1, check=look) as pool,
+        pytest.raises(errors.NotConnected),
+    ):
+        Client.postgres(pool, retry=Retry(attempts=1)).call(allocate(till, 10))
+    asyncio.run(pay())
+    assert allocated(till) == 0
 
 
 def test_calls_out_of_a_pool_with_async(till: Till) -> None:
