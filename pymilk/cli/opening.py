@@ -138,17 +138,18 @@ def plan_for(
 
 
 def migration_to_deploy(opened: Opened, name: str | None) -> Migration | None:
-    """The one named, or the oldest pending; a held one only when it is named."""
+    """The one named, or the oldest that isn't whole; a held one only when it is named."""
     if name is not None:
         return find_migration(opened.project.migrations, name)
     return next(iter(migrations_to_deploy(opened, None)), None)
 
 
 def migrations_to_deploy(opened: Opened, name: str | None) -> tuple[Migration, ...]:
-    """The one named, or all that are pending, oldest first."""
+    """The one named, or all that are pending or half applied, oldest first."""
     if name is not None:
         return (find_migration(opened.project.migrations, name),)
-    pending = {row.version for row in opened.rows if row.standing is Standing.PENDING}
+    standing = {Standing.PENDING, Standing.HALF}
+    pending = {row.version for row in opened.rows if row.standing in standing}
     return tuple(one for one in opened.project.migrations if one.version in pending)
 
 
@@ -199,10 +200,11 @@ def nothing_pending(opened: Opened) -> str:
 
 
 def migration_to_roll_back(opened: Opened, name: str | None) -> Migration:
-    """The one named, or the newest applied."""
+    """The one named, or the newest applied; of one that is half applied the rollback says why."""
     if name is not None:
         return find_migration(opened.project.migrations, name)
-    applied = [row for row in opened.rows if row.standing in {Standing.APPLIED, Standing.EDITED}]
+    standing = {Standing.APPLIED, Standing.EDITED, Standing.HALF}
+    applied = [row for row in opened.rows if row.standing in standing]
     if not applied:
         raise Problem("Nothing is applied.", state="Nothing was changed.", todo="pymilk status")
     return find_migration(opened.project.migrations, applied[-1].version)

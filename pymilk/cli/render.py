@@ -163,7 +163,9 @@ def status_text(label: str, status: "Status") -> list[str]:
     if status.running:
         lines.append(f"  running now: {status.running}")
     if status.unfinished:
-        lines.append(f"  the last run changed nothing: {status.unfinished}")
+        half = any(row.half for row in status.rows)
+        came = "did not come to its end" if half else "changed nothing"
+        lines.append(f"  the last run {came}: {status.unfinished}")
     lines += [f"  unanswered: {note}" for note in status.notes]
     restored = status.restore_tested_at
     lines.append(

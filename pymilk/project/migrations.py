@@ -21,6 +21,7 @@ _IRREVERSIBLE = re.compile(r"^-- irreversible: *(\S.*)$", re.MULTILINE)
 # The Supabase CLI's own mark, on the first line: each statement by itself, outside a transaction.
 _IN_STEPS = "-- pg-delta: transaction=false"
 _TRANSACTION_CONTROL = frozenset({"begin", "commit", "rollback", "end", "abort", "savepoint"})
+_ROLE = frozenset({"role", "authorization"})
 # Plain ones: with an isolation level or `and chain` they ask for more than one transaction.
 _BEGIN = frozenset(
     {("begin",), ("begin", "work"), ("begin", "transaction"), ("start", "transaction")}
@@ -248,15 +249,23 @@ def refuse_transaction_control(script: Script) -> None:
 
 
 def refuse_what_cannot_be_steps(script: Script) -> None:
-    """Refuse a script in steps that says where transactions end, or names no index that it makes.
+    """Refuse what no step can do.
 
-    What is left of an index that was cut off, and whether it is there, is known by its name.
+    It ends no transaction. It takes no other role, which would go on for what is recorded between
+    steps. And it names each index that it makes: what is left of one that was cut off, and whether
+    it is there, is known by its name.
 
     Raises:
         UsageProblem: It holds such a statement.
     """
     refuse_transaction_control(script)
     for statement in script.statements:
+        if statement.words[:1] == ("set",) and _ROLE.intersection(statement.words[1:3]):
+            raise UsageProblem(
+                f"{_at(script, statement)}: a role that a step takes would go on after it.",
+                state="No database was touched.",
+                todo="Do what needs the role within one step: in a 'do' block, or with 'owner to'.",
+            )
         pieces = [piece.text.lower() for piece in tokens(statement.text) if not piece.is_comment]
         if ("concurrently", "on") in pairwise(pieces):
             raise UsageProblem(

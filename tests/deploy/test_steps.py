@@ -148,10 +148,6 @@ def test_a_step_that_fails_leaves_no_invalid_index_and_is_gone_on_from(
     # Nothing else is deployed in its place, and it can't be rolled back from the middle.
     with pytest.raises(Problem, match="is half applied"):
         roll_back(plan, archive=False)
-    stepwise.up(UP + "select 1;")
-    with pytest.raises(Problem, match="its file was edited since"):
-        deploy(stepwise.plan(shop), Silent())
-    stepwise.up(UP)
     clerk.execute("delete from public.marks")
     deploy_toy(stepwise.plan(shop))
     assert standing(shop, stepwise) == (Standing.APPLIED, None)
@@ -293,6 +289,8 @@ NAMELESS = MARK + "create unique index /* once */ concurrently -- no name\non pu
         (MARK + "begin;\nselect 1;\ncommit;", "controls the transaction"),
         (UP.removeprefix(MARK), "can't run in a transaction"),
         (NAMELESS, "made concurrently needs a name"),
+        (MARK + "set role authenticated;\nselect 1;", "a role that a step takes would go on"),
+        (MARK + "set session authorization anon;", "a role that a step takes would go on"),
     ],
 )
 def test_what_is_refused_all_the_same(shop: Database, toy: Toy, text: str, why: str) -> None:
@@ -401,3 +399,26 @@ def test_only_the_first_line_marks_it(toy: Toy) -> None:
     with pytest.raises(UsageProblem) as refused:
         refuse_what_cannot_be_one_transaction(script)
     assert MARK.strip() in refused.value.todo
+
+
+def test_steps_that_ran_stay_and_those_after_them_may_be_mended(cut_off: CutOff) -> None:
+    cut_off.toy.up(UP.replace("settled_by text", "settled_by varchar(20)"))
+    with pytest.raises(Problem, match="steps that have run were edited") as refused:
+        deploy(cut_off.toy.plan(cut_off.shop), Silent())
+    assert refused.value.todo.startswith("Put its first 2 step(s) back")
+    cut_off.toy.up(UP.replace("unique index", "index"))
+    deploy_toy(cut_off.toy.plan(cut_off.shop))
+    assert standing(cut_off.shop, cut_off.toy) == (Standing.APPLIED, None)
+
+
+def test_what_is_half_applied_is_gone_on_with_unasked(cut_off: CutOff) -> None:
+    where = ("--policy", "local", "--db-url", cut_off.shop.url)
+    told = run("status", "--db-url", cut_off.shop.url, cwd=cut_off.toy.root).stdout
+    assert "half applied: step 1 of 3 done, step 2 was begun" in told
+    assert "the last run did not come to its end" in told
+    refused = run("rollback", *where, cwd=cut_off.toy.root)
+    assert "GAP-001 is half applied" in refused.stderr
+    done = run("deploy", *where, cwd=cut_off.toy.root)
+    assert done.returncode == 0, done.stderr
+    assert "committed in 3 step(s); each held its locks for" in done.stdout
+    assert standing(cut_off.shop, cut_off.toy) == (Standing.APPLIED, None)

@@ -15,14 +15,15 @@ class Half:
         of: How many there are.
         begun: The step that was begun and never ended, as far as the ledger knows.
         before: The fingerprint of the schema before its first step.
-        checksum: Of the text whose steps they are.
+        statements: The fingerprints of the steps that are done or begun, in order; none where an
+            older pymilk ran one of them.
     """
 
     done: int
     of: int
     begun: Entry | None
     before: str | None
-    checksum: str | None
+    statements: tuple[str, ...] | None
 
     def __str__(self) -> str:
         begun = f", step {self.done + 1} was begun" if self.begun else ""
@@ -42,7 +43,19 @@ def half_of(entries: Iterable[Entry], version: str) -> Half | None:
     done = max((one.step or 0 for one in steps if one.outcome is Outcome.DONE), default=0)
     last = steps[-1] if steps else None
     begun = last if last is not None and last.outcome is Outcome.BEGUN else None
-    if not done and begun is None:
+    if last is None or (not done and begun is None):
         return None
-    first = next(one for one in reversed(steps) if one.step == 1 and one.before is not None)
-    return Half(done, int(first.evidence["of"]), begun, first.before, first.checksum)
+    first = next((one for one in reversed(steps) if one.step == 1 and one.before), None)
+    return Half(
+        done,
+        int(last.evidence["of"]),
+        begun,
+        first.before if first else None,
+        _statements(steps, done + (begun is not None)),
+    )
+
+
+def _statements(steps: Iterable[Entry], count: int) -> tuple[str, ...] | None:
+    known = {one.step: one.evidence.get("statement") for one in steps}
+    found = tuple(str(known[step]) for step in range(1, count + 1) if known.get(step))
+    return found if len(found) == count else None

@@ -7,8 +7,9 @@ from pymilk.deploy.basis.half import Half
 from pymilk.deploy.basis.plan import Plan
 from pymilk.deploy.change.left_behind import drop_left_behind, names
 from pymilk.deploy.change.script import NOT_NOW
-from pymilk.deploy.change.steps import StepCame, record_step, steps_of
+from pymilk.deploy.change.steps import StepCame, fingerprint, record_step, steps_of
 from pymilk.problem import Problem, TryAgainLater
+from pymilk.project.migrations import Migration
 from pymilk.project.statements import Statement
 
 
@@ -19,16 +20,11 @@ def settle(connection: Connection, plan: Plan, half: Half) -> None:
     since is none of its doing: it isn't recorded, so that the checks find it as drift.
 
     Raises:
-        Problem: The file isn't the one any more whose steps they are.
+        Problem: Steps that have run aren't in the file any more as they ran.
         TryAgainLater: An index that is left of it can't be dropped now.
     """
     migration = plan.migration
-    if half.checksum != migration.up.checksum:
-        raise Problem(
-            f"{migration.label} is {half}, and its file was edited since.",
-            state=f"{migration.version} is {half}.",
-            todo="Take the edit back (git checkout); change the rest with a further migration.",
-        )
+    _refuse_edited(migration, half)
     if half.begun is None or half.begun.before is None:
         return
     number = half.done + 1
@@ -53,6 +49,21 @@ def settle(connection: Connection, plan: Plan, half: Half) -> None:
         record_step(connection, plan, StepCame(number, Outcome.DONE, after=after))
     else:
         record_step(connection, plan, StepCame(number, Outcome.FAILED))
+
+
+def _refuse_edited(migration: Migration, half: Half) -> None:
+    """What has run stays as it ran; what comes after it may be mended."""
+    steps = steps_of(migration.up)
+    if half.statements is not None:
+        now = tuple(fingerprint(step) for step in steps[: len(half.statements)])
+        if now == half.statements:
+            return
+    raise Problem(
+        f"{migration.label} is {half}, and steps that have run were edited in its file since.",
+        state=f"{migration.version} is {half}.",
+        todo=f"Put its first {half.done + (half.begun is not None)} step(s) back as they were"
+        " (git checkout); those after them may be mended.",
+    )
 
 
 def _with_changes_of(statement: Statement, before: Catalog, now: Catalog) -> Catalog:

@@ -5,6 +5,7 @@ is recorded as begun, run, and recorded as done. Where a run was cut off in betw
 finds out whether it had come through.
 """
 
+import hashlib
 import time
 import uuid
 from contextlib import suppress
@@ -47,6 +48,11 @@ class StepCame:
 def steps_of(script: Script) -> tuple[Statement, ...]:
     """The statements that are steps, in order."""
     return tuple(statement for statement in script.statements if not statement.only_comment)
+
+
+def fingerprint(statement: Statement) -> str:
+    """By which the ledger knows a step's text again: SHA-256."""
+    return hashlib.sha256(statement.text.encode()).hexdigest()
 
 
 def run_plain(connection: Connection, script: Script, statement: Statement) -> None:
@@ -143,7 +149,11 @@ def record_step(
         connection,
         Event(
             Kind.STEP,
-            {"of": len(steps_of(migration.up)), "invalid": list(came.invalid)},
+            {
+                "of": len(steps_of(migration.up)),
+                "invalid": list(came.invalid),
+                "statement": fingerprint(steps_of(migration.up)[came.number - 1]),
+            },
             version=migration.version,
             name=migration.name,
             revision=plan.revision.commit,
