@@ -15,7 +15,7 @@ from psycopg import sql
 
 from pymilk.database.catalog import Catalog, project_schemas
 from pymilk.database.connection import Connection
-from pymilk.database.contents import Table, read_tables
+from pymilk.database.contents import Table, read_key, read_tables
 from pymilk.problem import Problem
 
 # Types that have no `=`.
@@ -117,7 +117,7 @@ def keep(connection: Connection, version: str, losses: Iterable[Loss]) -> None:
         kept = loss.columns
         condition: sql.Composable = sql.SQL("true")
         if loss.kind == "column":
-            if not primary_key(connection, loss.table):
+            if not read_key(connection, loss.table):
                 raise CannotBeKept(
                     f"{loss.table.qualified} has no primary key: the values of"
                     f" {', '.join(loss.columns)} could be kept, but never given back.",
@@ -152,7 +152,7 @@ def keep_rows(connection: Connection, version: str, loss: Loss, query: sql.Compo
             loss.table.schema,
             loss.table.name,
             list(loss.columns),
-            list(primary_key(connection, loss.table)),
+            list(read_key(connection, loss.table)),
             name,
             loss.rows,
         ),
@@ -183,7 +183,7 @@ def _kept_columns(
     """Of a column that goes, its values and the key to put them back by."""
     if kind != "column":
         return columns
-    return tuple(dict.fromkeys((*primary_key(connection, table), *columns)))
+    return tuple(dict.fromkeys((*read_key(connection, table), *columns)))
 
 
 def holds_values(connection: Connection, table: Table, columns: tuple[str, ...]) -> sql.Composed:
@@ -219,17 +219,6 @@ def _calls(default: str) -> bool:
     The time of the transaction is the same all through the deploy that adds the column.
     """
     return "(" in _TRANSACTION_TIME.sub("", default)
-
-
-def primary_key(connection: Connection, table: Table) -> tuple[str, ...]:
-    """The columns that tell a table's rows apart; none where nothing does."""
-    rows = connection.execute(
-        "select t.attname from pg_index as i"
-        " inner join pg_attribute as t on t.attrelid = i.indrelid and t.attnum = any(i.indkey)"
-        " where i.indisprimary and i.indrelid = to_regclass(%s) order by t.attname",
-        (table.identifier.as_string(connection),),
-    ).fetchall()
-    return tuple(row[0] for row in rows)
 
 
 def texts(columns: Iterable[str]) -> sql.Composed:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 
 from psycopg import sql
 
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table, read_tables
+from pymilk.database.references import parents_first
 from pymilk.deploy.change.archive import texts, values_held
 from pymilk.deploy.change.script import run_script
 from pymilk.project.migrations import Migration
@@ -115,26 +115,8 @@ def _archives(connection: Connection, version: str) -> Iterator[_Archive]:
 def _parents_first(connection: Connection, archives: Iterable[_Archive]) -> Iterator[_Archive]:
     """Rows that others refer to come before them; tables that refer in a circle as they are."""
     waiting = tuple(archives)
-    parents: dict[str, set[str]] = {archive.table.qualified: set() for archive in waiting}
-    for child, parent in connection.execute(
-        """
-        select n.nspname || '.' || c.relname, pn.nspname || '.' || p.relname
-        from pg_catalog.pg_constraint as x
-        inner join pg_catalog.pg_class as c on x.conrelid = c.oid
-        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
-        inner join pg_catalog.pg_class as p on x.confrelid = p.oid
-        inner join pg_catalog.pg_namespace as pn on p.relnamespace = pn.oid
-        where x.contype = 'f' and c.oid <> p.oid
-        """
-    ).fetchall():
-        if child in parents and parent in parents:
-            parents[child].add(parent)
-    try:
-        order = {
-            name: place for place, name in enumerate(TopologicalSorter(parents).static_order())
-        }
-    except CycleError:
-        order = dict.fromkeys(parents, 0)
+    names = list(dict.fromkeys(archive.table.qualified for archive in waiting))
+    order = {name: place for place, name in enumerate(parents_first(connection, names))}
     return iter(sorted(waiting, key=lambda archive: order[archive.table.qualified]))
 
 

@@ -9,13 +9,13 @@ a deploy want each other's tables, it is the deploy that lets go.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 
 from psycopg import sql
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table
+from pymilk.database.references import parents_first
 from pymilk.deploy.basis.evidence import ScriptRun, StatementRun
 from pymilk.project.policy import Policy
 
@@ -204,25 +204,7 @@ def _children_first(connection: Connection, tables: Mapping[str, Table]) -> tupl
     triggers. Met at its first table it waits there and holds nothing that we want next; met at its
     second it would keep us from the first for as long as we keep it.
     """
-    parents: dict[str, set[str]] = {name: set() for name in tables}
-    for child, parent in connection.execute(
-        """
-        select n.nspname || '.' || c.relname, m.nspname || '.' || p.relname
-        from pg_catalog.pg_constraint as k
-        inner join pg_catalog.pg_class as c on k.conrelid = c.oid
-        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
-        inner join pg_catalog.pg_class as p on k.confrelid = p.oid
-        inner join pg_catalog.pg_namespace as m on p.relnamespace = m.oid
-        where k.contype = 'f' and c.oid <> p.oid
-        """
-    ).fetchall():
-        if child in tables and parent in tables:
-            parents[child].add(parent)
-    try:
-        order = tuple(TopologicalSorter(parents).static_order())
-    except CycleError:  # tables that refer in a circle: no order is better than another
-        order = tuple(sorted(tables))
-    return tuple(tables[name] for name in reversed(order))
+    return tuple(tables[name] for name in reversed(parents_first(connection, sorted(tables))))
 
 
 def _owned(connection: Connection) -> frozenset[str]:
