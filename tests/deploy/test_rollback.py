@@ -341,6 +341,19 @@ def test_used_kept_and_given_back(shop_001: Database, toy: Toy) -> None:
     assert session.execute("select count(*) from public.receipts").fetchone() == (3,)
 
 
+def test_a_number_that_was_given_is_not_given_again(shop_001: Database, toy: Toy) -> None:
+    session = shop_001.connect(autocommit=True)
+    for bill in (1, 2):
+        session.execute("select public.pay_bill(%s, 1)", (bill,))
+    deleted = session.execute("delete from public.receipts where bill_id = 2 returning id")
+    (last,) = deleted.fetchone() or (0,)
+    undo(toy, shop_001, archive=True)
+    toy.verify("select 1;")  # one that pays a bill takes numbers, too
+    deploy_toy(toy.plan(shop_001))
+    session.execute("select public.pay_bill(4, 1)")
+    assert session.execute("select max(id) from public.receipts").fetchone() == (last + 1,)
+
+
 def test_the_archive_is_closed_to_the_api(shop_001: Database, toy: Toy) -> None:
     pay(shop_001)
     undo(toy, shop_001, archive=True)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from pymilk.database.catalog import project_schemas
 from pymilk.database.connection import Connection
-from pymilk.database.contents import Table, read_tables
+from pymilk.database.contents import Table, read_positions, read_tables, turned_back
+from pymilk.database.ledger import Kind, latest, read_entries, whole
 from pymilk.database.references import parents_first
 from pymilk.deploy.change.archive import texts, values_held
 from pymilk.deploy.change.script import run_script
@@ -68,6 +70,7 @@ def give_back(connection: Connection, version: str) -> Mapping[str, int]:
                 "update pymilk.archives set given_back_at = clock_timestamp() where id = %s",
                 (archive.id,),
             )
+    _count_on(connection, version)
     return given
 
 
@@ -202,6 +205,15 @@ def _types(connection: Connection, table: Table) -> Mapping[str, str]:
             (table.identifier.as_string(connection),),
         ).fetchall()
     )
+
+
+def _count_on(connection: Connection, version: str) -> None:
+    """Sequences that went with the rollback go on from where they were: rows may be deleted."""
+    rollback = latest(read_entries(connection, version), Kind.ROLLBACK, version=version)
+    counted = whole(connection, rollback).evidence.get("positions", {}) if rollback else {}
+    now = read_positions(connection, project_schemas(connection))
+    for sequence, position in turned_back(counted, now).items():
+        connection.execute("select setval(%s, %s)", (sequence, position))
 
 
 def _advance_sequences(connection: Connection, table: Table) -> None:

@@ -232,7 +232,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     settings = read_settings(connection)
     with in_one_go(connection, settings) as go:
         go.script(attempt.down)
-    _refuse_turned_back(connection, attempt.down, positions)
+    counted = _refuse_turned_back(connection, attempt.down, positions)
 
     changed = tuple(
         found for found in changed_rows(connection, before) if found.loss.table.qualified not in own
@@ -252,6 +252,8 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     kept = (*losses, *(found.loss for found in changed))
     facts = {
         "kept": [str(loss) for loss in kept],
+        # Where they are made again, numbers that people have seen aren't given a second time.
+        "positions": counted,
         "drift": attempt.drift,
         "overrides": dict(plan.overrides),
         "because": plan.because,
@@ -336,8 +338,10 @@ def _refuse_losses(attempt: _Attempt, losses: tuple[Loss, ...]) -> None:
 
 def _refuse_turned_back(
     connection: Connection, down: Script, before: Mapping[str, int | None]
-) -> None:
-    back = turned_back(before, read_positions(connection, project_schemas(connection)))
+) -> Mapping[str, int]:
+    """How far the sequences that have gone had counted."""
+    after = read_positions(connection, project_schemas(connection))
+    back = turned_back(before, after)
     for sequence, position in back.items():
         # Some ways of setting a sequence outlive the transaction: put it where it was.
         connection.execute("select setval(%s, %s)", (sequence, position))
@@ -347,6 +351,11 @@ def _refuse_turned_back(
             f" {', '.join(back)}.",
             todo="Mend the rollback script; then: pymilk rollback … --mended.",
         )
+    return {
+        sequence: position
+        for sequence, position in before.items()
+        if position is not None and sequence not in after
+    }
 
 
 def _refuse_other_schema(expected: Catalog, restored: Catalog) -> None:
