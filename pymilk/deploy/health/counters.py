@@ -5,13 +5,14 @@ Not every server has all of it; what there was nothing to be seen of is said, wi
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import SupportsInt
 
 import psycopg
 from psycopg import sql
 
 from pymilk.database.connection import Connection
 from pymilk.deploy.basis.sample import Activity, Waits
-from pymilk.deploy.change.script import failure
+from pymilk.deploy.health.readings import read_query
 from pymilk.project.migrations import Script
 
 _DATABASE = """
@@ -102,19 +103,19 @@ def read_outcomes(connection: Connection, queries: Iterable[Script]) -> Reported
     with connection.transaction():
         connection.execute("set transaction read only")
         for query in queries:
-            name, statement = query.path.stem, query.statements[0]
+            name, found = query.path.stem, read_query(connection, query)
+            if found.failure:
+                lacking[f"outcomes/{name}"] = found.failure
+                continue
             try:
-                # A savepoint: a transaction that failed would be counted among those looked at.
-                with connection.transaction():
-                    rows = connection.execute(query.text.encode()).fetchall()
-                outcomes[name] = {str(row[0]): int(row[1]) for row in rows}
-            except psycopg.Error as error:
-                if connection.closed:
-                    raise
-                lacking[f"outcomes/{name}"] = failure(query, statement, error).happened
-            except (IndexError, TypeError, ValueError):
+                outcomes[name] = {str(row[0]): _whole(row[1]) for row in found.rows}
+            except (IndexError, ValueError, ArithmeticError):
                 lacking[f"outcomes/{name}"] = "its columns are not what and how often"
     return Reported(outcomes, lacking)
+
+
+def _whole(value: object) -> int:
+    return int(value if isinstance(value, SupportsInt) else str(value))
 
 
 def _statements(connection: Connection, lacking: dict[str, str]) -> tuple[int | None, float | None]:

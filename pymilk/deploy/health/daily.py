@@ -4,14 +4,11 @@ They are queries of sql/daily, one a file, such as the app runs all day. Each ru
 transaction that can only read, so that no snapshot outlives its query.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import psycopg
-
 from pymilk.database.connection import Connection
-from pymilk.deploy.change.script import failure
+from pymilk.deploy.health.readings import Reading, read_query
 from pymilk.project.migrations import Script
 
 # The first run may have to read from disk what the second one finds in memory.
@@ -44,24 +41,21 @@ def time_daily(connection: Connection, queries: Iterable[Script]) -> Timed:
     seconds: dict[str, float] = {}
     failed: dict[str, str] = {}
     for query in queries:
-        name, statement = query.path.stem, query.statements[0]
+        name = query.path.stem
         with connection.transaction():
             connection.execute("set transaction read only")
             connection.execute("select set_config('statement_timeout', %s, true)", (_LONGEST,))
-            try:
-                # A savepoint: a transaction that failed would be counted among those looked at.
-                with connection.transaction():
-                    seconds[name] = min(_run(connection, query) for _ in range(_RUNS))
-            except psycopg.Error as error:
-                if connection.closed:
-                    raise
-                failed[name] = failure(query, statement, error).happened
+            runs = _runs(connection, query)
+        if runs[-1].failure:
+            failed[name] = runs[-1].failure
+        else:
+            seconds[name] = min(run.seconds for run in runs)
     return Timed(seconds, failed)
 
 
-def _run(connection: Connection, query: Script) -> float:
-    started = time.perf_counter()
-    for statement in query.statements:
-        if not statement.only_comment:
-            connection.execute(statement.text.encode())
-    return time.perf_counter() - started
+def _runs(connection: Connection, query: Script) -> list[Reading]:
+    """Run it as often as it is timed; one that fails isn't waited for again."""
+    runs: list[Reading] = []
+    while len(runs) < _RUNS and not (runs and runs[-1].failure):
+        runs.append(read_query(connection, query))
+    return runs
