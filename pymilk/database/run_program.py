@@ -12,6 +12,8 @@ from pymilk.database.connection import without_password
 from pymilk.problem import Problem, TryAgainLater
 
 NO_ROOM = "No space left"
+# What a program that is told to end may take to end its own workers and their sessions.
+_TIDYING_UP_SECONDS = 10
 _NOT_NOW = ("due to lock timeout", "could not obtain lock", "due to statement timeout")
 
 
@@ -112,10 +114,9 @@ def running(
         ) as process,
     ):
         try:
-            yield Running(process, words, told)
+            with _ended_with_the_block(process):
+                yield Running(process, words, told)
         finally:
-            if process.poll() is None:
-                process.kill()
             if process.stdin is not None:
                 with suppress(BrokenPipeError):  # what it was still to read, it won't
                     process.stdin.close()
@@ -136,17 +137,42 @@ def run_program(
         Problem: It failed.
     """
     connected, environment = _connected(url)
-    done = subprocess.run(
-        [*command, *connected],
-        env=environment,
-        # As bytes: read as text, the line ends of a function's body would become others.
-        input=None if given is None else given.encode(errors="surrogateescape"),
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise told.problem(done.stderr.decode(errors="replace"))
-    return done.stdout.decode(errors="surrogateescape")
+    with (
+        subprocess.Popen(
+            [*command, *connected],
+            env=environment,
+            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process,
+        _ended_with_the_block(process),
+    ):
+        printed, said = process.communicate(
+            # As bytes: read as text, the line ends of a function's body would become others.
+            None if given is None else given.encode(errors="surrogateescape")
+        )
+    if process.returncode != 0:
+        raise told.problem(said.decode(errors="replace"))
+    return printed.decode(errors="surrogateescape")
+
+
+@contextmanager
+def _ended_with_the_block(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Whatever ends the block: the program has ended too, its workers and their sessions with it.
+
+    It is asked before it is killed. Killed at once, pg_dump leaves its workers to go on by
+    themselves, and they hold its session open, with a lock on every table.
+    """
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_TIDYING_UP_SECONDS)
+            finally:  # also when we are interrupted once more
+                process.kill()
 
 
 def _connected(url: str | None) -> tuple[list[str], dict[str, str]]:
