@@ -18,7 +18,16 @@ def agree(ask: bool, yes: bool, question: str) -> None:
             state="Nothing was changed.",
             todo="Say it beforehand: --yes.",
         )
-    click.confirm(question, abort=True)
+    confirm(question)
+
+
+def confirm(question: str) -> None:
+    """Ask on stderr: stdout may go into a file, and then holds the command's result alone.
+
+    Raises:
+        click.Abort: The answer is no.
+    """
+    click.confirm(question, abort=True, err=True)
 
 
 def done(as_json: bool, sentence: str, value: object) -> None:

@@ -77,7 +77,8 @@ def _asked(opened: "Opened", given: Mapping[str, str]) -> dict[str, str]:
     told = {}
     for key, (question, answers) in QUESTIONS.items():
         if key not in known:
-            said = click.prompt(f"{question} ({', '.join(answers)}; empty: not sure)", default="")
+            asked = f"{question} ({', '.join(answers)}; empty: not sure)"
+            said = click.prompt(asked, default="", err=True)
             if said in answers:
                 told[key] = str(said)
     return told
@@ -94,12 +95,12 @@ def _keep(opened: "Opened", told: Mapping[str, str], *, yes: bool, ask: bool) ->
         return {}
     lines = [f"[{'.'.join(_SECTION)}]", *(f'{key} = "{value}"' for key, value in new.items())]
     if not yes:
-        # A program's one document stays alone on stdout.
-        (sys.stdout if ask else sys.stderr).write("\n".join(("", *lines, "")))
+        # Beside the question: stdout holds the result alone.
+        sys.stderr.write("\n".join(("", *lines, "")))
         if not ask:
             sys.stderr.write("Not kept: with --yes it goes into pyproject.toml.\n")
             return {}
-        if not click.confirm("Put this into pyproject.toml?"):
+        if not click.confirm("Put this into pyproject.toml?", err=True):
             return {}
     keep_settings(opened.project.root, _SECTION, new)
     return new

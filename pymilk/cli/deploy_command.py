@@ -98,10 +98,7 @@ def deploy(
         _watch(asked, chosen[0], as_json=as_json)
         return
     plans = [plan_for(opened, migration, overrides, place) for migration in chosen]
-    if as_json:
-        agree(plans[0].policy.ask, yes, "Deploy?")
-    else:
-        _agree(plans, yes=yes)
+    _agree(plans, yes=yes, as_json=as_json)
     _deploy(opened, plans, approval, asked, as_json=as_json, every=every)
 
 
@@ -151,9 +148,9 @@ def _deploy(
         with keeping as opening:
             for plan, evidence in deploy_all(plans, progress, _under_way, approval, opening):
                 told.append({"deployed": plan.migration.stem, "evidence": evidence})
-                if evidence is None:
+                if evidence is None and not (as_json and every):  # else it is in the one list
                     already_deployed(opened, plan.migration, as_json=as_json)
-                elif not as_json:
+                elif evidence is not None and not as_json:
                     say(*deployed_text(plan, evidence))
                 _watch(asked, plan.migration, as_json=as_json)
     finally:
@@ -164,7 +161,7 @@ def _deploy(
             say_json(told[0])
 
 
-def _agree(plans: "Sequence[Plan]", *, yes: bool) -> None:
+def _agree(plans: "Sequence[Plan]", *, yes: bool, as_json: bool) -> None:
     """Show the plan, in full where a person has to agree to it."""
     first, *later = plans
     labels = tuple(plan.migration.label for plan in later)
@@ -172,8 +169,8 @@ def _agree(plans: "Sequence[Plan]", *, yes: bool) -> None:
         from pymilk.cli.render_plan import preview_text
         from pymilk.deploy.preview import preview
 
-        say(*preview_text(preview(first, labels)))
-    else:
+        say(*preview_text(preview(first, labels)), aside=as_json)
+    elif not as_json:
         say(*(line for plan in plans for line in plan_text(plan)))
     question = f"Deploy {', '.join((first.migration.label, *labels))}?"
     agree(first.policy.ask, yes, question)

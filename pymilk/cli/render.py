@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from pymilk.project.snapshot_check import Finding
 
 
-def say(*lines: str) -> None:
-    """Lines for a person."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    sys.stdout.flush()
+def say(*lines: str, aside: bool = False) -> None:
+    """Lines for a person.
+
+    Args:
+        lines: Without their ends.
+        aside: On stderr, where stdout holds what a program reads.
+    """
+    stream = sys.stderr if aside else sys.stdout
+    stream.write("".join(f"{line}\n" for line in lines))
+    stream.flush()
 
 
 def say_json(value: object) -> None:

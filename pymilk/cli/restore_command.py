@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pymilk.cli import options
-from pymilk.cli.answers import agree, done
+from pymilk.cli.answers import agree, confirm, done
 from pymilk.cli.render import say, say_json
 from pymilk.problem import UsageProblem
 
@@ -208,7 +208,7 @@ def _is_it_this_one(newest: Path, names: tuple[str, ...], yes: bool) -> None:
             state="Nothing was changed in the database.",
             todo=f"From before the damage? Then: pymilk restore {newest.name} {tables} --over",
         )
-    click.confirm(f"The newest backup is {newest.name} (UTC). Is it the one?", abort=True)
+    confirm(f"The newest backup is {newest.name} (UTC). Is it the one?")
 
 
 def beside_text(brought: "BroughtBeside") -> list[str]:

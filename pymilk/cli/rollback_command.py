@@ -75,9 +75,10 @@ def rollback(
     if not archive:
         refuse_losses(undoings, migration)
     plans = tuple(plan_for(opened, undoing.migration, overrides) for undoing in undoings)
-    if not as_json:
-        say(*undoings_text(opened.target.label, undoings))
-    agree(plans[-1].policy.ask, yes, undoings_question(undoings))
+    ask = plans[-1].policy.ask
+    if not as_json or (ask and not yes):  # whoever is asked sees what it is about
+        say(*undoings_text(opened.target.label, undoings), aside=as_json)
+    agree(ask, yes, undoings_question(undoings))
     results = []
     going = roll_back_each(plans, archive=archive, mended=mended)
     for plan in plans:
