@@ -79,7 +79,7 @@ def connect(url: str, *, purpose: str, autocommit: bool = True) -> Connection:
         autocommit: psycopg's; transactions are then explicit blocks.
 
     Raises:
-        Problem: The database can't be reached.
+        Problem: The database can't be reached, or its session can't be set up.
     """
     try:
         connection = psycopg.connect(
@@ -92,6 +92,21 @@ def connect(url: str, *, purpose: str, autocommit: bool = True) -> Connection:
             state="Nothing was changed: there was no connection.",
             todo="Check the URL, the password, and whether the project is paused; then try again.",
         ) from error
+    try:
+        _set_up(connection)
+    except BaseException as error:
+        connection.close()  # nobody else has it to close
+        if not isinstance(error, psycopg.Error):
+            raise
+        raise Problem(
+            f"The session on {Target(url, Preset.LIVE).label} can't be set up: {first_line(error)}",
+            state="Nothing was changed: the session is closed, before anything was done in it.",
+            todo="Was the server ended or restarted just now? Then try again.",
+        ) from error
+    return connection
+
+
+def _set_up(connection: Connection) -> None:
     connection.execute(
         "select set_config('DateStyle', 'ISO, YMD', false), set_config('TimeZone', 'UTC', false),"
         " set_config('IntervalStyle', 'postgres', false),"
@@ -104,7 +119,6 @@ def connect(url: str, *, purpose: str, autocommit: bool = True) -> Connection:
         " set_config('jit', 'off', false)",
         (_LOCK_TIMEOUT,),
     )
-    return connection
 
 
 def without_password(url: str) -> tuple[str, dict[str, str]]:

@@ -10,6 +10,7 @@ from pymilk.database.connection import Target, connect, first_line, target_at, w
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import Preset
 from support.databases import Database
+from support.sessions import wait_until_named_is_gone
 
 SECRET = "p%40ss%2Fw%3Ard"  # noqa: S105 - a made-up one, with everything that has to be escaped
 URL = f"postgresql://postgres.abc:{SECRET}@db.abc.supabase.co:5432/postgres?sslmode=require"
@@ -101,6 +102,29 @@ def test_an_unknown_database_is_a_problem(empty_database: Database) -> None:
     url = empty_database.server.url("no_such_database", "postgres")
     with pytest.raises(Problem, match="does not exist"):
         connect(url, purpose="test")
+
+
+def test_a_session_that_cannot_be_set_up_is_closed_and_told(empty_database: Database) -> None:
+    owner = empty_database.connect(user="supabase_admin", autocommit=True)
+    owner.execute("revoke execute on function set_config(text, text, boolean) from public")
+    with pytest.raises(Problem, match="can't be set up: permission denied") as failed:
+        connect(empty_database.url, purpose="in vain")
+    # Asked while the error, and with it whatever the frames of its traceback hold, is alive.
+    wait_until_named_is_gone(owner, "pymilk in vain")
+    assert failed.value.state.startswith("Nothing was changed")
+
+
+def test_interrupted_while_it_is_set_up_no_session_stays(
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_connection: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(connection_module, "_set_up", interrupt)
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        connect(empty_database.url, purpose="in vain")
+    assert interrupted.traceback
+    wait_until_named_is_gone(empty_database.connect(autocommit=True), "pymilk in vain")
 
 
 def test_a_session_says_what_it_is_for(empty_database: Database) -> None:

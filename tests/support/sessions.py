@@ -42,3 +42,24 @@ def wait_until_gone(watcher: psycopg.Connection[TupleRow], pid: int, timeout: fl
             return
         time.sleep(0.01)
     raise AssertionError(f"session {pid} is still there after {timeout} s")
+
+
+def wait_until_named_is_gone(
+    watcher: psycopg.Connection[TupleRow], application: str, timeout: float = 10
+) -> None:
+    """Wait until no session calls itself that, on the watcher's database.
+
+    Raises:
+        AssertionError: one still does.
+    """
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        row = watcher.execute(
+            "select from pg_stat_activity"
+            " where datname = current_database() and application_name = %s",
+            (application,),
+        ).fetchone()
+        if row is None:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"a session is still there after {timeout} s: {application}")
