@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode
 from psycopg import pq
 
 from pymilk.database import postmaster
+from pymilk.database.address import EMBEDDED_SOCKETS
 from pymilk.database.extensions import offered_files
 from pymilk.database.postmaster import Postmaster
 from pymilk.database.programs import Programs
@@ -256,7 +257,7 @@ class Cluster:
     def _own_socket_directory(self) -> Path:
         # By one name, whichever way the path was written.
         name = hashlib.sha256(os.fsencode(self.data.resolve())).hexdigest()[:16]
-        return Path("/tmp") / f"pymilk-{name}"  # noqa: S108 - private and checked before use
+        return Path(f"{EMBEDDED_SOCKETS}{name}")
 
     def _server(self) -> Postmaster | None:
         """The server that serves our data now, if one lives."""

@@ -1,12 +1,13 @@
 """Connect to the target database, and refuse what a deploy can't trust."""
 
-import os
+import hashlib
 from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import conninfo
 from psycopg.rows import TupleRow
 
+from pymilk.database.address import address_of
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import Preset
 
@@ -33,16 +34,21 @@ class Target:
     @property
     def label(self) -> str:
         """Who and where, without the password."""
-        parts = conninfo.conninfo_to_dict(self.url)
-        host = str(parts.get("host") or "local socket")
-        if host.startswith("/"):
-            return f"{parts.get('dbname', 'postgres')} (embedded)"
-        return f"{parts.get('user', '')}@{host}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+        at = address_of(self.url)
+        if at.is_embedded:
+            return f"{at.database or 'postgres'} (embedded)"
+        return f"{at.user}@{at.host or 'local socket'}:{at.port}/{at.database}"
 
     @property
     def folder_name(self) -> str:
         """A name for this target's backups, safe in a path."""
-        return "".join(c if c.isalnum() or c in "-._" else "_" for c in self.label).strip("_")
+        label = self.label
+        name = "".join(c if c.isalnum() or c in "-._" else "_" for c in label).strip("_")
+        at = address_of(self.url)
+        if not at.is_socket or at.is_embedded:
+            return name
+        # Of two folders /a/b and /a_b the sockets' names would be the same.
+        return f"{name}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def target_at(url: str, preset: Preset) -> Target:
@@ -52,14 +58,13 @@ def target_at(url: str, preset: Preset) -> Target:
         UsageProblem: It is no Postgres URL, or it is Supabase's transaction pooler.
     """
     try:
-        parts = conninfo.conninfo_to_dict(url)
+        ports = address_of(url).port
     except psycopg.ProgrammingError as error:
         raise UsageProblem(
             "The database URL can't be read.",
             state="No database was touched.",
             todo="It should look like postgresql://USER:PASSWORD@HOST:5432/postgres.",
         ) from error
-    ports = str(parts.get("port") or os.environ.get("PGPORT", ""))
     if _TRANSACTION_POOLER_PORT in ports.split(","):
         raise UsageProblem(
             "Port 6543 is Supabase's transaction pooler: locks and settings don't stay with a"

@@ -1,12 +1,16 @@
 """Which databases are worked on, what is shown of them, and what a lost one says."""
 
 import socket
+from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
 from pymilk.database import connection as connection_module
+from pymilk.database.address import address_of
 from pymilk.database.connection import Target, connect, first_line, target_at, without_password
+from pymilk.database.embedded import scratch
 from pymilk.problem import Problem, UsageProblem
 from pymilk.project.policy import Preset
 from support.databases import Database
@@ -53,7 +57,6 @@ def test_a_target_shows_everything_but_the_password() -> None:
     for shown in (target.label, target.folder_name, repr(target)):
         assert "p@ss" not in shown
         assert SECRET not in shown
-    assert Target("postgresql://postgres@/x?host=/tmp/s", Preset.LOCAL).label == "x (embedded)"
 
 
 def test_two_databases_never_share_a_folder_for_their_backups() -> None:
@@ -68,6 +71,144 @@ def test_two_databases_never_share_a_folder_for_their_backups() -> None:
         )
     }
     assert len(names) == 5
+
+
+SERVICES = """
+[prod]
+host=db.prod.example
+dbname=app
+user=postgres
+[staging]
+host=db.staging.example
+dbname=app
+user=postgres
+[by_address]
+hostaddr=192.0.2.7
+port=5433
+user=postgres
+dbname=app
+[socket]
+host=/var/run/other
+user=postgres
+dbname=app
+[pooler]
+host=pooler.example
+port=6543
+"""
+
+
+@pytest.fixture
+def services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The file of libpq's services, and nothing else in the environment that says where to go."""
+    for variable in ("PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "services").write_text(SERVICES)
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize(
+    ("url", "label"),
+    [
+        ("service=prod", "postgres@db.prod.example:5432/app"),
+        ("service=staging", "postgres@db.staging.example:5432/app"),
+        ("postgresql://other@/?service=prod", "other@db.prod.example:5432/app"),
+        ("service=by_address", "postgres@192.0.2.7:5433/app"),
+        ("service=socket", "postgres@/var/run/other:5432/app"),
+        ("hostaddr=192.0.2.1 user=a dbname=b", "a@192.0.2.1:5432/b"),
+        ("host=named hostaddr=192.0.2.1 user=a dbname=b", "a@named:5432/b"),
+        ("user=a dbname=b", "a@local socket:5432/b"),
+        ("service=unknown user=a dbname=b", "a@local socket:5432/b"),
+    ],
+)
+def test_a_label_says_where_libpq_goes(url: str, label: str) -> None:
+    assert Target(url, Preset.LIVE).label == label
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize(
+    ("variables", "label"),
+    [
+        ({"PGHOST": "h", "PGPORT": "5433"}, "a@h:5433/"),
+        ({"PGHOSTADDR": "192.0.2.1", "PGDATABASE": "b"}, "a@192.0.2.1:5432/b"),
+        ({"PGSERVICE": "prod", "PGHOST": "not this"}, "a@db.prod.example:5432/app"),
+    ],
+)
+def test_a_label_says_what_the_environment_adds(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], label: str
+) -> None:
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert Target("user=a", Preset.LIVE).label == label
+
+
+@pytest.mark.usefixtures("services")
+def test_what_libpq_says_of_a_session_is_what_its_label_says(
+    empty_database: Database, tmp_path: Path
+) -> None:
+    parts = conninfo.conninfo_to_dict(empty_database.url)
+    lines = "".join(f"{name}={value}\n" for name, value in parts.items())
+    (tmp_path / "services").write_text(f"[this]\n{lines}")
+    with connect("service=this", purpose="test") as connection:
+        info = connection.info
+        there = (info.user, parts["host"], str(info.port), info.dbname)
+    assert there[3] == empty_database.name
+    for url in ("service=this", empty_database.url):
+        at = address_of(url)
+        assert (at.user, at.host, at.port, at.database) == there
+
+
+@pytest.mark.usefixtures("services")
+def test_the_transaction_pooler_is_refused_behind_a_service_too() -> None:
+    with pytest.raises(UsageProblem, match="6543"):
+        target_at("service=pooler", Preset.LIVE)
+
+
+def test_a_service_that_nobody_knows_is_a_problem() -> None:
+    with pytest.raises(Problem, match='definition of service "unknown" not found'):
+        connect(target_at("service=unknown", Preset.LIVE).url, purpose="test")
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [
+        (URL, "postgres.abc_db.abc.supabase.co_5432_postgres"),
+        ("postgresql://postgres@db.abc.supabase.co", "postgres_db.abc.supabase.co_5432_"),
+        ("postgresql://a_b@one:5432,two:5433/c-d", "a_b_one_two_5432_5433_c-d"),
+        ("postgresql://postgres@/x?host=/tmp/pymilk-0123456789abcdef&port=5432", "x__embedded"),
+        ("host=/tmp/pymilk-0123456789abcdef", "postgres__embedded"),
+    ],
+)
+@pytest.mark.usefixtures("services")
+def test_backups_are_found_where_they_have_always_been(url: str, folder: str) -> None:
+    assert Target(url, Preset.LIVE).folder_name == folder.strip("_")
+
+
+def test_embedded_is_what_we_have_embedded() -> None:
+    with scratch() as server:
+        assert Target(server.url(), Preset.LOCAL).label == "postgres (embedded)"
+    for host in ("/tmp/s", "/var/run/postgresql", "/tmp/pymilk-mine"):  # noqa: S108 - names alone
+        named = Target(f"postgresql://postgres@/x?host={host}", Preset.LOCAL)
+        assert named.label == f"postgres@{host}:5432/x"
+
+
+@pytest.mark.usefixtures("services")
+def test_two_sockets_never_share_a_folder_for_their_backups() -> None:
+    names = [
+        Target(url, Preset.LIVE).folder_name
+        for url in (
+            "host=/var/run/a port=5432 user=postgres dbname=postgres",
+            "host=/var/run/a port=5433 user=postgres dbname=postgres",
+            "host=/var/run_a port=5432 user=postgres dbname=postgres",
+            "host=/var/run/b port=5432 user=postgres dbname=postgres",
+            "host=/tmp/pymilk-0123456789abcdef user=postgres dbname=postgres",
+            "port=5432 user=postgres dbname=postgres",
+            "service=prod",
+            "service=staging",
+        )
+    ]
+    assert len(set(names)) == len(names)
+    assert not any(set(name) & set("/@: ") for name in names)
 
 
 def test_a_password_goes_into_the_environment_whole() -> None:

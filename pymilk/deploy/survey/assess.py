@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from psycopg import conninfo, sql
+from psycopg import sql
 
+from pymilk.database.address import address_of
 from pymilk.database.catalog import project_schemas
 from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.contents import read_tables
@@ -180,7 +181,7 @@ def _count(connection: Connection, table: sql.Composable) -> int:
 
 
 def _hosting(url: str) -> str | None:
-    host = str(conninfo.conninfo_to_dict(url).get("host") or "/")
+    host = address_of(url).host or "/"
     if host.endswith((".supabase.co", ".supabase.com")):
         return "hosted"
     return "local" if host.startswith("/") else None
