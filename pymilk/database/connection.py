@@ -60,11 +60,9 @@ def target_at(url: str, preset: Preset) -> Target:
     try:
         ports = address_of(url).port
     except psycopg.ProgrammingError as error:
-        raise UsageProblem(
-            "The database URL can't be read.",
-            state="No database was touched.",
-            todo="It should look like postgresql://USER:PASSWORD@HOST:5432/postgres.",
-        ) from error
+        raise _unreadable() from error
+    if _cuts_a_password(url) or not all(port.isdigit() for port in ports.split(",") if port):
+        raise _unreadable()
     if _TRANSACTION_POOLER_PORT in ports.split(","):
         raise UsageProblem(
             "Port 6543 is Supabase's transaction pooler: locks and settings don't stay with a"
@@ -73,6 +71,25 @@ def target_at(url: str, preset: Preset) -> Target:
             todo="Use the direct connection or the session pooler: the same URL with port 5432.",
         )
     return Target(url, preset)
+
+
+def _cuts_a_password(url: str) -> bool:
+    """Whether an @ stands where the password has ended: a part of it is taken for something else.
+
+    That part would be told as the server's name or the database's.
+    """
+    _, is_url, rest = url.partition("://")
+    authority, _, path = rest.partition("?")[0].partition("/")
+    return bool(is_url) and (authority.count("@") > 1 or "@" in path)
+
+
+def _unreadable() -> UsageProblem:
+    return UsageProblem(
+        "The database URL can't be read.",  # nor is it told: it may hold a password anywhere
+        state="No database was touched.",
+        todo="It should look like postgresql://USER:PASSWORD@HOST:5432/postgres. In the password"
+        " @ is written %40, / is %2F, : is %3A, # is %23, ? is %3F, and % is %25.",
+    )
 
 
 def connect(url: str, *, purpose: str, autocommit: bool = True) -> Connection:

@@ -50,6 +50,22 @@ def test_what_is_no_postgres_url_is_refused(url: str) -> None:
     assert "postgresql://" in refused.value.todo
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres:p/ss@127.0.0.1:5999/postgres",
+        "postgresql://postgres:p@ss@127.0.0.1:5999/postgres",
+        "postgresql://postgres:12/p@ss@127.0.0.1/postgres",
+        "postgresql://postgres:p%ss@127.0.0.1:5999/postgres",
+        "postgresql://postgres:pa:ss/@127.0.0.1:5999/postgres",
+    ],
+)
+def test_a_password_that_is_not_encoded_is_refused_and_not_told(url: str) -> None:
+    with pytest.raises(UsageProblem, match=r"^The database URL can't be read\.$") as refused:
+        target_at(url, Preset.LIVE)
+    assert "@ is written %40" in refused.value.todo
+
+
 def test_a_target_shows_everything_but_the_password() -> None:
     target = target_at(URL, Preset.LIVE)
     assert target.label == "postgres.abc@db.abc.supabase.co:5432/postgres"
