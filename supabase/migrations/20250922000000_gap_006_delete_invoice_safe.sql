@@ -2009,7 +2009,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/sales/bill_listed_sales.sql sha256:2a59ffbe86b48bc9f0fae064e878ea07226e9bcb895ab6dea6a205970f24e785
+-- >>> sql/functions/sales/bill_listed_sales.sql sha256:e857fea587c6c007b489d82aa0c78f99b51e02a8647e7f118ace94a936298107
 -- After any change of invoice_line_items: lines of live invoices bill their sales and deliveries,
 -- those of cancelled ones bill nothing, and what a line stopped billing is free again.
 --
@@ -2021,6 +2021,8 @@ grant execute on function public.check_payment_invariants() to authenticated, se
 -- A direct write is asked more (take_deliveries, keep_line_totals, keep_lines_whole); the calls see
 -- to it themselves. It also makes another version of the invoice that it adds lines to, so that a
 -- session which cannot see the lines, its snapshot being older, cannot pay or cancel that (40001).
+-- A line that is given an invoice, a sale or an amount later is asked the same, as it became: what it
+-- was called before says nothing, since its id may be another one by now.
 --
 -- Locks: the invoices by id, then deliveries and sales by id, `for no key update`.
 
@@ -2082,12 +2084,20 @@ begin
       select id, invoice_id, sale_id, delivery_id from old_rows
     ) as became;
 
-    select array_agg(was.id), array_agg(distinct was.invoice_id) into v_direct_ids, v_whole_ids
+    select array_agg(distinct was.invoice_id) into v_whole_ids
     from (
       select id, invoice_id, sale_id, delivery_id, line_total from old_rows
       except
       select id, invoice_id, sale_id, delivery_id, line_total from new_rows
     ) as was
+    where v_direct;
+
+    select array_agg(became.id) into v_direct_ids
+    from (
+      select id, invoice_id, sale_id, delivery_id, line_total from new_rows
+      except
+      select id, invoice_id, sale_id, delivery_id, line_total from old_rows
+    ) as became
     where v_direct;
   end if;
 
@@ -2131,21 +2141,20 @@ begin
     end if;
   end if;
 
-  if v_direct_ids is not null and tg_op = 'INSERT' then
+  if v_direct_ids is not null then
     update public.invoice_metadata as invoice
     set updated_at = invoice.updated_at
     where invoice.id = any(v_invoice_ids);
 
     -- An app that writes line after line is in the middle of it until they add up; what is whole
     -- stays so, and what money was paid for grows no further.
-    select array_agg(invoice.id) into v_whole_ids
+    -- The lines of an update that were the invoice's already have it looked at anyway.
+    select v_whole_ids || array_agg(invoice.id) into v_whole_ids
     from (
-      select
-        new_line.invoice_id,
-        count(*) as number,
-        coalesce(sum(new_line.line_total), 0) as total
-      from new_rows as new_line
-      group by new_line.invoice_id
+      select item.invoice_id, count(*) as number, coalesce(sum(item.line_total), 0) as total
+      from public.invoice_line_items as item
+      where item.id = any(v_direct_ids)
+      group by item.invoice_id
     ) as added
     inner join public.invoice_metadata as invoice on added.invoice_id = invoice.id
     cross join lateral (

@@ -247,6 +247,37 @@ class TestLines:
             billing.line(invoice, sale=sale)
         assert billing.says(sale) == "Pending"
 
+    @pytest.mark.parametrize("paid", [0, 70])
+    def test_nor_one_that_joins_it_later(self, billing: Billing, paid: int) -> None:
+        """Written without an invoice first: that the line is an old one says nothing."""
+        customer = billing.customer()
+        more = billing.sale(customer, 30)
+        invoice = billing.billed(customer, billing.sale(customer, 70))
+        if paid:
+            billing.allocate(billing.payment(customer, paid), {invoice: paid})
+        line = billing.line(None, sale=more)
+        for change in ("invoice_id = %s", "invoice_id = %s, id = gen_random_uuid()"):
+            with ruled_out(WHOLE):
+                billing.run(
+                    f"update public.invoice_line_items set {change} where id = %s", invoice, line
+                )
+        assert billing.says(more) == "Pending"
+        assert billing.broken() == []
+
+    def test_one_that_is_being_written_is_joined_by_one_after_the_other(
+        self, billing: Billing
+    ) -> None:
+        customer = billing.customer()
+        sales = [billing.sale(customer, 30) for _ in range(3)]
+        invoice = billing.billed(customer, total=90)
+        for sale in sales:
+            line = billing.line(None, sale=sale)
+            billing.run(
+                "update public.invoice_line_items set invoice_id = %s where id = %s", invoice, line
+            )
+        assert {billing.says(sale) for sale in sales} == {"Billed"}
+        assert billing.broken() == []
+
     @pytest.mark.parametrize("amount", ["69.99", "70.01", "0", "1"])
     def test_one_costs_what_it_bills_costs(self, billing: Billing, amount: str) -> None:
         customer = billing.customer()
@@ -374,6 +405,38 @@ class TestLines:
                 ).encode()
             )
         assert books.broken() == []
+
+    def test_under_another_id_it_costs_what_it_bills_costs(self, billing: Billing) -> None:
+        customer = billing.customer()
+        invoice = billing.invoice(customer, 50, status="draft")
+        line = billing.line(invoice, delivery=billing.delivery(customer))
+        with ruled_out("invoice_line_items_total_as_billed"):
+            billing.run(
+                "update public.invoice_line_items set id = gen_random_uuid(), line_total = 1"
+                " where id = %s",
+                line,
+            )
+        assert billing.broken() == []
+
+    def test_under_another_id_it_bills_what_its_customer_had(self, billing: Billing) -> None:
+        customer, other = billing.customer(), billing.customer()
+        pending = billing.delivery(customer)
+        billing.run(
+            "update public.deliveries set delivery_status = 'pending' where id = %s", pending
+        )
+        line = billing.line(billing.billed(customer, total=50))
+        for delivery, rule in (
+            (billing.delivery(other), "invoice_line_items_delivery_of_customer"),
+            (pending, "invoice_line_items_delivery_delivered"),
+        ):
+            with ruled_out(rule):
+                billing.run(
+                    "update public.invoice_line_items set id = gen_random_uuid(), delivery_id = %s"
+                    " where id = %s",
+                    delivery,
+                    line,
+                )
+        assert billing.broken() == []
 
     def test_a_line_with_another_id_is_the_same_line(self, billing: Billing) -> None:
         customer = billing.customer()
