@@ -2544,7 +2544,8 @@ execute function private.refuse_row(
   'Take its allocations off first.'
 );
 
+-- A new total can say paid as well: derive_invoice sees to it, which no statement's SET list tells.
 create trigger settle_sales
-after update of invoice_status on public.invoice_metadata
+after update of total_amount, invoice_status on public.invoice_metadata
 for each row
 execute function private.settle_sales();

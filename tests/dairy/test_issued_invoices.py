@@ -462,6 +462,36 @@ class TestTotals:
         billing.set_status(invoice, "sent")
         assert billing.broken() == []
 
+    def test_its_sales_are_paid_as_it_says(self, billing: Billing) -> None:
+        """Nobody needs to name the status: it follows from the total."""
+        customer = billing.customer()
+        sale, other = billing.sale(customer, 40), billing.sale(customer, 70)
+        invoice = billing.billed(customer, sale, total=0)
+        assert billing.says(sale) == "Completed"
+        total(billing, invoice, 40)
+        assert (billing.invoice_totals(invoice).status, billing.says(sale)) == ("sent", "Billed")
+        paid = billing.billed(customer, other, total=100)
+        billing.allocate(billing.payment(customer, 70), {paid: 70})
+        assert billing.says(other) == "Billed"
+        total(billing, paid, 70)
+        assert (billing.invoice_totals(paid).status, billing.says(other)) == ("paid", "Completed")
+        assert billing.broken() == []
+
+    def test_a_total_that_falls_with_a_line(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale, gone = billing.sale(customer, 40), billing.sale(customer, 60)
+        invoice = billing.billed(customer, sale, gone)
+        billing.allocate(billing.payment(customer, 40), {invoice: 40})
+        billing.run(
+            "with gone as (delete from public.invoice_line_items where sale_id = %s"
+            " returning invoice_id)"
+            " update public.invoice_metadata set total_amount = 40"
+            " where id = (select invoice_id from gone)",
+            gone,
+        )
+        assert (billing.says(sale), billing.says(gone)) == ("Completed", "Pending")
+        assert billing.broken() == []
+
     def test_a_draft_is_no_way_around_it(self, billing: Billing) -> None:
         customer = billing.customer()
         invoice = billing.billed(customer, billing.sale(customer, 70))
