@@ -2009,7 +2009,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/sales/bill_listed_sales.sql sha256:e857fea587c6c007b489d82aa0c78f99b51e02a8647e7f118ace94a936298107
+-- >>> sql/functions/sales/bill_listed_sales.sql sha256:7d780565f6937f1efd87623d57264bffae41d5ac05784fbde31f47a94918bbec
 -- After any change of invoice_line_items: lines of live invoices bill their sales and deliveries,
 -- those of cancelled ones bill nothing, and what a line stopped billing is free again.
 --
@@ -2147,11 +2147,20 @@ begin
     where invoice.id = any(v_invoice_ids);
 
     -- An app that writes line after line is in the middle of it until they add up; what is whole
-    -- stays so, and what money was paid for grows no further.
+    -- stays so, and what money was paid for grows no further. A deleted one gets nothing: recovered, it
+    -- would be issued as it is by then. (Restored lines say that they were made earlier than now.)
     -- The lines of an update that were the invoice's already have it looked at anyway.
     select v_whole_ids || array_agg(invoice.id) into v_whole_ids
     from (
-      select item.invoice_id, count(*) as number, coalesce(sum(item.line_total), 0) as total
+      select
+        item.invoice_id,
+        count(*) as number,
+        coalesce(sum(item.line_total), 0) as total,
+        bool_and(
+          tg_op = 'INSERT'
+          and item.created_at is distinct from now()
+          and current_setting('role', true) not in ('anon', 'authenticated', 'service_role')
+        ) as restored
       from public.invoice_line_items as item
       where item.id = any(v_direct_ids)
       group by item.invoice_id
@@ -2163,7 +2172,8 @@ begin
       where item.invoice_id = invoice.id
     ) as line
     where (line.number > added.number and line.total - added.total = invoice.total_amount)
-      or (invoice.amount_paid > 0 and line.total > invoice.total_amount);
+      or (invoice.amount_paid > 0 and line.total > invoice.total_amount)
+      or (invoice.deleted_at is not null and not added.restored);
   end if;
 
   if v_whole_ids is not null then

@@ -199,6 +199,26 @@ class TestRecovery:
         assert billing.says(sale) == "Billed"
         assert billing.broken() == []
 
+    @pytest.mark.parametrize("lines", [0, 1])
+    def test_it_gets_no_further_lines(self, billing: Billing, lines: int) -> None:
+        """It would come back with them, and be owed as what they don't explain."""
+        customer = billing.customer()
+        more = billing.sale(customer, 40)
+        invoice = billing.billed(
+            customer, *(billing.sale(customer, 60) for _ in range(lines)), total=100
+        )
+        billing.delete(invoice)
+        with ruled_out("invoice_line_items_deleted_fixed"):
+            billing.line(invoice, sale=more)
+        line = billing.line(None, sale=more)
+        with ruled_out("invoice_line_items_deleted_fixed"):
+            billing.run(
+                "update public.invoice_line_items set invoice_id = %s where id = %s", invoice, line
+            )
+        billing.recover(invoice)
+        assert billing.says(more) == "Pending"
+        assert len(billing.bills(invoice)) == lines
+
 
 class TestLines:
     """Lines of an issued invoice add up to its total, whatever is done to them."""

@@ -135,11 +135,20 @@ begin
     where invoice.id = any(v_invoice_ids);
 
     -- An app that writes line after line is in the middle of it until they add up; what is whole
-    -- stays so, and what money was paid for grows no further.
+    -- stays so, and what money was paid for grows no further. A deleted one gets nothing: recovered, it
+    -- would be issued as it is by then. (Restored lines say that they were made earlier than now.)
     -- The lines of an update that were the invoice's already have it looked at anyway.
     select v_whole_ids || array_agg(invoice.id) into v_whole_ids
     from (
-      select item.invoice_id, count(*) as number, coalesce(sum(item.line_total), 0) as total
+      select
+        item.invoice_id,
+        count(*) as number,
+        coalesce(sum(item.line_total), 0) as total,
+        bool_and(
+          tg_op = 'INSERT'
+          and item.created_at is distinct from now()
+          and current_setting('role', true) not in ('anon', 'authenticated', 'service_role')
+        ) as restored
       from public.invoice_line_items as item
       where item.id = any(v_direct_ids)
       group by item.invoice_id
@@ -151,7 +160,8 @@ begin
       where item.invoice_id = invoice.id
     ) as line
     where (line.number > added.number and line.total - added.total = invoice.total_amount)
-      or (invoice.amount_paid > 0 and line.total > invoice.total_amount);
+      or (invoice.amount_paid > 0 and line.total > invoice.total_amount)
+      or (invoice.deleted_at is not null and not added.restored);
   end if;
 
   if v_whole_ids is not null then
