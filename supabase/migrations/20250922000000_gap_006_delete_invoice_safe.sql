@@ -2485,14 +2485,15 @@ when (
 )
 execute function private.keep_billed_delivery();
 
--- A line that let go of its sale would set it free and charge it all the same.
+-- A line that let go of its sale would set it free and charge it all the same; of a cancelled invoice
+-- too, once that comes back.
 create trigger refuse_letting_go
 before update on public.invoice_line_items
 for each row
 when (
-  old.bills
+  old.invoice_id is not null
   and (
-    (old.invoice_id is not null and new.invoice_id is distinct from old.invoice_id)
+    new.invoice_id is distinct from old.invoice_id
     or (old.sale_id is not null and new.sale_id is distinct from old.sale_id)
     or (old.delivery_id is not null and new.delivery_id is distinct from old.delivery_id)
   )

@@ -83,16 +83,49 @@ class TestLines:
                     )
         assert billing.mapped(sale) == {one: True}
 
-    def test_a_line_of_nothing_alive_may_move(self, billing: Billing) -> None:
+    @pytest.mark.parametrize("deleted", [False, True])
+    def test_nor_does_a_line_of_a_cancelled_invoice_let_go(
+        self,
+        billing: Billing,
+        deleted: bool,  # noqa: FBT001 - pytest's parameter
+    ) -> None:
+        """The invoice would come back and charge what somebody else bills by then."""
+        customer = billing.customer()
+        sale, delivery = billing.sale(customer, 70), billing.delivery(customer)
+        invoice, other = billing.billed(customer, sale, total=120), billing.billed(customer)
+        billing.line(invoice, delivery=delivery)
+        if deleted:
+            billing.delete(invoice)
+        else:
+            billing.cancel(invoice)
+        for change in (
+            "invoice_id = null",
+            f"invoice_id = '{other}'",
+            "sale_id = null",
+            f"sale_id = '{billing.sale(customer, 70)}'",
+            "delivery_id = null",
+        ):
+            with ruled_out("invoice_line_items_billing_fixed"):
+                billing.run(f"update public.invoice_line_items set {change}")
+        if deleted:
+            billing.recover(invoice)
+        else:
+            billing.set_status(invoice, "sent")
+        assert (billing.says(sale), billing.bills(invoice)) == ("Billed", [True, True])
+        assert billing.broken() == []
+
+    def test_a_line_of_no_invoice_may_become_another(self, billing: Billing) -> None:
         customer = billing.customer()
         sale, other = billing.sale(customer, 70), billing.sale(customer, 30)
-        one, two = billing.billed(customer, sale), billing.billed(customer, total=30)
-        billing.cancel(one)
-        move = "update public.invoice_line_items set invoice_id = %s, sale_id = %s, line_total = 30"
-        billing.run(move, two, other)
+        invoice = billing.billed(customer, total=30)
+        billing.line(None, sale=sale)
+        billing.run(
+            "update public.invoice_line_items set invoice_id = %s, sale_id = %s, line_total = 30",
+            invoice,
+            other,
+        )
         assert (billing.says(sale), billing.says(other)) == ("Pending", "Billed")
-        assert (billing.bills(one), billing.bills(two)) == ([], [True])
-        assert billing.mapped(other) == {two: True}
+        assert billing.mapped(other) == {invoice: True}
         assert billing.broken() == []
 
     def test_other_columns_of_a_line_move_nothing(self, billing: Billing) -> None:
