@@ -1,4 +1,4 @@
--- A line that bills a delivery or a sale and names an amount names that one's.
+-- A line that bills a delivery or a sale and names an amount names that one's; of both, their sum.
 -- do: delete or cancel the invoice, and make it again.
 with absent as (
   select true as bills
@@ -9,7 +9,9 @@ differing as materialized (
     item.id,
     item.invoice_id,
     item.line_total,
-    coalesce(delivery.total_amount, sale.total_amount) as billed
+    coalesce(
+      delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+    ) as billed
   from absent -- noqa: ST11
   cross join public.invoice_line_items as item
   -- the column comes with gap 006; before it, absent's is meant
@@ -18,7 +20,9 @@ differing as materialized (
   left join public.sales as sale on item.sale_id = sale.id
   where
     intent.bills
-    and item.line_total <> coalesce(delivery.total_amount, sale.total_amount)
+    and item.line_total <> coalesce(
+      delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+    )
 )
 
 select

@@ -346,7 +346,7 @@ comment on function private.bill_with_invoice() is
 revoke all on function private.bill_with_invoice() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/check_billing.sql sha256:88fb85661945af6025ade4594c3250df7fe90ce696b94df8d09fc23e85a30d83
+-- >>> sql/functions/invoices/check_billing.sql sha256:51049456776acdbd8a37d7f209d2bbb9449e9b5471c6591b5ec31ff4a253ae46
 -- Every broken invariant of billing, one row each; a part of check_payment_invariants.
 --
 -- Locks: none. It reads one snapshot.
@@ -389,7 +389,9 @@ begin
       ) as of_a_delivery_of_others,
       delivery.delivery_status,
       delivery.customer_id as delivered_to,
-      coalesce(delivery.total_amount, sale.total_amount) as billed
+      coalesce(
+        delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+      ) as billed
     from public.invoice_line_items as item
     left join public.invoice_metadata as invoice on item.invoice_id = invoice.id
     left join public.deliveries as delivery on item.delivery_id = delivery.id
@@ -1302,11 +1304,11 @@ comment on function private.keep_issued_total() is
 revoke all on function private.keep_issued_total() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/keep_line_totals.sql sha256:fb2b4a5bcfcdf60fefb244c0ca73349397dac1b4e3b539c8d7ef5fd4f7e7ee23
+-- >>> sql/functions/invoices/keep_line_totals.sql sha256:2c3d7a3898bc4e097cb0d45e0269853231be38b83d77163390b4952dbc329a03
 -- Lines that were just written, or that bill again, cost what they bill costs (23514 otherwise): a
 -- sale of 40 on a line of 1 would be paid with 1, and a stale price with the old one.
 --
--- A line that names no amount says nothing else.
+-- A line that bills both, a delivery and a sale, costs both. One that names no amount says nothing else.
 --
 -- Locks: none; the caller holds the deliveries and sales.
 
@@ -1325,14 +1327,18 @@ begin
     line.id,
     line.invoice_id,
     line.line_total,
-    coalesce(delivery.total_amount, sale.total_amount) as billed
+    coalesce(
+      delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+    ) as billed
   into v_offence
   from public.invoice_line_items as line
   left join public.deliveries as delivery on line.delivery_id = delivery.id
   left join public.sales as sale on line.sale_id = sale.id
   where line.id = any(p_line_ids)
     and line.bills
-    and line.line_total <> coalesce(delivery.total_amount, sale.total_amount)
+    and line.line_total <> coalesce(
+      delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+    )
   order by line.id
   limit 1;
 
@@ -1611,7 +1617,7 @@ comment on function private.replace_mapping() is
 revoke all on function private.replace_mapping() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/revive_invoice.sql sha256:fbe5580be7fc1e079388614b0e5ce322957c4e67ac765d1510cb80656f7fa52c
+-- >>> sql/functions/invoices/revive_invoice.sql sha256:3eedf533d1cc68a6b1e46c1b00cde34b3a6545342337b83588bee648a6eddb22
 -- Brings a deleted invoice back: the core under recover_invoice, without keys.
 --
 -- An invoice that was cancelled before it was deleted is cancelled again and takes nothing.
@@ -1765,7 +1771,9 @@ begin
     line.line_total,
     delivery.customer_id,
     delivery.delivery_status,
-    coalesce(delivery.total_amount, sale.total_amount) as total_amount
+    coalesce(
+      delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+    ) as total_amount
   into v_changed
   from public.invoice_line_items as line
   left join public.deliveries as delivery on line.delivery_id = delivery.id
@@ -1775,7 +1783,9 @@ begin
     and (
       delivery.customer_id <> v_invoice.customer_id
       or (delivery.id is not null and delivery.delivery_status is distinct from 'delivered')
-      or line.line_total <> coalesce(delivery.total_amount, sale.total_amount)
+      or line.line_total <> coalesce(
+        delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+      )
     )
   order by line.delivery_id, line.sale_id
   limit 1;

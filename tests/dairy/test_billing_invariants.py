@@ -100,6 +100,17 @@ def test_a_line_that_charges_something_else(owner: Billing) -> None:
     assert told(owner, "billed_amounts_are_the_lines") == []
 
 
+def test_a_line_that_charges_one_of_the_two_that_it_bills(owner: Billing) -> None:
+    customer = owner.customer()
+    sale, delivery = owner.sale(customer, 70), owner.delivery(customer)
+    line = owner.line(owner.billed(customer, total=50), delivery=delivery)
+    with unguarded(owner, "invoice_line_items"):
+        owner.run("update public.invoice_line_items set sale_id = %s where id = %s", sale, line)
+    inside = [row for row in owner.broken() if row[0] == "billed_amounts_are_the_lines"]
+    assert inside == [("billed_amounts_are_the_lines", "invoice_line", str(line), "120", "50")]
+    assert "billed_amounts_are_the_lines" in owner.violations()
+
+
 def test_lines_that_do_not_come_to_the_total(owner: Billing) -> None:
     customer = owner.customer()
     invoice = owner.billed(customer, owner.sale(customer, 70), total=100)

@@ -322,6 +322,39 @@ class TestLines:
         billing.run("update public.invoice_line_items set line_total = null where id = %s", line)
         assert billing.says(sale) == "Billed"
 
+    def test_one_that_bills_both_costs_both(self, billing: Billing) -> None:
+        """The sale would be paid with the delivery otherwise, and the goods given away."""
+        customer = billing.customer()
+        sale, delivery = billing.sale(customer, 40), billing.delivery(customer)
+        invoice = billing.billed(customer, total=50)
+        with ruled_out("invoice_line_items_total_as_billed"):
+            billing.run(
+                "insert into public.invoice_line_items (invoice_id, line_item_type, sale_id,"
+                " delivery_id, line_total) values (%s, 'subscription', %s, %s, 50)",
+                invoice,
+                sale,
+                delivery,
+            )
+        line = billing.line(invoice, delivery=delivery)
+        with ruled_out("invoice_line_items_total_as_billed"):
+            billing.run(
+                "update public.invoice_line_items set sale_id = %s where id = %s", sale, line
+            )
+        assert billing.says(sale) == "Pending"
+        billing.set_status(invoice, "draft")
+        billing.run(
+            "update public.invoice_line_items set sale_id = %s, line_total = 90 where id = %s",
+            sale,
+            line,
+        )
+        total(billing, invoice, 90)
+        billing.set_status(invoice, "sent")
+        billing.delete(invoice)
+        billing.recover(invoice)
+        billing.allocate(billing.payment(customer, 90), {invoice: 90})
+        assert billing.says(sale) == "Completed"
+        assert billing.broken() == []
+
     def test_of_a_draft_with_money_on_it_they_stay(self, billing: Billing) -> None:
         customer = billing.customer()
         sale = billing.sale(customer, 70)

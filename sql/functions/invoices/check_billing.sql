@@ -40,7 +40,9 @@ begin
       ) as of_a_delivery_of_others,
       delivery.delivery_status,
       delivery.customer_id as delivered_to,
-      coalesce(delivery.total_amount, sale.total_amount) as billed
+      coalesce(
+        delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+      ) as billed
     from public.invoice_line_items as item
     left join public.invoice_metadata as invoice on item.invoice_id = invoice.id
     left join public.deliveries as delivery on item.delivery_id = delivery.id

@@ -1,7 +1,7 @@
 -- Lines that were just written, or that bill again, cost what they bill costs (23514 otherwise): a
 -- sale of 40 on a line of 1 would be paid with 1, and a stale price with the old one.
 --
--- A line that names no amount says nothing else.
+-- A line that bills both, a delivery and a sale, costs both. One that names no amount says nothing else.
 --
 -- Locks: none; the caller holds the deliveries and sales.
 
@@ -20,14 +20,18 @@ begin
     line.id,
     line.invoice_id,
     line.line_total,
-    coalesce(delivery.total_amount, sale.total_amount) as billed
+    coalesce(
+      delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+    ) as billed
   into v_offence
   from public.invoice_line_items as line
   left join public.deliveries as delivery on line.delivery_id = delivery.id
   left join public.sales as sale on line.sale_id = sale.id
   where line.id = any(p_line_ids)
     and line.bills
-    and line.line_total <> coalesce(delivery.total_amount, sale.total_amount)
+    and line.line_total <> coalesce(
+      delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+    )
   order by line.id
   limit 1;
 

@@ -151,7 +151,9 @@ begin
     line.line_total,
     delivery.customer_id,
     delivery.delivery_status,
-    coalesce(delivery.total_amount, sale.total_amount) as total_amount
+    coalesce(
+      delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+    ) as total_amount
   into v_changed
   from public.invoice_line_items as line
   left join public.deliveries as delivery on line.delivery_id = delivery.id
@@ -161,7 +163,9 @@ begin
     and (
       delivery.customer_id <> v_invoice.customer_id
       or (delivery.id is not null and delivery.delivery_status is distinct from 'delivered')
-      or line.line_total <> coalesce(delivery.total_amount, sale.total_amount)
+      or line.line_total <> coalesce(
+        delivery.total_amount + sale.total_amount, delivery.total_amount, sale.total_amount
+      )
     )
   order by line.delivery_id, line.sale_id
   limit 1;
