@@ -251,7 +251,7 @@ comment on function private.audit_rows() is
 revoke all on function private.audit_rows() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/bill_with_invoice.sql sha256:ef4f291efc2824f94769ed0de6c4525ae0a4d9da499705e638323ee1df41495f
+-- >>> sql/functions/invoices/bill_with_invoice.sql sha256:0a9080c1aea6ec6db4ba7db6568c7b1b7d79a2c531bfa203a756ba9941ad977c
 -- After invoices were cancelled: their lines bill nothing. After they came back: their lines bill
 -- again, and a unique index refuses (23505) what somebody else bills by now.
 --
@@ -324,6 +324,7 @@ begin
     end if;
 
     if v_sale_ids is not null then
+      perform private.keep_settled_sales(v_sale_ids);
       perform private.take_sales(v_invoice_ids, v_sale_ids);
     end if;
 
@@ -1617,7 +1618,7 @@ comment on function private.replace_mapping() is
 revoke all on function private.replace_mapping() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/revive_invoice.sql sha256:3eedf533d1cc68a6b1e46c1b00cde34b3a6545342337b83588bee648a6eddb22
+-- >>> sql/functions/invoices/revive_invoice.sql sha256:cec191de53f9c4d5e4ad55c0aa87f31349e33bfdd91cdb0de7ac6abbc7b5b9fa
 -- Brings a deleted invoice back: the core under recover_invoice, without keys.
 --
 -- An invoice that was cancelled before it was deleted is cancelled again and takes nothing.
@@ -1714,6 +1715,7 @@ begin
         or sale.sale_type <> 'Credit'
         or sale.customer_id <> v_invoice.customer_id
         or sale.amount_paid > 0
+        or sale.payment_status = 'Completed' -- at the counter: deleted, the invoice set it free
       )
     order by line.sale_id
     limit 1;
@@ -2019,7 +2021,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/sales/bill_listed_sales.sql sha256:7d780565f6937f1efd87623d57264bffae41d5ac05784fbde31f47a94918bbec
+-- >>> sql/functions/sales/bill_listed_sales.sql sha256:a082bda7ef1226e69a271297ff85825d9d2144b35ff73082ea83ac678040c2bd
 -- After any change of invoice_line_items: lines of live invoices bill their sales and deliveries,
 -- those of cancelled ones bill nothing, and what a line stopped billing is free again.
 --
@@ -2028,11 +2030,13 @@ grant execute on function public.check_payment_invariants() to authenticated, se
 -- all customers is one statement. What the database itself writes into lines is settled where it
 -- writes: the trigger of updates leaves that out.
 --
--- A direct write is asked more (take_deliveries, keep_line_totals, keep_lines_whole); the calls see
--- to it themselves. It also makes another version of the invoice that it adds lines to, so that a
--- session which cannot see the lines, its snapshot being older, cannot pay or cancel that (40001).
--- A line that is given an invoice, a sale or an amount later is asked the same, as it became: what it
--- was called before says nothing, since its id may be another one by now.
+-- A direct write is asked more (take_deliveries, keep_line_totals, keep_lines_whole,
+-- keep_settled_sales); the calls see to it themselves. It also makes another version of the invoice
+-- that it adds lines to, so that a session which cannot see the lines, its snapshot being older, cannot
+-- pay or cancel that (40001). A line that is given an invoice, a sale or an amount later is asked the
+-- same, as it became: what it was called before says nothing, since its id may be another one by now.
+-- Lines that say they were made earlier than now, and are not written by a role of the API, come from a
+-- restore of the rows alone: what they bill was billed so.
 --
 -- Locks: the invoices by id, then deliveries and sales by id, `for no key update`.
 
@@ -2048,6 +2052,7 @@ declare
   v_invoice_ids uuid[];
   v_line_ids uuid[];
   v_direct_ids uuid[]; -- lines
+  v_restored boolean := false;
   v_whole_ids uuid[]; -- invoices whose lines have to add up
   v_any_idle boolean;
   v_freed_by uuid[];
@@ -2067,6 +2072,14 @@ begin
       array_agg(added.id) filter (where v_direct)
     into v_invoice_ids, v_line_ids, v_taken_by, v_sale_ids, v_direct_ids
     from new_rows as added;
+
+    if v_direct then
+      select
+        current_setting('role', true) not in ('anon', 'authenticated', 'service_role')
+        and bool_and(added.created_at is distinct from now())
+      into v_restored
+      from new_rows as added;
+    end if;
   elsif tg_op = 'DELETE' then
     select array_agg(distinct gone.invoice_id) into v_whole_ids
     from old_rows as gone
@@ -2158,19 +2171,11 @@ begin
 
     -- An app that writes line after line is in the middle of it until they add up; what is whole
     -- stays so, and what money was paid for grows no further. A deleted one gets nothing: recovered, it
-    -- would be issued as it is by then. (Restored lines say that they were made earlier than now.)
+    -- would be issued as it is by then.
     -- The lines of an update that were the invoice's already have it looked at anyway.
     select v_whole_ids || array_agg(invoice.id) into v_whole_ids
     from (
-      select
-        item.invoice_id,
-        count(*) as number,
-        coalesce(sum(item.line_total), 0) as total,
-        bool_and(
-          tg_op = 'INSERT'
-          and item.created_at is distinct from now()
-          and current_setting('role', true) not in ('anon', 'authenticated', 'service_role')
-        ) as restored
+      select item.invoice_id, count(*) as number, coalesce(sum(item.line_total), 0) as total
       from public.invoice_line_items as item
       where item.id = any(v_direct_ids)
       group by item.invoice_id
@@ -2183,7 +2188,7 @@ begin
     ) as line
     where (line.number > added.number and line.total - added.total = invoice.total_amount)
       or (invoice.amount_paid > 0 and line.total > invoice.total_amount)
-      or (invoice.deleted_at is not null and not added.restored);
+      or (invoice.deleted_at is not null and not v_restored);
   end if;
 
   if v_whole_ids is not null then
@@ -2201,6 +2206,10 @@ begin
     where (line.id = any(v_line_ids) or line.sale_id = any(v_sale_ids))
       and line.bills
       and line.sale_id is not null;
+  end if;
+
+  if v_sale_ids is not null and v_direct and not v_restored then
+    perform private.keep_settled_sales(v_sale_ids);
   end if;
 
   if v_sale_ids is not null then
@@ -2310,6 +2319,67 @@ comment on function private.keep_billed_sale() is
 'Trigger: a sale that a live invoice bills keeps its customer, its type and its total.';
 
 revoke all on function private.keep_billed_sale() from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/sales/keep_settled_sales.sql sha256:2a624680c97132f6c8b52bd512616fac3e686cea5550aa77d6a74ecd1cb2a9e5
+-- Sales that lines of live invoices just took, directly or because their invoice came back: none may
+-- have been settled at the counter (23514 otherwise), or it would be owed once more. A sale that an
+-- allocation paid is take_sales's; the calls that bill read Pending ones alone.
+--
+-- Settled is a Credit sale that somebody said is Completed. One that is Completed because a live
+-- invoice of it is paid stays with that.
+--
+-- Locks: the sales by id, `for no key update`; the caller holds the invoices.
+
+create or replace function private.keep_settled_sales(p_sale_ids uuid[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew takes longer than its work
+as $$
+declare
+  v_sale_id uuid;
+begin
+  -- lock
+  perform
+  from public.sales as sale
+  where sale.id = any(p_sale_ids)
+  order by sale.id
+  for no key update;
+
+  -- check
+  select sale.id into v_sale_id
+  from public.sales as sale
+  left join private.bills_of_sales(p_sale_ids) as bill on sale.id = bill.sale_id
+  where sale.id = any(p_sale_ids)
+    and sale.sale_type = 'Credit'
+    and sale.payment_status = 'Completed'
+    and sale.amount_paid = 0
+    and bill.paid is not true
+  order by sale.id
+  limit 1;
+
+  if found then
+    raise exception using
+      errcode = 'check_violation',
+      schema = 'public',
+      table = 'invoice_line_items',
+      constraint = 'invoice_line_items_sale_unpaid',
+      column = 'sale_id',
+      message = 'a sale that was paid by itself cannot be billed',
+      detail = jsonb_build_object('sale_id', v_sale_id, 'payment_status', 'Completed')::text,
+      hint = 'Leave the sale off the invoice, or say that it is Pending when nobody paid it.';
+  end if;
+end;
+$$;
+
+comment on function private.keep_settled_sales(uuid[]) is
+'Refuses to bill sales that were settled at the counter.';
+
+revoke all on function private.keep_settled_sales(uuid[])
+from public, anon, authenticated, service_role;
 -- <<<
 
 -- >>> sql/functions/sales/settle_sales.sql sha256:0e0e97b6649ebffbdfb60794435a585f8e1f5e3e1f4de85132060e98e99c24e0

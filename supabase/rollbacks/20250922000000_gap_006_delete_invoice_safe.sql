@@ -367,6 +367,10 @@ drop function private.derive_sales(uuid[]);
 drop function private.keep_billed_sale();
 -- <<<
 
+-- >>> sql/functions/sales/keep_settled_sales.sql was not there
+drop function private.keep_settled_sales(uuid[]);
+-- <<<
+
 -- >>> sql/functions/sales/settle_sales.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:e9134369ca24e098e6fd2922cd981e022bdcfda6c1bfcac26ea9bb1f1e1f329d
 -- After an invoice became paid: its Credit sales are Completed. After it stopped being paid: they
 -- are Billed again, but for those that were paid by themselves.

@@ -374,8 +374,14 @@ class InsertLine(Step):
                 (dairy.bill(thing) is not None, "23505"),
                 (
                     invoice is not None
+                    and identity is not None
                     and invoice.live
-                    and unbillable(dairy, thing, invoice.customer),
+                    and unbillable(
+                        dairy,
+                        thing,
+                        invoice.customer,
+                        paid=dairy.invoice_status(identity) == "paid",
+                    ),
                     "23514",
                 ),
                 (known and invoice is not None and self._too_many(dairy), "23514"),

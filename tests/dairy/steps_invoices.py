@@ -73,6 +73,7 @@ class SayInvoiceStatus(OnOneInvoice):
             return set()
         lines = [thing for thing, invoices in dairy.lines.items() if identity in invoices]
         back = invoice.word == "cancelled" and self.word(invoice) != "cancelled"
+        paid = self.word(invoice) == "sent" and dairy.outstanding(identity) <= 0
         return one_of(
             [
                 (self.word(invoice) == "cancelled" and dairy.paid(identity) > 0, "23514"),
@@ -90,7 +91,10 @@ class SayInvoiceStatus(OnOneInvoice):
                 ),
                 (back and any(dairy.bill(thing) is not None for thing in lines), "23505"),
                 (
-                    back and any(unbillable(dairy, thing, invoice.customer) for thing in lines),
+                    back
+                    and any(
+                        unbillable(dairy, thing, invoice.customer, paid=paid) for thing in lines
+                    ),
                     "23514",
                 ),
             ]
@@ -107,12 +111,16 @@ class SayInvoiceStatus(OnOneInvoice):
         return {}
 
 
-def unbillable(dairy: Dairy, thing: UUID, customer: UUID) -> bool:
-    """Whether it is a sale or a delivery that this customer's invoice can't bill."""
+def unbillable(dairy: Dairy, thing: UUID, customer: UUID, *, paid: bool = False) -> bool:
+    """Whether it is a sale or a delivery that this customer's invoice can't bill.
+
+    On a paid invoice it may have been settled: that is what a sale is there.
+    """
     if thing not in dairy.sales and thing not in dairy.deliveries:
         return False
     return dairy.price(thing)[0] != customer or (
-        thing in dairy.sales and dairy.sale_paid(thing) > 0
+        thing in dairy.sales
+        and (dairy.sale_paid(thing) > 0 or (dairy.sales[thing].word == "Completed" and not paid))
     )
 
 

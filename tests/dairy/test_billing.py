@@ -184,6 +184,38 @@ class TestLines:
             billing.line(invoice, sale=paid)
         assert billing.bills(invoice) == []
 
+    def test_a_sale_that_was_settled_at_the_counter(self, billing: Billing) -> None:
+        """Its customer has paid; on an invoice it would be owed once more."""
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        say = "update public.sales set payment_status = %s where id = %s"
+        invoice = billing.billed(customer, sale)
+        billing.cancel(invoice)
+        billing.run(say, "Completed", sale)
+        with ruled_out("invoice_line_items_sale_unpaid"):
+            billing.set_status(invoice, "sent")
+        other = billing.billed(customer, total=70)
+        with ruled_out("invoice_line_items_sale_unpaid"):
+            billing.line(other, sale=sale)
+        line = billing.line(None, sale=sale)
+        join = "update public.invoice_line_items set invoice_id = %s where id = %s"
+        with ruled_out("invoice_line_items_sale_unpaid"):
+            billing.run(join, other, line)
+        assert (billing.says(sale), billing.mapped(sale)) == ("Completed", {invoice: False})
+        billing.run(say, "Pending", sale)
+        billing.run(join, other, line)
+        assert billing.says(sale) == "Billed"
+        assert billing.broken() == []
+
+    def test_one_that_its_invoice_paid_stays_on_it(self, billing: Billing) -> None:
+        customer = billing.customer()
+        sale = billing.sale(customer, 70)
+        invoice = billing.billed(customer, sale)
+        billing.allocate(billing.payment(customer, 70), {invoice: 70})
+        billing.run("update public.invoice_line_items set id = gen_random_uuid()")
+        assert (billing.says(sale), billing.bills(invoice)) == ("Completed", [True])
+        assert billing.broken() == []
+
     def test_many_at_once(self, billing: Billing) -> None:
         """Live, cancelled and no invoice in one statement."""
         customer = billing.customer()

@@ -136,6 +136,18 @@ class TestDeliveries:
             waiting.result(timeout=10)
 
 
+def test_a_line_waits_for_the_counter_where_its_sale_is_settled(those: Race[Billing]) -> None:
+    customer = those.watcher.customer()
+    sale = those.watcher.sale(customer, 70)
+    invoice = those.watcher.billed(customer, total=70)
+    those.first.run("update public.sales set payment_status = 'Completed' where id = %s", sale)
+    waiting = those.second_waits(lambda: those.second.line(invoice, sale=sale))
+    those.first.connection.commit()
+    with ruled_out("invoice_line_items_sale_unpaid"):
+        waiting.result(timeout=10)
+    assert those.watcher.says(sale) == "Completed"
+
+
 class TestRecovery:
     """What a deleted invoice billed may have become something else."""
 

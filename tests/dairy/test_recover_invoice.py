@@ -109,6 +109,21 @@ def test_a_sale_that_was_paid_by_itself(billing: Billing) -> None:
     assert billing.says(sale) == "Completed"
 
 
+def test_a_sale_that_was_settled_at_the_counter(billing: Billing) -> None:
+    customer = billing.customer()
+    sale = billing.sale(customer, 70)
+    invoice = billing.billed(customer, sale)
+    billing.delete(invoice)
+    billing.run("update public.sales set payment_status = 'Completed' where id = %s", sale)
+    with refused("sale_taken", status=409) as facts:
+        billing.recover(invoice)
+    assert facts == {"invoice_id": str(invoice), "sale_id": str(sale), "taken_by": None}
+    assert billing.says(sale) == "Completed"
+    billing.run("update public.sales set payment_status = 'Pending' where id = %s", sale)
+    billing.recover(invoice)
+    assert billing.says(sale) == "Billed"
+
+
 def test_a_sale_that_went_to_another_customer(billing: Billing) -> None:
     customer = billing.customer()
     sale = billing.sale(customer, 70)

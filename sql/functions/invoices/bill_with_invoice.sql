@@ -70,6 +70,7 @@ begin
     end if;
 
     if v_sale_ids is not null then
+      perform private.keep_settled_sales(v_sale_ids);
       perform private.take_sales(v_invoice_ids, v_sale_ids);
     end if;
 

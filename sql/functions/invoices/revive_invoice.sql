@@ -94,6 +94,7 @@ begin
         or sale.sale_type <> 'Credit'
         or sale.customer_id <> v_invoice.customer_id
         or sale.amount_paid > 0
+        or sale.payment_status = 'Completed' -- at the counter: deleted, the invoice set it free
       )
     order by line.sale_id
     limit 1;

@@ -6,11 +6,13 @@
 -- all customers is one statement. What the database itself writes into lines is settled where it
 -- writes: the trigger of updates leaves that out.
 --
--- A direct write is asked more (take_deliveries, keep_line_totals, keep_lines_whole); the calls see
--- to it themselves. It also makes another version of the invoice that it adds lines to, so that a
--- session which cannot see the lines, its snapshot being older, cannot pay or cancel that (40001).
--- A line that is given an invoice, a sale or an amount later is asked the same, as it became: what it
--- was called before says nothing, since its id may be another one by now.
+-- A direct write is asked more (take_deliveries, keep_line_totals, keep_lines_whole,
+-- keep_settled_sales); the calls see to it themselves. It also makes another version of the invoice
+-- that it adds lines to, so that a session which cannot see the lines, its snapshot being older, cannot
+-- pay or cancel that (40001). A line that is given an invoice, a sale or an amount later is asked the
+-- same, as it became: what it was called before says nothing, since its id may be another one by now.
+-- Lines that say they were made earlier than now, and are not written by a role of the API, come from a
+-- restore of the rows alone: what they bill was billed so.
 --
 -- Locks: the invoices by id, then deliveries and sales by id, `for no key update`.
 
@@ -26,6 +28,7 @@ declare
   v_invoice_ids uuid[];
   v_line_ids uuid[];
   v_direct_ids uuid[]; -- lines
+  v_restored boolean := false;
   v_whole_ids uuid[]; -- invoices whose lines have to add up
   v_any_idle boolean;
   v_freed_by uuid[];
@@ -45,6 +48,14 @@ begin
       array_agg(added.id) filter (where v_direct)
     into v_invoice_ids, v_line_ids, v_taken_by, v_sale_ids, v_direct_ids
     from new_rows as added;
+
+    if v_direct then
+      select
+        current_setting('role', true) not in ('anon', 'authenticated', 'service_role')
+        and bool_and(added.created_at is distinct from now())
+      into v_restored
+      from new_rows as added;
+    end if;
   elsif tg_op = 'DELETE' then
     select array_agg(distinct gone.invoice_id) into v_whole_ids
     from old_rows as gone
@@ -136,19 +147,11 @@ begin
 
     -- An app that writes line after line is in the middle of it until they add up; what is whole
     -- stays so, and what money was paid for grows no further. A deleted one gets nothing: recovered, it
-    -- would be issued as it is by then. (Restored lines say that they were made earlier than now.)
+    -- would be issued as it is by then.
     -- The lines of an update that were the invoice's already have it looked at anyway.
     select v_whole_ids || array_agg(invoice.id) into v_whole_ids
     from (
-      select
-        item.invoice_id,
-        count(*) as number,
-        coalesce(sum(item.line_total), 0) as total,
-        bool_and(
-          tg_op = 'INSERT'
-          and item.created_at is distinct from now()
-          and current_setting('role', true) not in ('anon', 'authenticated', 'service_role')
-        ) as restored
+      select item.invoice_id, count(*) as number, coalesce(sum(item.line_total), 0) as total
       from public.invoice_line_items as item
       where item.id = any(v_direct_ids)
       group by item.invoice_id
@@ -161,7 +164,7 @@ begin
     ) as line
     where (line.number > added.number and line.total - added.total = invoice.total_amount)
       or (invoice.amount_paid > 0 and line.total > invoice.total_amount)
-      or (invoice.deleted_at is not null and not added.restored);
+      or (invoice.deleted_at is not null and not v_restored);
   end if;
 
   if v_whole_ids is not null then
@@ -179,6 +182,10 @@ begin
     where (line.id = any(v_line_ids) or line.sale_id = any(v_sale_ids))
       and line.bills
       and line.sale_id is not null;
+  end if;
+
+  if v_sale_ids is not null and v_direct and not v_restored then
+    perform private.keep_settled_sales(v_sale_ids);
   end if;
 
   if v_sale_ids is not null then
