@@ -1369,7 +1369,7 @@ revoke all on function private.keep_line_totals(uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/keep_lines_whole.sql sha256:a73b2bf3ddd2209441640ad325c1f9ec3112e8853d6482df30bd5e8ce2254e1d
+-- >>> sql/functions/invoices/keep_lines_whole.sql sha256:237a2b9e6962fa61aef7d4c478eb6425654d10f9d76ad2d103b10915e9f5e6a4
 -- After lines were changed or removed, or added to an invoice that was whole, directly: what issued
 -- invoices bill must add up to their totals (23514 otherwise). A line that went alone would set its
 -- sale free, to be billed once more, while the customer still owes it; one that came alone would have
@@ -1381,6 +1381,9 @@ from public, anon, authenticated, service_role;
 --
 -- A draft may be taken apart and put together again (keep_issued_total looks when it is issued), but
 -- for what money was paid for: set free, it would be paid twice. A cancelled invoice bills nothing.
+--
+-- Each invoice gets another version: a session which cannot see what became of its lines, its snapshot
+-- being older, cannot issue it (40001).
 --
 -- Locks: the invoices by id, `for no key update`: two who change lines or total come one after the
 -- other.
@@ -1462,6 +1465,10 @@ begin
   end if;
 
   -- write
+  update public.invoice_metadata as invoice
+  set updated_at = invoice.updated_at
+  where invoice.id = any(p_invoice_ids);
+
   update public.invoice_metadata as invoice
   set invoice_status = 'draft'
   where invoice.id = any(p_invoice_ids)
@@ -1895,11 +1902,12 @@ revoke all on function private.take_deliveries(uuid[], uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/take_sales.sql sha256:d2bf65d15e780565190e208baf37019f9a324deef95bc4cc1810f653af484f01
+-- >>> sql/functions/invoices/take_sales.sql sha256:68a3f8090a03960304631a7214644e00869541292a35f3c057e966bfcbe2cec2
 -- Sales that lines of live invoices just took: each must be a Credit sale of the invoice's customer
 -- that nobody paid by itself (23514 otherwise); it becomes Billed, and the mapping says by whom.
 --
--- That nobody else bills it holds the unique index of the lines.
+-- That nobody else bills it holds the unique index of the lines. Each gets another version, so that a
+-- session which cannot see the line, its snapshot being older, cannot pay or price it by itself (40001).
 --
 -- p_invoice_ids, p_sale_ids: pairs.
 -- Locks: the sales by id, `for no key update`; the caller holds the invoices.
@@ -1969,6 +1977,11 @@ begin
   on conflict (invoice_id, sale_id) do update
   set released_at = null
   where mapping.released_at is not null;
+
+  -- what is Pending gets its version from its new status
+  update public.sales as sale
+  set updated_at = sale.updated_at
+  where sale.id = any(p_sale_ids) and sale.payment_status <> 'Pending';
 
   perform private.derive_sales(p_sale_ids);
 end;

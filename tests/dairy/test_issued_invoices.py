@@ -670,3 +670,61 @@ class TestOlderSnapshots:
             attempts[attempt]()
         assert those.watcher.says(sale) == "Billed"
         assert those.watcher.broken() == []
+
+    @pytest.mark.parametrize("attempt", ["pay", "price"])
+    def test_a_sale_that_was_billed_meanwhile(self, those: Race[Billing], attempt: str) -> None:
+        """Also one that somebody called Billed before: its status stays, so it says nothing."""
+        customer = those.watcher.customer()
+        sale = those.watcher.sale(customer, 40, status="Billed")
+        invoice, payment = (
+            those.watcher.billed(customer, total=40),
+            those.watcher.payment(customer, 40),
+        )
+        attempts: dict[str, Callable[[], object]] = {
+            "pay": lambda: those.second.pay_sales(payment, sale),
+            "price": lambda: those.second.run(
+                "update public.sales set total_amount = 90 where id = %s", sale
+            ),
+        }
+        self.look(those)
+        those.watcher.line(invoice, sale=sale)
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            attempts[attempt]()
+        assert those.watcher.broken() == []
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "delete from public.invoice_line_items where sale_id = %s",
+            "update public.invoice_line_items set line_total = null where sale_id = %s",
+        ],
+    )
+    @pytest.mark.parametrize("was", ["draft", "cancelled"])
+    def test_an_invoice_whose_lines_changed_meanwhile(
+        self, those: Race[Billing], change: str, was: str
+    ) -> None:
+        customer = those.watcher.customer()
+        sales = [those.watcher.sale(customer, amount) for amount in (40, 60)]
+        invoice = those.watcher.billed(customer, *sales)
+        those.watcher.set_status(invoice, was)
+        self.look(those)
+        those.watcher.run(change, sales[0])
+        with pytest.raises(
+            (psycopg.errors.SerializationFailure, psycopg.errors.FeatureNotSupported)
+        ):
+            those.second.set_status(invoice, "sent")
+        assert those.watcher.broken() == []
+
+    def test_an_invoice_that_a_line_joined_meanwhile(self, those: Race[Billing]) -> None:
+        customer = those.watcher.customer()
+        sale = those.watcher.sale(customer, 70)
+        invoice = those.watcher.billed(customer, total=70)
+        line = those.watcher.line(None, sale=sale)
+        self.look(those)
+        those.watcher.run(
+            "update public.invoice_line_items set invoice_id = %s where id = %s", invoice, line
+        )
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            those.second.cancel(invoice)
+        assert those.watcher.says(sale) == "Billed"
+        assert those.watcher.broken() == []

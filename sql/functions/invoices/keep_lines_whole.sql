@@ -10,6 +10,9 @@
 -- A draft may be taken apart and put together again (keep_issued_total looks when it is issued), but
 -- for what money was paid for: set free, it would be paid twice. A cancelled invoice bills nothing.
 --
+-- Each invoice gets another version: a session which cannot see what became of its lines, its snapshot
+-- being older, cannot issue it (40001).
+--
 -- Locks: the invoices by id, `for no key update`: two who change lines or total come one after the
 -- other.
 
@@ -90,6 +93,10 @@ begin
   end if;
 
   -- write
+  update public.invoice_metadata as invoice
+  set updated_at = invoice.updated_at
+  where invoice.id = any(p_invoice_ids);
+
   update public.invoice_metadata as invoice
   set invoice_status = 'draft'
   where invoice.id = any(p_invoice_ids)

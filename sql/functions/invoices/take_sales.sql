@@ -1,7 +1,8 @@
 -- Sales that lines of live invoices just took: each must be a Credit sale of the invoice's customer
 -- that nobody paid by itself (23514 otherwise); it becomes Billed, and the mapping says by whom.
 --
--- That nobody else bills it holds the unique index of the lines.
+-- That nobody else bills it holds the unique index of the lines. Each gets another version, so that a
+-- session which cannot see the line, its snapshot being older, cannot pay or price it by itself (40001).
 --
 -- p_invoice_ids, p_sale_ids: pairs.
 -- Locks: the sales by id, `for no key update`; the caller holds the invoices.
@@ -71,6 +72,11 @@ begin
   on conflict (invoice_id, sale_id) do update
   set released_at = null
   where mapping.released_at is not null;
+
+  -- what is Pending gets its version from its new status
+  update public.sales as sale
+  set updated_at = sale.updated_at
+  where sale.id = any(p_sale_ids) and sale.payment_status <> 'Pending';
 
   perform private.derive_sales(p_sale_ids);
 end;
