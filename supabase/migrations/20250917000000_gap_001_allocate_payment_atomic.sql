@@ -646,7 +646,7 @@ comment on function private.refuse_allocation() is
 revoke all on function private.refuse_allocation() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/derive_invoice.sql sha256:6d89fbc4adbb25ffde46785d7df6dcdc61c2b87928a5a93f4a0b17dcaab2f8e6
+-- >>> sql/functions/invoices/derive_invoice.sql sha256:8e030f90255c084b976c5968a3f00950b37083db9f8e65e20c61736807b0f3be
 -- Puts what follows from the allocations into an invoice that somebody inserts or updates: whatever
 -- the caller says of it is neither an error nor believed.
 --
@@ -654,6 +654,9 @@ revoke all on function private.refuse_allocation() from public, anon, authentica
 -- overdue follow from totals and dates: said of a draft or of a cancelled invoice, they change
 -- nothing. The counter only moves inside the triggers of invoice_payments, which is why this one
 -- runs at trigger depth 0 alone.
+--
+-- Inserted as sent it is that until it is looked at, however long it is due: what an upsert puts into
+-- a draft is what this made of the row to insert, and overdue would not issue it.
 --
 -- Locks: none but the row's own.
 
@@ -687,6 +690,7 @@ begin
     new.invoice_status := case
       when new.amount_outstanding <= 0 then 'paid'
       when new.amount_paid > 0 then 'partially_paid'
+      when tg_op = 'INSERT' and new.invoice_status = 'sent' then 'sent'
       when new.due_date < public.business_today() then 'overdue'
       else 'sent'
     end;

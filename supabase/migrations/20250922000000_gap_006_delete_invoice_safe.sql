@@ -872,7 +872,7 @@ revoke all on function private.delete_invoices(uuid[], boolean)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/derive_invoice.sql sha256:4ca18b280fd52eed3bc8080d0ce4b34e180c968fc4864833e4a28b5c3aaef725
+-- >>> sql/functions/invoices/derive_invoice.sql sha256:76fc2d7ad1f1816b9cfabcfc28c815c816e90f0eba4cbde085bea86de7f591b4
 -- Puts what follows from the allocations into an invoice that somebody inserts or updates: whatever
 -- the caller says of it is neither an error nor believed.
 --
@@ -880,6 +880,9 @@ from public, anon, authenticated, service_role;
 -- overdue follow from totals and dates: said of a draft or of a cancelled invoice, they change
 -- nothing. The counter only moves inside the triggers of invoice_payments, which is why this one
 -- runs at trigger depth 0 alone.
+--
+-- Inserted as sent it is that until it is looked at, however long it is due: what an upsert puts into
+-- a draft is what this made of the row to insert, and overdue would not issue it.
 --
 -- Locks: none but the row's own.
 
@@ -913,10 +916,10 @@ begin
     new.invoice_status := case
       when new.amount_outstanding <= 0 then 'paid'
       when new.amount_paid > 0 then 'partially_paid'
-      -- issued by a call, or brought back as it was: the next look at it ages it
+      when tg_op = 'INSERT' and new.invoice_status = 'sent' then 'sent'
+      -- brought back as it was: the next look at it ages it
       when
-        current_setting('pymilk.call_id', true) <> ''
-        and (tg_op = 'INSERT' or old.status_before_deletion = 'sent')
+        current_setting('pymilk.call_id', true) <> '' and old.status_before_deletion = 'sent'
         then 'sent'
       when new.due_date < public.business_today() then 'overdue'
       else 'sent'

@@ -288,6 +288,32 @@ def test_draft_and_cancelled_are_the_callers_intent(books: Books) -> None:
         assert books.invoice_totals(invoice).status == then, (intent, said)
 
 
+@pytest.mark.parametrize("due", ["2025-09-05", "2999-01-01"])
+def test_a_draft_is_issued_by_an_upsert_as_by_an_update(books: Books, due: str) -> None:
+    """What it says is what the insert's own trigger made of it, also when it is due already."""
+    customer = books.customer()
+    updated, upserted = (books.invoice(customer, 50, status="draft") for _ in range(2))
+    books.run(
+        "update public.invoice_metadata set total_amount = 100, invoice_status = 'sent',"
+        " due_date = %s where id = %s",
+        due,
+        updated,
+    )
+    books.run(
+        "insert into public.invoice_metadata (id, customer_id, invoice_date, period_start,"
+        " period_end, total_amount, invoice_status, due_date)"
+        " select id, customer_id, invoice_date, period_start, period_end, 100, 'sent', %s"
+        " from public.invoice_metadata where id = %s"
+        " on conflict (id) do update set total_amount = excluded.total_amount,"
+        " invoice_status = excluded.invoice_status, due_date = excluded.due_date",
+        due,
+        upserted,
+    )
+    assert books.invoice_totals(upserted) == books.invoice_totals(updated)
+    assert books.value("select public.calculate_customer_outstanding(%s)", customer) == 200
+    assert books.broken() == []
+
+
 def test_totals_follow_every_kind_of_direct_write(books: Books) -> None:
     at = scene(books)
     second = books.invoice(at.customer, 1000)

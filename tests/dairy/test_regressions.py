@@ -34,6 +34,7 @@ def test_a_function_that_was_only_created_is_not_proven(dairy_001: Database) -> 
     books.run(
         "insert into public.invoice_line_items (invoice_id, sale_id) values (%s, %s)", invoice, sale
     )
+    books.run("select public.update_invoice_status(%s)", invoice)
     books.setting("pymilk.idempotency_key", "all of them")
     books.allocate(payment, {invoice: 500})
     books.rows("select * from public.request_outcome('all of them')")

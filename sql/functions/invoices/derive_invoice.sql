@@ -6,6 +6,9 @@
 -- nothing. The counter only moves inside the triggers of invoice_payments, which is why this one
 -- runs at trigger depth 0 alone.
 --
+-- Inserted as sent it is that until it is looked at, however long it is due: what an upsert puts into
+-- a draft is what this made of the row to insert, and overdue would not issue it.
+--
 -- Locks: none but the row's own.
 
 create or replace function private.derive_invoice()
@@ -38,10 +41,10 @@ begin
     new.invoice_status := case
       when new.amount_outstanding <= 0 then 'paid'
       when new.amount_paid > 0 then 'partially_paid'
-      -- issued by a call, or brought back as it was: the next look at it ages it
+      when tg_op = 'INSERT' and new.invoice_status = 'sent' then 'sent'
+      -- brought back as it was: the next look at it ages it
       when
-        current_setting('pymilk.call_id', true) <> ''
-        and (tg_op = 'INSERT' or old.status_before_deletion = 'sent')
+        current_setting('pymilk.call_id', true) <> '' and old.status_before_deletion = 'sent'
         then 'sent'
       when new.due_date < public.business_today() then 'overdue'
       else 'sent'
