@@ -734,11 +734,15 @@ execute function private.count_invoice_number();
 create trigger refuse_period_on_insert
 before insert on public.invoice_metadata
 for each row
-when (new.period_end < new.period_start)
+when (
+  new.period_end < new.period_start
+  or new.period_start = '-infinity'
+  or new.period_end = 'infinity'
+)
 execute function private.refuse_row(
   'invoice_metadata_period_valid',
   'period_end',
-  'the period of an invoice ends on or after the day on which it begins',
+  'the period of an invoice has a first day, and a last one on it or after it',
   'Name the first and the last day of the period, in this order.'
 );
 
@@ -746,13 +750,17 @@ create trigger refuse_period_on_update
 before update of period_start, period_end on public.invoice_metadata
 for each row
 when (
-  new.period_end < new.period_start
-  and (new.period_start is distinct from old.period_start or new.period_end < old.period_end)
+  (
+    new.period_end < new.period_start
+    and (new.period_start is distinct from old.period_start or new.period_end < old.period_end)
+  )
+  or (new.period_start = '-infinity' and new.period_start < old.period_start)
+  or (new.period_end = 'infinity' and new.period_end > old.period_end)
 )
 execute function private.refuse_row(
   'invoice_metadata_period_valid',
   'period_end',
-  'the period of an invoice ends on or after the day on which it begins',
+  'the period of an invoice has a first day, and a last one on it or after it',
   'Name the first and the last day of the period, in this order.'
 );
 

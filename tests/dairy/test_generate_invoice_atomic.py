@@ -326,6 +326,29 @@ def test_a_reversed_period_hides_no_overlap(books: Invoicing) -> None:
         )
 
 
+@pytest.mark.parametrize("forever", ["-infinity", "infinity"])
+def test_a_period_has_two_days(books: Invoicing, forever: str) -> None:
+    """One that never ends would leave its customer without another invoice."""
+    customer = books.household()
+    insert = (
+        "insert into public.invoice_metadata (customer_id, invoice_date, period_start, period_end,"
+        " total_amount) values (%s, '2025-09-01', %s, %s, 1)"
+    )
+    invoice = books.app_invoice(customer, FIRST, LAST)
+    for first, last in (("2025-10-01", forever), (forever, "2025-07-01"), (forever, forever)):
+        with ruled_out("invoice_metadata_period_valid"):
+            books.run(insert, customer, first, last)
+        with ruled_out("invoice_metadata_period_valid"):
+            books.run(
+                "update public.invoice_metadata set period_start = %s, period_end = %s"
+                " where id = %s",
+                first,
+                last,
+                invoice,
+            )
+    assert books.broken() == []
+
+
 def test_an_older_snapshot_may_not_write_invoices(database: Database, books: Invoicing) -> None:
     """It could not see what it overlaps."""
     customer = books.household()
