@@ -8,9 +8,9 @@ What a command needs is imported when it runs, so that `--help` doesn't wait for
 
 import io
 import logging
-import os
 import signal
 import sys
+from contextlib import suppress
 
 import click
 
@@ -26,6 +26,7 @@ from pymilk.cli.generate_command import generate
 from pymilk.cli.history_command import history
 from pymilk.cli.in_order import InOrder
 from pymilk.cli.lint_command import lint
+from pymilk.cli.machine import give_up_output, problem_of
 from pymilk.cli.new_command import new
 from pymilk.cli.note_command import note
 from pymilk.cli.plan_command import plan
@@ -87,6 +88,19 @@ def run() -> int:
     """Run a command line; gives its exit code."""
     _prepare()
     try:
+        return _run()
+    except BrokenPipeError:  # `pymilk status | head`
+        give_up_output()
+        return 1
+    except OSError as error:
+        problem = problem_of(error)
+        with suppress(OSError):  # what takes no more of what we say may be on the same disk
+            sys.stderr.write(problem_text(problem))
+        return problem.exit_code
+
+
+def _run() -> int:
+    try:
         return int(app(standalone_mode=False) or 0)
     except (click.ClickException, click.Abort) as ended:
         return _ended_by(ended)
@@ -96,9 +110,6 @@ def run() -> int:
         return problem.exit_code
     except _driver_error() as error:  # evaluated only now, when it matters
         return _lost(error)
-    except BrokenPipeError:  # `pymilk status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _prepare() -> None:

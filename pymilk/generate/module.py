@@ -8,6 +8,7 @@ from pymilk.generate.catalog import read_catalog
 from pymilk.generate.render import render_calls, render_refusals
 from pymilk.generate.routines import LeftOut, outline
 from pymilk.problem import UsageProblem
+from pymilk.project.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def write(generated: Generated) -> tuple[Path, ...]:
     stale = tuple(file for file in generated.files if not file.is_current)
     for file in stale:
         file.path.parent.mkdir(parents=True, exist_ok=True)
-        file.path.write_text(file.text, encoding="utf-8")
+        write_whole(file.path, file.text.encode())
     return tuple(file.path for file in stale)
 
 

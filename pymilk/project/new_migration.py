@@ -1,6 +1,7 @@
 """A migration that is not there yet: its version, and what its files begin with."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from pymilk.problem import UsageProblem
 from pymilk.project.migrations import Migration, Script, find_migration
 from pymilk.project.project import Project
+from pymilk.project.whole_file import write_whole
 
 # What `supabase migration new` takes as well; a bare number is a gap or a version.
 _NEW_NAME = re.compile(r"[a-z][a-z0-9_]*[a-z][a-z0-9_]*")
@@ -62,6 +64,7 @@ def scaffold(project: Project, name: str, now: datetime) -> tuple[str, ...]:
 
     Raises:
         UsageProblem: It can't be called that, or there is one already.
+        OSError: They can't be written; none of them is there then.
     """
     there = migration_named(project, name)
     if there is not None:
@@ -75,11 +78,22 @@ def scaffold(project: Project, name: str, now: datetime) -> tuple[str, ...]:
     scripts = (migration.up, migration.down, migration.verify)
     texts = {script.path: script.text for script in scripts if script is not None}
     texts |= page_of(project, migration)
-    for path, text in texts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+    _write(texts)
     return tuple(path.relative_to(project.root).as_posix() for path in texts)
+
+
+def _write(texts: Mapping[Path, str]) -> None:
+    """All of them or none: half of them would be a migration without its rollback."""
+    begun: list[Path] = []
+    try:
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text.encode())
+            begun.append(path)
+    except OSError:
+        for path in begun:
+            path.unlink()
+        raise
 
 
 def _taken(happened: str) -> UsageProblem:

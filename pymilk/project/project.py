@@ -10,6 +10,9 @@ from pathlib import Path
 from pymilk.problem import UsageProblem
 from pymilk.project.migrations import Migration, Script, load_migrations, read_script
 from pymilk.project.policy import Policy, PolicyError, Preset, read_policy
+from pymilk.project.whole_file import write_whole
+
+_IGNORE_ALL = b"*\n"
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,16 @@ class Project:
         return self.root / ".pymilk"
 
     def make_workspace(self) -> Path:
-        """Make the workspace, and keep it out of git: it holds names, phones and balances."""
+        """Make the workspace, and keep it out of git: it holds names, phones and balances.
+
+        Raises:
+            OSError: It can't be made or written; the error names the file.
+        """
         self.workspace.mkdir(exist_ok=True)
         ignored = self.workspace / ".gitignore"
-        if not ignored.exists():
-            ignored.write_text("*\n", encoding="utf-8")
+        # One that a full disk left empty hides nothing: `git add -A` would take the backups.
+        if not ignored.is_file() or ignored.read_bytes() != _IGNORE_ALL:
+            write_whole(ignored, _IGNORE_ALL)
         return self.workspace
 
     @cached_property

@@ -1,7 +1,5 @@
 """Write settings into a project's pyproject.toml, its comments and formatting as they are."""
 
-import os
-import tempfile
 import tomllib
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
@@ -11,6 +9,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from pymilk.problem import Problem
+from pymilk.project.whole_file import write_whole
 
 _UNTOUCHED = "pyproject.toml is as it was, and no database was touched."
 
@@ -34,7 +33,7 @@ def keep_settings(root: Path, section: tuple[str, ...], values: Mapping[str, str
         changed = _changed(text, section, values)
         if tomllib.loads(changed) != _expected(tomllib.loads(text), section, values):
             raise _refused(section, values, "something else in it would have changed")
-        _write(path, changed.encode())
+        write_whole(path, changed.encode())
     except (OSError, ValueError, TypeError, TOMLKitError) as error:
         raise _refused(section, values, str(error)) from error
 
@@ -62,20 +61,6 @@ def _expected(
         table = table.setdefault(part, {})
     table.update(values)
     return settings
-
-
-def _write(path: Path, content: bytes) -> None:
-    """In one move: a killed process leaves the old file or the new one."""
-    mode = path.stat().st_mode if path.exists() else 0o644
-    handle, name = tempfile.mkstemp(prefix=".pyproject.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(mode & 0o777)
-        Path(name).replace(path.resolve())
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _refused(section: tuple[str, ...], values: Mapping[str, str], why: str) -> Problem:

@@ -34,6 +34,7 @@ from pymilk.project.quotations import (
     read_region,
 )
 from pymilk.project.regions import arrange
+from pymilk.project.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -297,6 +298,6 @@ def _write(project: Project, texts: Mapping[Path, str]) -> list[str]:
         if new == old:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(new.encode())
+        write_whole(path, new.encode())
         written.append(path.relative_to(project.root).as_posix())
     return written

@@ -28,6 +28,7 @@ from pymilk.problem import Problem, UsageProblem
 from pymilk.project.migrations import Migration, Script
 from pymilk.project.policy import Policy
 from pymilk.project.project import Project
+from pymilk.project.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def adopt(
             raise _differs(found)
         if written is not None:
             written.path.parent.mkdir(parents=True, exist_ok=True)
-            written.path.write_bytes(written.text.encode())
+            write_whole(written.path, written.text.encode())
         known = {row.version for row in history}
         marked = tuple(each for each in found.migrations if each.version not in known)
         _mark(connection, found, marked, live, reason)
