@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pymilk.database.meter import Meter
+    from pymilk.deploy.backup.beside_live import Difference
     from pymilk.deploy.backup.file_test import FileTested
     from pymilk.deploy.backup.restore_over import Comparison
     from pymilk.deploy.backup.restore_tables import BroughtBeside
@@ -181,8 +182,11 @@ def _tables(
             say_json(brought) if as_json else say(*beside_text(brought))
             return
         with compared_with_live(wanted, opened.target) as comparison:
+            left_out = left_out_text(comparison, path.name)
             if not any(each.gone or each.changed for each in comparison.differences):
-                done(as_json, "Every row of the backup is there as it was.", {"over": None})
+                named = {each.table: each.left_out for each in comparison.differences}
+                done(as_json, _all_there(left_out), {"over": None, "left_out": named})
+                _end_with(left_out)
                 return
             (sys.stderr if as_json else sys.stdout).write(over_text(comparison))
             agree(True, yes, f"Put these rows back from {path.name}, on {opened.target.label}?")
@@ -191,9 +195,22 @@ def _tables(
     fresh = taken.backup.folder
     done(
         as_json,
-        f"Done: every row of the backup is there as it was. The state before: {fresh}",
+        f"Done. {_all_there(left_out)}\nThe state before: {fresh}",
         {"over": result, "backup_before": fresh},
     )
+    _end_with(left_out)
+
+
+def _all_there(left_out: list[str]) -> str:
+    if not left_out:
+        return "Every row of the backup is there as it was."
+    return "\n".join(("Every row of the backup is there, but not all of its columns.", *left_out))
+
+
+def _end_with(left_out: list[str]) -> None:
+    """What was left out is for a person to see to, also where nobody reads what is said."""
+    if left_out:
+        raise click.exceptions.Exit(_TO_DO)
 
 
 def _is_it_this_one(newest: Path, names: tuple[str, ...], yes: bool) -> None:
@@ -234,7 +251,28 @@ def over_text(comparison: "Comparison") -> str:
         lines += [f"  {line}" for line in each.shown]
         rest = each.gone + each.changed - len(each.shown)
         lines += [f"  … and {rest:,} more"] if rest > 0 else []
+        lines += _left_out(each)
+        if each.gone and each.newer:
+            lines.append(f"  not in the backup, so as by default there: {', '.join(each.newer)}")
     return "\n".join(lines) + "\n"
+
+
+def left_out_text(comparison: "Comparison", backup: str) -> list[str]:
+    """Which columns were neither compared nor put back, and how their values can be had."""
+    named = [each for each in comparison.differences if each.left_out]
+    if not named:
+        return []
+    tables = " ".join(f"--table {each.table}" for each in named)
+    return [
+        *(f"{each.table}:{line}" for each in named for line in _left_out(each)),
+        f"All columns of the backup, beside the live table: pymilk restore {backup} {tables}",
+    ]
+
+
+def _left_out(each: "Difference") -> list[str]:
+    if not each.left_out:
+        return []
+    return [f"  not compared and not restored: {', '.join(each.left_out)}"]
 
 
 def _facts(reborn: "Reborn", path: Path, tested: "FileTested | None") -> dict[str, object]:

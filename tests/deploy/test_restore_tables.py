@@ -1,6 +1,6 @@
 """Single tables of a backup: beside the live ones, or over them when that is asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,10 @@ from support.projects import Toy
 
 PROGRAMS = find_programs()
 QUICK = Policy(lock_timeout_ms=50)
+_NOT_NULL = (
+    "update public.notes set body = '' where id = 3;"
+    "alter table public.notes alter column body set not null"
+)
 
 
 @pytest.fixture
@@ -188,6 +192,7 @@ class TestOver:
         with pytest.raises(Problem, match="foreign key") as refused:
             self.over(backup, bench, shop, toy, "bills")
         assert "one more --table" in refused.value.todo
+        assert "Key (customer_id)=(3) is not present" in refused.value.happened
         assert connection.execute("select count(*) from public.bills").fetchone() == (0,)
 
     def test_an_invariant_of_the_project_is_kept(
@@ -239,3 +244,89 @@ class TestOver:
         self.over(backup, bench, shop, toy, "notes")
         rows = connection.execute("select * from public.notes order by id").fetchall()
         assert rows == [(1, "first", 5), (2, "", 3), (3, None, 5)]
+
+    @pytest.mark.parametrize(
+        ("change", "left_out"),
+        [
+            ("drop column body", ("body (not in the live table)",)),
+            (
+                "alter column body type varchar(20)",
+                ("body (character varying(20) there, text in the backup)",),
+            ),
+            ("rename column body to said", ("body (not in the live table)",)),
+        ],
+    )
+    def test_a_column_that_is_another_one_now_is_named_as_left_out(
+        self, change: str, left_out: tuple[str, ...], backup: Backup, bench: Bench, shop: Database
+    ) -> None:
+        shop.connect(autocommit=True).execute(f"alter table public.notes {change}")
+        with comparison(backup, bench, shop, "notes") as compared:
+            (notes,) = compared.differences
+        assert (notes.gone, notes.changed, notes.left_out) == (0, 0, left_out)
+        assert notes.newer == (("said",) if "said" in change else ())
+
+    def test_computed_columns_are_left_out_where_only_one_side_computes(
+        self, backup: Backup, bench: Bench, shop: Database
+    ) -> None:
+        with comparison(backup, bench, shop, "days") as compared:
+            assert compared.differences[0].left_out == ()  # what both compute follows by itself
+        shop.connect(autocommit=True).execute(
+            "alter table public.days alter column doubled drop expression;"
+            "alter table public.days drop column at;"
+            "alter table public.days add column at timestamptz"
+            " generated always as ('2025-01-01 00:00+00') stored"
+        )
+        with comparison(backup, bench, shop, "days") as compared:
+            assert compared.differences[0].left_out == (
+                "at (computed there, and not in the other)",
+                "doubled (computed in the backup, and not in the other)",
+            )
+
+    def test_the_ledger_keeps_what_was_left_out(
+        self, backup: Backup, bench: Bench, shop: Database, toy: Toy
+    ) -> None:
+        connection = shop.connect(autocommit=True)
+        connection.execute(
+            "delete from public.notes where id = 1; alter table public.notes drop column body"
+        )
+        self.over(backup, bench, shop, toy, "notes")
+        with connect(shop.url, purpose="test") as reading:
+            (fact,) = read_entries(reading)[-1].evidence["over"]
+        assert fact["left_out"] == ["body (not in the live table)"]
+
+    @pytest.mark.parametrize(
+        ("rule", "row", "todo"),
+        [
+            ("create unique index one on public.notes (body)", "Key (body)=(first)", "A live row"),
+            ("alter table public.notes add check (id > 1)", "(1, first)", "a rule that the live"),
+            (
+                _NOT_NULL,
+                "(3, null)",
+                "wants a default",
+            ),
+        ],
+        ids=["unique", "check", "not null"],
+    )
+    def test_what_stands_against_a_row_is_told_with_the_row_and_its_own_advice(
+        self, rule: str, row: str, todo: str, over_notes: "OverNotes"
+    ) -> None:
+        with pytest.raises(Problem, match="A rule of the database is in the way") as refused:
+            over_notes(f"update public.notes set id = 9 where id = 1; {rule}")
+        assert row in refused.value.happened
+        assert todo in refused.value.todo
+        assert "one more --table" not in refused.value.todo
+
+
+OverNotes = Callable[[str], BroughtOver]
+
+
+@pytest.fixture
+def over_notes(backup: Backup, bench: Bench, shop: Database, toy: Toy) -> OverNotes:
+    """Puts the notes of the backup over the live ones, after these statements."""
+
+    def over(statements: str) -> BroughtOver:
+        shop.connect(autocommit=True).execute(statements)
+        with comparison(backup, bench, shop, "notes") as compared:
+            return bring_over(compared, load_project(toy.root), QUICK)
+
+    return over

@@ -3,59 +3,32 @@
 Rows that are gone come back, rows that differ get the values of the backup. Rows that are only live
 were made since: they stay, whatever happens. The tables' own triggers are off meanwhile (a restored
 row is what it was, not something that a customer does now); keys and checks are on, and so are the
-project's invariants.
+project's invariants. Columns that aren't the same in both are left out of it, and named.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 
 import psycopg
 from psycopg import sql
 
 from pymilk.database.connection import Connection, Target, connect, first_line
-from pymilk.database.contents import Table, read_key
-from pymilk.database.table_copy import carry, definition, read_columns
+from pymilk.deploy.backup.beside_live import (
+    UNTOUCHED,
+    Difference,
+    Pair,
+    difference_of,
+    in_order,
+    lay_beside,
+    parts_of,
+)
 from pymilk.deploy.backup.restore_tables import Wanted, tell_ledger
 from pymilk.deploy.change.figures import new_violations, read_violations
-from pymilk.problem import Problem, TryAgainLater, UsageProblem
+from pymilk.problem import Problem, TryAgainLater
 from pymilk.project.policy import Policy
 from pymilk.project.project import Project
-
-_UNTOUCHED = "Nothing was changed in the live database."
-_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One live table beside its backup.
-
-    Attributes:
-        table: Its name.
-        gone: Rows that are only in the backup: they come back.
-        changed: Rows that differ: they get the values of the backup.
-        since: Rows that are only live: they stay.
-        shown: Some of the changes, one line each.
-    """
-
-    table: str
-    gone: int
-    changed: int
-    since: int
-    shown: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A live table, the backup's rows of it in a temporary one, and what both have in common."""
-
-    live: Table
-    kept: sql.Identifier
-    key: tuple[str, ...]
-    columns: tuple[str, ...]
-    settable: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -71,7 +44,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     _wanted: Wanted
     _session: Connection
-    _pairs: tuple[_Pair, ...]
+    _pairs: tuple[Pair, ...]
 
 
 @dataclass(frozen=True)
@@ -95,10 +68,12 @@ def compared_with_live(wanted: Wanted, target: Target) -> Iterator[Comparison]:
         UsageProblem: A table isn't there, or has no primary key to know its rows by.
     """
     with connect(target.url, purpose="restore") as session:
-        pairs = _in_order(session, tuple(_pair(wanted, table, session) for table in wanted.tables))
+        pairs = in_order(
+            session, tuple(lay_beside(wanted, table, session) for table in wanted.tables)
+        )
         yield Comparison(
             wanted.backup.moment,
-            tuple(_difference(session, pair) for pair in pairs),
+            tuple(difference_of(session, pair) for pair in pairs),
             wanted,
             session,
             pairs,
@@ -124,10 +99,10 @@ def bring_over(comparison: Comparison, project: Project, policy: Policy) -> Brou
                 )
             )
             started = time.monotonic()
-            if tuple(_difference(session, pair) for pair in pairs) != comparison.differences:
+            if tuple(difference_of(session, pair) for pair in pairs) != comparison.differences:
                 raise TryAgainLater(
                     "The tables were changed since they were compared.",
-                    state=_UNTOUCHED,
+                    state=UNTOUCHED,
                     todo="Run it again, and look at what it lists now.",
                 )
             before = read_violations(session, project.invariants)
@@ -137,7 +112,7 @@ def bring_over(comparison: Comparison, project: Project, policy: Policy) -> Brou
             if broken:
                 raise Problem(
                     f"With these rows an invariant is broken that holds now: {broken[0]}",
-                    state=_UNTOUCHED,
+                    state=UNTOUCHED,
                     todo="Restore what belongs together in one go (several --table), or look at the"
                     " rows beside the live ones, without --over.",
                 )
@@ -145,108 +120,42 @@ def bring_over(comparison: Comparison, project: Project, policy: Policy) -> Brou
             tell_ledger(session, comparison._wanted.backup, {"over": facts})  # noqa: SLF001
     except psycopg.errors.LockNotAvailable as error:
         raise TryAgainLater(
-            "A table is in use.", state=_UNTOUCHED, todo="Run it again in a quieter moment."
+            "A table is in use.", state=UNTOUCHED, todo="Run it again in a quieter moment."
         ) from error
     except psycopg.errors.IntegrityError as error:
-        raise Problem(
-            f"A rule of the database is in the way: {first_line(error)}",
-            state=_UNTOUCHED,
-            todo="Restore what it refers to as well: one more --table.",
-        ) from error
+        raise _in_the_way(error) from error
     return BroughtOver(comparison.differences, time.monotonic() - started)
 
 
-def _pair(wanted: Wanted, table: Table, session: Connection) -> _Pair:
-    here = {column.name: column for column in read_columns(session, table)}
-    if not here:
-        raise UsageProblem(
-            f"There is no table {table.qualified} to restore over.",
-            state=_UNTOUCHED,
-            todo="Without --over it comes back in a schema beside.",
-        )
-    key = read_key(session, table)
-    there = read_columns(wanted.bench, table)
-    both = tuple(
-        column for column in there if here.get(column.name) == column and not column.generated
+_BESIDE = "Without --over the backup's rows come in a schema beside, to be copied from by hand."
+# What stands against rows that come back, and what to do about it.
+_ADVICE: tuple[tuple[type[psycopg.Error], str], ...] = (
+    (psycopg.errors.ForeignKeyViolation, "Restore what it refers to as well: one more --table."),
+    (
+        psycopg.errors.UniqueViolation,
+        f"A live row has that value already: change that one, or the backup's. {_BESIDE}",
+    ),
+    (
+        psycopg.errors.NotNullViolation,
+        f"A column that the backup lacks wants a default. {_BESIDE}",
+    ),
+)
+
+
+def _in_the_way(error: psycopg.errors.IntegrityError) -> Problem:
+    """Which rule it is, and of which row: that stands in Postgres's detail."""
+    said = " ".join(filter(None, (first_line(error), error.diag.message_detail)))
+    advice = (words for kind, words in _ADVICE if isinstance(error, kind))
+    otherwise = f"Rows of the backup break a rule that the live table has now. {_BESIDE}"
+    return Problem(
+        f"A rule of the database is in the way: {said}",
+        state=UNTOUCHED,
+        todo=next(advice, otherwise),
     )
-    if not key or not set(key) <= {column.name for column in both}:
-        raise UsageProblem(
-            f"{table.qualified} has no primary key that the backup has too: nothing tells which row"
-            " is which.",
-            state=_UNTOUCHED,
-            todo="Without --over it comes back in a schema beside; copy by hand what is missing.",
-        )
-    kept = sql.Identifier("pg_temp", f"kept {table.qualified}"[:63])
-    session.execute(
-        sql.SQL("create temporary table {} ({})").format(
-            sql.Identifier(f"kept {table.qualified}"[:63]), definition(both)
-        )
-    )
-    carry(wanted.bench, table, both, session, kept)
-    session.execute(sql.SQL("analyze {}").format(kept))
-    columns = tuple(column.name for column in both)
-    fixed = {*key, *_always_identities(session, table)}
-    return _Pair(table, kept, key, columns, tuple(name for name in columns if name not in fixed))
 
 
-def _always_identities(session: Connection, table: Table) -> frozenset[str]:
-    rows = session.execute(
-        "select attname from pg_attribute where attrelid = to_regclass(%s) and attidentity = 'a'",
-        (table.identifier.as_string(session),),
-    )
-    return frozenset(row[0] for row in rows)
-
-
-def _in_order(session: Connection, pairs: tuple[_Pair, ...]) -> tuple[_Pair, ...]:
-    """What others refer to comes first."""
-    by_name = {pair.live.qualified: pair for pair in pairs}
-    rows = session.execute(
-        "select n.nspname || '.' || c.relname, m.nspname || '.' || d.relname"
-        " from pg_constraint as k"
-        " inner join pg_class as c on k.conrelid = c.oid"
-        " inner join pg_namespace as n on c.relnamespace = n.oid"
-        " inner join pg_class as d on k.confrelid = d.oid"
-        " inner join pg_namespace as m on d.relnamespace = m.oid"
-        " where k.contype = 'f' and k.conrelid <> k.confrelid"
-    ).fetchall()
-    sorter: TopologicalSorter[str] = TopologicalSorter({name: set[str]() for name in by_name})
-    for child, parent in rows:
-        if child in by_name and parent in by_name:
-            sorter.add(child, parent)
-    try:
-        return tuple(by_name[name] for name in sorter.static_order())
-    except CycleError:
-        return pairs
-
-
-def _difference(session: Connection, pair: _Pair) -> Difference:
-    parts = _parts(pair)
-    counts = session.execute(
-        sql.SQL(
-            "select (select count(*) from {kept} as b where not exists"
-            " (select from only {live} as l where {same})),"
-            " (select count(*) from {kept} as b inner join only {live} as l on {same}"
-            " where {theirs} is distinct from {ours}),"
-            " (select count(*) from only {live} as l where not exists"
-            " (select from {kept} as b where {same}))"
-        ).format(**parts)
-    ).fetchone()
-    gone, changed, since = counts or (0, 0, 0)
-    shown = session.execute(
-        sql.SQL(
-            "select '+ ' || {theirs} from {kept} as b where not exists"
-            " (select from only {live} as l where {same})"
-            " union all"
-            " select '~ ' || row({key})::text || {changes} from {kept} as b"
-            " inner join only {live} as l on {same} where {theirs} is distinct from {ours}"
-            " limit {limit}"
-        ).format(limit=sql.Literal(_SHOWN), **parts)
-    ).fetchall()
-    return Difference(pair.live.qualified, gone, changed, since, tuple(row[0] for row in shown))
-
-
-def _put_back(session: Connection, pair: _Pair) -> None:
-    parts = _parts(pair)
+def _put_back(session: Connection, pair: Pair) -> None:
+    parts = parts_of(pair)
     triggers = session.execute(
         "select tgname, tgenabled from pg_trigger"
         " where tgrelid = to_regclass(%s) and not tgisinternal",
@@ -282,11 +191,11 @@ def _put_back(session: Connection, pair: _Pair) -> None:
             )
         )
     _count_on(session, pair)
-    after = _difference(session, pair)
+    after = difference_of(session, pair)
     if after.gone or after.changed:
         raise Problem(
             f"{pair.live.qualified} isn't what it was in the backup: {after.shown[0]}",
-            state=_UNTOUCHED,
+            state=UNTOUCHED,
             todo="Look at the rows beside the live ones, without --over.",
         )
 
@@ -299,7 +208,7 @@ _ENABLED = {
 }
 
 
-def _count_on(session: Connection, pair: _Pair) -> None:
+def _count_on(session: Connection, pair: Pair) -> None:
     """Let the table's own sequences go on behind the highest number that came back."""
     for column in pair.columns:
         row = session.execute(
@@ -317,35 +226,3 @@ def _count_on(session: Connection, pair: _Pair) -> None:
                     live=pair.live.identifier,
                 )
             )
-
-
-def _parts(pair: _Pair) -> dict[str, sql.Composable]:
-    def row(alias: str) -> sql.Composable:
-        names = sql.SQL(", ").join(sql.Identifier(alias, name) for name in pair.columns)
-        return sql.SQL("row({})::text").format(names)
-
-    return {
-        "key": sql.SQL(", ").join(sql.Identifier("b", name) for name in pair.key),
-        "changes": sql.SQL("concat({})").format(
-            sql.SQL(", ").join(
-                sql.SQL(
-                    "case when {b}::text is distinct from {l}::text"
-                    " then format('  %s: %s → %s', {name}, coalesce({l}::text, 'null'),"
-                    " coalesce({b}::text, 'null')) end"
-                ).format(
-                    b=sql.Identifier("b", name),
-                    l=sql.Identifier("l", name),
-                    name=sql.Literal(name),
-                )
-                for name in pair.settable or pair.key
-            )
-        ),
-        "live": pair.live.identifier,
-        "kept": pair.kept,
-        "same": sql.SQL(" and ").join(
-            sql.SQL("{} = {}").format(sql.Identifier("b", name), sql.Identifier("l", name))
-            for name in pair.key
-        ),
-        "theirs": row("b"),
-        "ours": row("l"),
-    }
