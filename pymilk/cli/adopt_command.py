@@ -46,6 +46,11 @@ def adopt(
 
 
 def _sentence(adopted: "Adopted") -> str:
+    if adopted.version is None:
+        return (
+            "Adopted: the database is empty, so nothing was marked as applied; only the ledger was"
+            " begun. Next, the first migration: pymilk deploy (or pymilk new NAME, to write it)."
+        )
     written = f" {adopted.written} says what is live: commit it." if adopted.written else ""
     marked = (
         f"{', '.join(adopted.marked)} marked as applied"

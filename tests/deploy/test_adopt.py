@@ -10,18 +10,24 @@ from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Connection, Target
 from pymilk.database.embedded import EmbeddedServer
 from pymilk.database.history import read_history
-from pymilk.database.ledger import read_entries, read_recorded_catalog
+from pymilk.database.ledger import Kind, read_entries, read_recorded_catalog
 from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from pymilk.database.services import stand_in_for_services
 from pymilk.deploy.change.replay import empty_project, replay
+from pymilk.deploy.change.rollback import roll_back
 from pymilk.deploy.survey.adopt import Adopted, adopt
+from pymilk.deploy.survey.drift import drift_on
 from pymilk.deploy.survey.status import Standing, read_status
 from pymilk.problem import Problem
 from pymilk.project.migrations import load_migrations
 from pymilk.project.policy import Policy, Preset
 from pymilk.project.project import load_project
+from support.commands import run
 from support.databases import Database
-from support.projects import BASELINE, BASELINE_SQL, GAP, ROWS_SQL, UP_SQL, Toy
+from support.projects import BASELINE, BASELINE_SQL, GAP, ROWS_SQL, UP_SQL, Toy, deploy_toy
+
+FIRST_UP = "create table public.visits (id integer primary key);"
+FIRST_DOWN = "drop table public.visits;"
 
 
 @dataclass(frozen=True)
@@ -113,12 +119,66 @@ def test_a_baseline_that_cannot_be_made_says_why(
     assert "no_such_function" in problem.happened
 
 
-def test_a_project_without_migrations_and_tables_has_nothing_to_adopt_with(
+@pytest.mark.parametrize("first", ["written first", "adopted first"])
+def test_the_first_migration_of_an_empty_database_is_deployed(
+    first: str, empty_database: Database, toy: Toy, adopter: Adopter
+) -> None:
+    shutil.rmtree(toy.root / "supabase")
+    (toy.root / "supabase").mkdir()
+    shutil.rmtree(toy.root / "sql")
+    if first == "written first":
+        toy.gap(FIRST_UP, FIRST_DOWN)
+    adopted = adopter.take(empty_database.url)
+    assert (adopted.version, adopted.marked, adopted.written) == (None, (), None)
+    session = empty_database.connect(autocommit=True)
+    (entry,) = read_entries(session)
+    assert (entry.kind, entry.version, entry.evidence["marked"]) == (Kind.ADOPT, None, [])
+    assert read_history(session) == ()
+    assert "nothing to adopt" in adopter.refused(empty_database.url).happened
+    if first == "adopted first":
+        toy.gap(FIRST_UP, FIRST_DOWN)
+    assert standings(toy, empty_database) == [Standing.PENDING]
+    plan = toy.plan(empty_database)
+    deploy_toy(plan)
+    assert standings(toy, empty_database) == [Standing.APPLIED]
+    assert session.execute("select count(*) from public.visits").fetchone() == (0,)
+    assert drift_on(adopter.scratch_server, plan.project, plan.target).moved == ()
+    roll_back(plan, archive=False)
+    assert standings(toy, empty_database) == [Standing.HELD]
+    assert session.execute("select to_regclass('public.visits') is null").fetchone() == (True,)
+    deploy_toy(plan)
+    assert standings(toy, empty_database) == [Standing.APPLIED]
+
+
+def test_that_nothing_was_marked_is_said(empty_database: Database, toy: Toy) -> None:
+    on = ("--db-url", empty_database.url)
+    said = run("adopt", "--yes", *on, cwd=toy.root).stdout
+    assert "the database is empty, so nothing was marked as applied" in said
+    assert "pymilk deploy" in said
+    told = run("history", *on, cwd=toy.root)
+    assert (told.returncode, "None" in told.stdout) == (0, False), told
+
+
+@pytest.mark.parametrize("reason", [None, "whatever"])
+def test_files_of_which_nothing_is_live_are_never_marked(
+    reason: str | None, empty_database: Database, adopter: Adopter
+) -> None:
+    session = empty_database.connect(autocommit=True)
+    session.execute("create table public.others (id integer primary key)")
+    with pytest.raises(Problem, match=r"- column public\.bills\.amount") as refused:
+        adopter.take(empty_database.url, reason)
+    assert "--override" not in refused.value.todo
+    assert "nothing of what that file makes" in refused.value.todo
+    assert read_entries(session) == ()
+
+
+def test_without_tables_what_else_is_live_is_written_down(
     empty_database: Database, toy: Toy, adopter: Adopter
 ) -> None:
+    session = empty_database.connect(autocommit=True)
+    session.execute("create type public.mood as enum ('good')")
     shutil.rmtree(toy.root / "supabase" / "migrations")
-    problem = adopter.refused(empty_database.url)
-    assert "no migration here, and nothing in the database" in problem.happened
+    assert adopter.take(empty_database.url).written is not None
 
 
 @pytest.mark.parametrize("privileges", DefaultPrivileges)

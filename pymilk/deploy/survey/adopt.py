@@ -2,7 +2,8 @@
 
 A database that has tables and no history is compared with what the first migrations make. Where
 there are no migrations, the live schema is written down as the first one. A database whose history
-the Supabase CLI has kept is compared with the files of that history.
+the Supabase CLI has kept is compared with the files of that history. An empty one has nothing to be
+marked: its ledger is begun, and the first migration is deployed like any other.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from pymilk.deploy.survey.baseline import baseline_text
 from pymilk.deploy.survey.checks import owner_check, session_check
 from pymilk.deploy.survey.preflight import named, refuse_failed
 from pymilk.deploy.survey.status import was_edited
-from pymilk.problem import Problem, UsageProblem
+from pymilk.problem import Problem
 from pymilk.project.migrations import Migration, Script
 from pymilk.project.policy import Policy
 from pymilk.project.project import Project
@@ -36,7 +37,7 @@ class Adopted:
     """A database taken into care.
 
     Attributes:
-        version: The newest migration that the database has.
+        version: The newest migration that the database has; none where it is empty.
         name: Its name.
         objects: How many objects were compared.
         differences: Objects that differ, accepted with a reason.
@@ -44,8 +45,8 @@ class Adopted:
         written: The baseline that was written, from the project's folder.
     """
 
-    version: str
-    name: str
+    version: str | None
+    name: str | None
     objects: int
     differences: tuple[str, ...]
     marked: tuple[str, ...]
@@ -54,11 +55,19 @@ class Adopted:
 
 @dataclass(frozen=True)
 class _Found:
-    """What of the project the database has, and how well that fits."""
+    """What of the project the database has, and how well that fits.
+
+    Attributes:
+        migrations: The files that fit best.
+        differs: Objects that differ.
+        told: How, in words.
+        foreign: Whether the database has nothing at all of what these files make.
+    """
 
     migrations: tuple[Migration, ...]
     differs: tuple[str, ...]
     told: str
+    foreign: bool
 
 
 Server = Callable[[], AbstractContextManager[EmbeddedServer]]
@@ -93,12 +102,14 @@ def adopt(
             )
         )
         live = read_catalog(connection)
-        migrations, written = _migrations(project, target, connection, live)
+        if not history and _is_empty(live):
+            return _begin(connection, live)
+        migrations, written = _migrations(project, target, connection)
         if history:
             _refuse_other_history(migrations, history)
         with replayed_on() as server:
             found = _compare(server, migrations, history, live, likely_privileges(connection))
-        if found.differs and not reason:
+        if found.differs and (found.foreign or not reason):
             raise _differs(found)
         if written is not None:
             written.path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,19 +139,29 @@ def _refuse_adopted(connection: Connection) -> None:
         )
 
 
+# What there is before anybody has made anything.
+_OF_THE_PLATFORM = ("default privileges ", "event trigger ", "schema public", "worded by Postgres")
+
+
+def _is_empty(live: Catalog) -> bool:
+    return all(name.startswith(_OF_THE_PLATFORM) for name in live.objects)
+
+
+def _begin(connection: Connection, live: Catalog) -> Adopted:
+    """Start the ledger: what is deployed from here on is compared with this empty schema."""
+    with connection.transaction():
+        prepare_ledger(connection)
+        record(connection, Event(Kind.ADOPT, {"marked": [], "empty": True}, after=live))
+    return Adopted(None, None, len(live.objects), (), (), None)
+
+
 def _migrations(
-    project: Project, target: Target, connection: Connection, live: Catalog
+    project: Project, target: Target, connection: Connection
 ) -> tuple[tuple[Migration, ...], Script | None]:
     """The project's migrations, or a baseline that is to be written as the first of them."""
     folder = project.root / "supabase" / "migrations"
     if folder.is_dir() and project.migrations:
         return project.migrations, None
-    if not live.names("table") and not live.names("function"):
-        raise UsageProblem(
-            "There is no migration here, and nothing in the database to make one of.",
-            state="No database was touched.",
-            todo="Write the first migration: pymilk new NAME",
-        )
     version = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
     text = baseline_text(connection, target.url, find_programs())
     written = Script(folder / f"{version}_baseline.sql", text)
@@ -196,6 +217,7 @@ def _prefixes(
     connection: Connection, migrations: tuple[Migration, ...], first: int, live: Catalog
 ) -> Iterator[_Found]:
     """How well the first migrations fit, one more each time, until they do."""
+    empty = read_catalog(connection)
     for number, migration in enumerate(migrations, 1):
         try:
             replay_one(connection, migration.up)
@@ -204,19 +226,23 @@ def _prefixes(
                 raise
             return  # one that waits; what comes before it has been compared
         if number >= first:
-            found = _found(migrations[:number], read_catalog(connection), live)
+            found = _found(migrations[:number], empty, read_catalog(connection), live)
             yield found
             if not found.differs:
                 return
 
 
-def _found(migrations: tuple[Migration, ...], made: Catalog, live: Catalog) -> _Found:
+def _found(
+    migrations: tuple[Migration, ...], empty: Catalog, made: Catalog, live: Catalog
+) -> _Found:
+    of_the_files = made.objects.keys() - empty.objects.keys()
     difference = made.difference(live)
     told = ""
     if difference:
         text = made.text_difference(live, min(difference.names))
         told = "; ".join(difference.sentences()) + f"\n{text}"
-    return _Found(migrations, tuple(sorted(difference.names)), told)
+    foreign = bool(of_the_files) and not of_the_files & live.objects.keys()
+    return _Found(migrations, tuple(sorted(difference.names)), told, foreign)
 
 
 def _differs(found: _Found) -> Problem:
@@ -226,7 +252,12 @@ def _differs(found: _Found) -> Problem:
         f"The live schema isn't {'the baseline ' if first else 'what the files make up to '}"
         f"{newest}: {found.told}",
         state="Nothing was changed.",
-        todo="Make the file say what is live. Or accept the difference:"
+        # Marked as applied, such a file would never be run.
+        todo="The database has nothing of what that file makes. Move the files out of"
+        " supabase/migrations and run 'pymilk adopt': it writes down what is live as the first one."
+        " Then bring them back, with later versions."
+        if found.foreign
+        else "Make the file say what is live. Or accept the difference:"
         " --override drift='your reason'.",
     )
 

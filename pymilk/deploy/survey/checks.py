@@ -10,7 +10,9 @@ from pymilk.database.extensions import read_extensions
 from pymilk.database.history import Applied
 from pymilk.database.ledger import (
     Entry,
+    Kind,
     by_version,
+    latest,
 )
 from pymilk.deploy.basis.evidence import Check, Rehearsed, Verdict
 from pymilk.deploy.basis.lock import (
@@ -121,7 +123,7 @@ def _history(look: Look) -> Check | str:
             f"the database has applied {', '.join(unknown)}, which is no file here.",
             "Fetch the newest files (git pull), or write the missing one; never delete the row.",
         )
-    if not applied:
+    if not applied and not _was_empty(look.entries):
         return _failed(
             "the database has no migration history.",
             "Run 'pymilk adopt' first: it compares the tables with the baseline and marks it.",
@@ -131,7 +133,7 @@ def _history(look: Look) -> Check | str:
             f"{look.migration.label} is applied already.",
             f"Nothing to do; to undo it: pymilk rollback {look.migration.argument}.",
         )
-    newest = max(applied, key=int)
+    newest = max(applied, key=int, default="0")
     if int(look.migration.version) < int(newest):
         return _failed(
             f"{look.migration.version} is older than the newest applied one, {newest}.",
@@ -148,6 +150,12 @@ def _history(look: Look) -> Check | str:
             f"Run: pymilk deploy {first[0].argument}",
         )
     return f"{len(applied)} applied, {look.migration.label} is next"
+
+
+def _was_empty(entries: tuple[Entry, ...]) -> bool:
+    """Whether it had nothing when it was taken into care: then all of it is to be deployed."""
+    adopted = latest(entries, Kind.ADOPT)
+    return adopted is not None and adopted.version is None
 
 
 def _files(look: Look) -> Check | str:
