@@ -115,7 +115,8 @@ def _rehearsal(evidence: Evidence) -> list[str]:
     if evidence.rehearsal is None:
         return [""]
     found = evidence.rehearsal
-    lines = [f"{found.label} deployed on the copy in {found.up_seconds:.2f} s, verified"]
+    verified = "verified" if found.verify_seconds else "not verified"
+    lines = [f"{found.label} deployed on the copy in {found.up_seconds:.2f} s, {verified}"]
     if found.down is not None:
         lines.append(
             f"rolled back in {found.down.seconds:.2f} s: schema and rows exactly as before;"

@@ -83,7 +83,9 @@ def lint_pairs(project: Project) -> Iterator[Finding]:
         if migration.irreversible:
             continue
         for script, folder in ((migration.down, "rollbacks"), (migration.verify, "verify")):
-            if script is None:
+            file = project.root / "supabase" / folder / f"{migration.stem}.sql"
+            # One that is there and says nothing is told by itself.
+            if script is None and not file.is_file():
                 yield Finding(
                     _shown(project, migration.up.path),
                     1,

@@ -89,7 +89,7 @@ class Migration:
         name: The rest of the file name, `gap_001_allocate_payment_atomic`.
         up: The migration itself.
         down: Its rollback, if there is one.
-        verify: Its verification, if there is one.
+        verify: Its verification, if there is one; a file without a statement is none.
         give_back: What makes rows that an earlier rollback had kept consistent again, if anything
             has to.
         use: What people do with it once it is deployed, for the rehearsal to do on the copy.
@@ -153,7 +153,8 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
             state="No database was touched.",
             todo="Run this in a project that has supabase/migrations, or name it with --project.",
         )
-    beside = [_files_in(supabase / name) for name in ("rollbacks", "verify", "give_back", "use")]
+    beside = [_files_in(supabase / name) for name in ("rollbacks", "give_back", "use")]
+    verifications = _files_in(supabase / "verify")
     migrations: dict[int, Migration] = {}
     for file, path in sorted(_files_in(folder).items()):
         found = _FILE_NAME.match(file)
@@ -167,11 +168,14 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
                 state="No database was touched.",
                 todo="Give one of them a later version; an applied one keeps its own.",
             )
+        down, give_back, use = (
+            read_script(files[file]) if file in files else None for files in beside
+        )
+        verify = read_script(verifications[file]) if file in verifications else None
+        if verify is not None and not _says_something(verify.text):
+            verify = None
         migrations[int(version)] = Migration(
-            version,
-            name,
-            read_script(path),
-            *(read_script(files[file]) if file in files else None for files in beside),
+            version, name, read_script(path), down, verify, give_back, use
         )
     return tuple(migration for _, migration in sorted(migrations.items()))
 
@@ -305,6 +309,15 @@ def read_script(path: Path) -> Script:
             state="No database was touched.",
             todo="Save it as UTF-8.",
         ) from error
+
+
+def _says_something(text: str) -> bool:
+    """Whether there is anything to run in it, beside comments."""
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and not line.startswith("--")), "")
+    if not first.startswith(("/*", ";")):
+        return bool(first)  # as in nearly every file; to split one takes a while
+    return any(not token.is_comment and token.text != ";" for token in tokens(text))
 
 
 def _files_in(folder: Path) -> Mapping[str, Path]:

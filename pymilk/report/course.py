@@ -7,7 +7,7 @@ from datetime import datetime
 from pymilk.database.ledger import Entry, Kind
 from pymilk.deploy.basis.evidence import Verdict as CheckVerdict
 from pymilk.report.deployment import Deployment, Proof
-from pymilk.report.facts import BackupFacts, RestoreTestFacts
+from pymilk.report.facts import BackupFacts, RehearsalFacts, RestoreTestFacts
 from pymilk.report.wording import Wording
 
 
@@ -114,10 +114,14 @@ def _found(proof: Proof, wording: Wording) -> tuple[str, ...]:
         )
     return (
         (
-            f"On the copy ({facts.where}) it was deployed and verified in"
+            f"On the copy ({facts.where}) it was deployed and {_verified(facts)} in"
             f" {wording.seconds(facts.up_seconds)}; the proof of its rollback stands below."
         ),
     )
+
+
+def _verified(facts: RehearsalFacts) -> str:
+    return "verified" if facts.verified else "not verified"
 
 
 def _applied(seen: Deployment) -> Iterator[str]:
@@ -125,7 +129,8 @@ def _applied(seen: Deployment) -> Iterator[str]:
     if facts.steps is not None:
         yield f"{facts.steps} steps, each by itself; then the proof, and the record of it."
     else:
-        yield "One transaction: the change, its verification, the comparison, and this record."
+        verification = "its verification" if facts.rehearsal.verified else "no verification"
+        yield f"One transaction: the change, {verification}, the comparison, and this record."
     if seen.schema is not None:
         yield _schema(seen)
     if facts.written:

@@ -72,9 +72,13 @@ class UsedFacts(Facts):
 
 
 class RehearsalFacts(Facts):
-    """A rehearsal on a restored copy; `down_seconds` is none where there is no rollback."""
+    """A rehearsal on a restored copy; `down_seconds` is none where there is no rollback.
+
+    `verify_seconds` is 0 where there is no verification, and none where nobody wrote it down.
+    """
 
     up_seconds: float = 0
+    verify_seconds: float | None = None
     down_seconds: float | None = None
     locks: Mapping[str, LockFacts] = {}
     strong_lock_seconds: float = 0
@@ -82,6 +86,11 @@ class RehearsalFacts(Facts):
     reshaped: tuple[str, ...] = ()
     used: UsedFacts = UsedFacts()
     where: str = ""
+
+    @property
+    def verified(self) -> bool:
+        """Whether it was verified there."""
+        return self.verify_seconds != 0
 
 
 class PreflightFacts(Facts):

@@ -148,8 +148,9 @@ def _rehearsed(seen: Deployment, wording: Wording) -> Verdict:
         f"{seen.label} was rehearsed on a copy, and works there{back}. The live database was not"
         " changed.",
         f"On {wording.moment(seen.entry.happened_at)} a backup was restored as a copy"
-        f" ({facts.where}), and {seen.label} was deployed on it, verified, taken back, used, taken"
-        " back again and deployed again.",
+        f" ({facts.where}), and {seen.label} was deployed on it,"
+        f" {'verified' if facts.verified else 'NOT verified'}, taken back, used, taken back again"
+        " and deployed again.",
         "No. On the copy it broke no rule of the books and changed no figure; otherwise the"
         " rehearsal would have failed.",
         (Todo("When you want it, deploy it:", f"pymilk deploy {seen.argument}"),),

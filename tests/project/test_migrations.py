@@ -53,6 +53,31 @@ def test_a_migration_comes_with_its_pairs(supabase: Path) -> None:
     assert found.verify.text == "select from a;"
 
 
+VERIFIED = "20250917000000_gap_001_atomic"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n-- to be written\n", "-- a\n/* select 1;\n /* nested */ */ ;\n"]
+)
+def test_a_verification_of_comments_alone_is_none(text: str, supabase: Path) -> None:
+    write(supabase, VERIFIED, text="-- nothing")
+    write(supabase, VERIFIED, kind="rollbacks", text="-- nothing")
+    write(supabase, VERIFIED, kind="verify", text=text)
+    (found,) = load_migrations(supabase)
+    assert found.verify is None
+    assert found.down is not None  # what changes nothing is undone by nothing
+
+
+@pytest.mark.parametrize(
+    "text", ["-- a\n/* b */ select 1;", "-- a\n\ndo $$ begin end $$;", "\ufeffselect 1;"]
+)
+def test_a_verification_with_a_statement_is_one(text: str, supabase: Path) -> None:
+    write(supabase, VERIFIED)
+    write(supabase, VERIFIED, kind="verify", text=text)
+    (found,) = load_migrations(supabase)
+    assert found.verify is not None
+
+
 def test_a_migration_without_pairs_says_so(supabase: Path) -> None:
     write(supabase, "20250917000000_other", text="-- irreversible:  rows are merged \nselect 1;")
     (found,) = load_migrations(supabase)

@@ -227,7 +227,7 @@ class Rehearsed:
         before: The schema before; the rollback restored exactly this.
         after: The schema after; the live one must become exactly this.
         up: The migration, as it ran.
-        verify_seconds: How long its verification took.
+        verify_seconds: How long its verification took; 0 where there is none.
         down: The rollback, as it ran; none where there is none.
         changed_tables: Existing tables whose rows the migration itself changed.
         used: What became of it when it had been used.

@@ -25,6 +25,7 @@ def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
         "before": rehearsed.before.fingerprint,
         "after": rehearsed.after.fingerprint,
         "up_seconds": rehearsed.up_seconds,
+        "verify_seconds": rehearsed.verify_seconds,
         "down_seconds": rehearsed.down.seconds if rehearsed.down else None,
         "locks": {table: asdict(held) for table, held in rehearsed.up.locked.items()},
         "strong_lock_seconds": rehearsed.up.strong_lock_seconds,

@@ -196,10 +196,10 @@ def _verification(look: Look) -> Check | str:
     migration = look.migration
     if migration.verify is not None:
         return f"verify/{migration.stem}.sql"
-    found = (
-        f"there is no verification, supabase/verify/{migration.stem}.sql: nothing shows that it is"
-        " in effect but that its statements ran."
-    )
+    file = f"supabase/verify/{migration.stem}.sql"
+    there = (look.plan.project.root / file).is_file()
+    missing = f"{file} has no statement in it" if there else f"there is no verification, {file}"
+    found = f"{missing}: nothing shows that it is in effect but that its statements ran."
     if not look.plan.policy.require_verification:
         return _noted(found)
     return _failed(
