@@ -29,6 +29,7 @@ _BEGIN = frozenset(
 _COMMIT = frozenset(
     (word, *more) for word in ("commit", "end") for more in ((), ("work",), ("transaction",))
 )
+_PSQLS_WAYS = (("from", "stdin"), ("to", "stdout"))
 _OUTSIDE_TRANSACTIONS = (
     ("vacuum",),
     ("create", "database"),
@@ -217,8 +218,9 @@ def refuse_what_cannot_be_one_transaction(script: Script) -> None:
     The whole promise (proof first, then commit, all in one transaction) hangs on this.
 
     Raises:
-        UsageProblem: It holds such a statement.
+        UsageProblem: It holds such a statement, or rows for psql.
     """
+    refuse_rows_for_psql(script)
     refuse_transaction_control(script)
     for statement in script.inside:
         outside = runs_outside_transactions(statement)
@@ -228,6 +230,27 @@ def refuse_what_cannot_be_one_transaction(script: Script) -> None:
                 state="No database was touched.",
                 todo="Each script runs in one transaction, with its proof: take that statement out,"
                 f" into a migration of its own whose first line is '{_IN_STEPS}'.",
+            )
+
+
+def refuse_rows_for_psql(script: Script) -> None:
+    """Refuse `copy … from stdin` and `copy … to stdout`: no statement can send or take those rows.
+
+    Raises:
+        UsageProblem: It holds such a statement.
+    """
+    for statement in script.inside:
+        if statement.words[:1] != ("copy",):
+            continue
+        words = [token.text.lower() for token in tokens(statement.text) if token.kind == "word"]
+        way = next((way for way in _PSQLS_WAYS if way in pairwise(words)), None)
+        if way is not None:
+            raise UsageProblem(
+                f"{_at(script, statement)}: 'copy … {' '.join(way)}' is for psql, which handles the"
+                " rows itself; as a statement of a migration it can't be run.",
+                state="No database was touched.",
+                todo="Write the rows as 'insert into … values (…), (…);' (pg_dump --inserts makes"
+                " that of a table), or load them once the migration is deployed.",
             )
 
 

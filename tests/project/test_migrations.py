@@ -1,5 +1,6 @@
 """Migrations and their pairs: read, found by what a person types, refused when unfit."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pymilk.project.migrations import (
     Script,
     find_migration,
     load_migrations,
+    refuse_rows_for_psql,
     refuse_what_cannot_be_one_transaction,
 )
 
@@ -186,6 +188,26 @@ def test_what_would_end_our_transaction_is_refused_with_its_line(statement: str)
 
 
 @pytest.mark.parametrize(
+    ("statement", "way"),
+    [
+        ("COPY public.t FROM stdin", "from stdin"),
+        ("copy public.t (a, b, c, d, e, f, g, h, i, j, k, l) from stdin with (format csv)", "from"),
+        ("copy (select 1 from t) to stdout", "to stdout"),
+    ],
+)
+@pytest.mark.parametrize(
+    "refuse", [refuse_rows_for_psql, refuse_what_cannot_be_one_transaction], ids=["step", "one"]
+)
+def test_rows_that_only_psql_can_send_are_refused_in_words(
+    statement: str, way: str, refuse: Callable[[Script], None]
+) -> None:
+    script = Script(Path("supabase/migrations/1_a.sql"), f"select 1;\n{statement};\n1\t'a\n\\.\n")
+    with pytest.raises(UsageProblem, match=f"1_a.sql, line 2: 'copy … {way}") as refused:
+        refuse(script)
+    assert "insert into … values" in refused.value.todo
+
+
+@pytest.mark.parametrize(
     "statement",
     [
         "do $$ begin perform 1; end $$",
@@ -197,6 +219,8 @@ def test_what_would_end_our_transaction_is_refused_with_its_line(statement: str)
         "refresh materialized view concurrently m",
         "prepare p as select 1",
         "release_notes()",
+        "copy public.t from '/tmp/stdin'",
+        "select copy, 'from stdin' from stdin",
     ],
 )
 def test_what_only_looks_like_it_is_let_through(statement: str) -> None:

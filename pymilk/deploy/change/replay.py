@@ -15,7 +15,11 @@ from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from pymilk.database.services import stand_in_for_services
 from pymilk.deploy.change.script import failure, run_script
 from pymilk.problem import UsageProblem
-from pymilk.project.migrations import Script, refuse_what_cannot_be_one_transaction
+from pymilk.project.migrations import (
+    Script,
+    refuse_rows_for_psql,
+    refuse_what_cannot_be_one_transaction,
+)
 
 _numbers = count(1)
 
@@ -59,7 +63,9 @@ def replay_one(connection: Connection, script: Script) -> None:
 
     Raises:
         ScriptFailed: A statement failed; says which.
+        UsageProblem: It has rows that only psql can send.
     """
+    refuse_rows_for_psql(script)
     # What one file sets is not there for the next, which runs on a connection of its own.
     connection.execute("reset all")
     try:

@@ -29,6 +29,7 @@ from pymilk.deploy.survey.status import was_edited
 from pymilk.problem import UsageProblem
 from pymilk.project.migrations import (
     Migration,
+    refuse_rows_for_psql,
     refuse_what_cannot_be_one_transaction,
     refuse_what_cannot_be_steps,
 )
@@ -167,6 +168,7 @@ def _files(look: Look) -> Check | str:
                 refuse_what_cannot_be_steps if stepwise else refuse_what_cannot_be_one_transaction
             )
             try:
+                refuse_rows_for_psql(script)
                 refuse(script)
             except UsageProblem as problem:
                 return _failed(problem.happened, problem.todo)
