@@ -103,6 +103,30 @@ class TestBeside:
         ):
             pass
 
+    def test_of_a_partitioned_table_its_partitions_are_named(
+        self, bench: Bench, shop: Database, tmp_path: Path
+    ) -> None:
+        shop.connect(autocommit=True).execute(
+            "create table public.visits (day date, who int) partition by range (day);"
+            'create table public."visits 2024" partition of public.visits'
+            " for values from ('2024-01-01') to ('2025-01-01');"
+            "create table public.visits_2025 partition of public.visits"
+            " for values from ('2025-01-01') to ('2026-01-01') partition by hash (who);"
+            "create table public.visits_2025_0 partition of public.visits_2025"
+            " for values with (modulus 1, remainder 0);"
+            "insert into public.visits values ('2025-02-03', 1)"
+        )
+        taken = take_backup(shop.url, PROGRAMS, tmp_path / "partitioned")
+        with (
+            pytest.raises(UsageProblem, match=r"public\.visits is partitioned") as refused,
+            wanted(taken, bench, "visits"),
+        ):
+            pass
+        named = "'public.visits 2024'", "public.visits_2025_0"
+        assert refused.value.todo == f"Name them: --table {named[0]} --table {named[1]}"
+        brought = beside(taken, bench, shop, "visits_2025_0")
+        assert brought.tables == {"public.visits_2025_0": 1}
+
 
 @contextmanager
 def comparison(backup: Backup, bench: Bench, shop: Database, *names: str) -> Iterator[Comparison]:

@@ -4,6 +4,7 @@ Nothing that is there is touched: people look, compare, and decide. The rows are
 throw-away server first, and once more where they are put.
 """
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,18 +74,14 @@ def wanted_tables(
     """Restore some tables of a backup on the bench, and prove them.
 
     Raises:
-        UsageProblem: The backup has no such table.
+        UsageProblem: The backup has no such table, or it is partitioned.
         Problem: It was altered, or its rows don't come back as they were.
     """
     backup = read_backup(folder)
     named = tuple(dict.fromkeys(map(in_public, names)))
     unknown = [name for name in named if name not in backup.contents]
     if unknown:
-        raise UsageProblem(
-            f"The backup {folder.name} has no table {unknown[0]}.",
-            state=_UNTOUCHED,
-            todo=f"It has: {', '.join(sorted(backup.contents))}.",
-        )
+        raise _not_there(backup, unknown[0])
     parts = [name.partition(".") for name in named]
     chosen = tuple(Table(schema, name, ()) for schema, _, name in parts)
     restore_tables(backup, bench.superuser_url, programs, chosen, meter)
@@ -100,6 +97,40 @@ def wanted_tables(
                     todo="Use an older backup: pymilk restore BACKUP --table …",
                 )
         yield Wanted(backup, tables, connection)
+
+
+def _not_there(backup: Backup, name: str) -> UsageProblem:
+    partitions = _partitions(backup, name)
+    if not partitions:
+        return UsageProblem(
+            f"The backup {backup.folder.name} has no table {name}.",
+            state=_UNTOUCHED,
+            todo=f"It has: {', '.join(sorted(backup.contents))}.",
+        )
+    return UsageProblem(
+        f"{name} is partitioned: its rows are in its partitions, and come back with those.",
+        state=_UNTOUCHED,
+        todo=f"Name them: {' '.join(f'--table {shlex.quote(each)}' for each in partitions)}",
+    )
+
+
+def _partitions(backup: Backup, name: str) -> tuple[str, ...]:
+    """The tables that hold the rows of a partitioned one, down to the last division."""
+    start = f"partition of {name} "
+    # Names are quoted in the catalog where they have to be, and nowhere else.
+    tables = {
+        table.removeprefix("table ").replace('"', ""): text.replace('"', "").splitlines()
+        for table, text in backup.catalog.objects.items()
+        if table.startswith("table ")
+    }
+    parts = [
+        each for each, lines in tables.items() if any(line.startswith(start) for line in lines)
+    ]
+    return tuple(
+        leaf
+        for part in sorted(parts)
+        for leaf in ((part,) if part in backup.contents else _partitions(backup, part))
+    )
 
 
 def bring_beside(wanted: Wanted, target: Target, meter: Meter = UNWATCHED) -> BroughtBeside:
