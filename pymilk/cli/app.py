@@ -157,14 +157,19 @@ def _driver_error() -> type[Exception]:
 
 
 def _lost(error: Exception) -> int:
+    from psycopg.errors import ReadOnlySqlTransaction
+
     from pymilk.database.connection import first_line
+    from pymilk.database.read_only import BY_SETTING
     from pymilk.deploy.change.script import NOT_NOW
 
     kind = TryAgainLater if isinstance(error, NOT_NOW) else Problem
     problem = kind(
         f"The database said: {first_line(error)}",
         state=state_of_the_change(),
-        todo="See 'pymilk status', then run it again.",
+        todo=BY_SETTING.todo
+        if isinstance(error, ReadOnlySqlTransaction)
+        else "See 'pymilk status', then run it again.",
     )
     sys.stderr.write(problem_text(problem))
     return problem.exit_code

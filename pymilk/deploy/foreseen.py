@@ -15,7 +15,7 @@ from pymilk.deploy.basis.plan import Plan
 from pymilk.deploy.change.archive import Loss, find_losses
 from pymilk.deploy.change.attempt import noted
 from pymilk.deploy.change.recorded import Refused, read_recorded
-from pymilk.deploy.change.rollback import RolledBack, roll_back
+from pymilk.deploy.change.rollback import RolledBack, refuse_read_only, roll_back
 from pymilk.deploy.survey.app_calls import Calls, recent_calls
 from pymilk.problem import Problem
 from pymilk.project.migrations import Migration
@@ -43,9 +43,11 @@ def foresee(target: Target, project: Project, named: Migration) -> tuple[Undoing
     """What has to go for `named` to go, the newest first; reads only.
 
     Raises:
-        Refused: It isn't applied, or something that came after it can't be rolled back.
+        Refused: It isn't applied, something that came after it can't be rolled back, or the
+            database is read-only.
     """
     with connect(target.url, purpose="rollback plan") as connection:
+        refuse_read_only(connection, named)
         files = {migration.version: migration for migration in project.migrations}
         applied = read_versions(connection)
         later = [version for version in applied if int(version) > int(named.version)]

@@ -205,6 +205,14 @@ class TestBadInput:
         done = run("deploy", "001", "--policy", "local", "--db-url", shop_url, cwd=toy.root)
         self.is_told(done, 1, BASELINE)
 
+    def test_a_database_that_is_read_only(self, shop_url: str, toy: Toy) -> None:
+        with psycopg.connect(shop_url, autocommit=True) as session:
+            name = session.info.dbname
+            session.execute(f"alter database {name} set default_transaction_read_only = on")
+        done = run("note", "customer 47 says so", "--db-url", shop_url, cwd=toy.root)
+        self.is_told(done, 1, "cannot execute INSERT in a read-only transaction")
+        assert "To do: Make room: enlarge the disk" in done.stderr
+
     @staticmethod
     def is_told(done: subprocess.CompletedProcess[str], code: int, said: str) -> None:
         assert done.returncode == code, done

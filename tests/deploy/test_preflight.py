@@ -79,8 +79,8 @@ def test_when_nothing_is_wrong_every_check_passes(shop: Database, toy: Toy, look
     assert {verdict for name, verdict in verdicts.items() if name not in noted} == {Verdict.PASSED}
     assert schema_and_rows(shop) == before
     assert list(checks) == [
-        *("server", "role", "session", "history", "files", "rollback", "verification", "edited"),
-        *("others", "transactions"),
+        *("server", "role", "session", "writable", "history", "files"),
+        *("rollback", "verification", "edited", "others", "transactions"),
         *("extensions", "drift", "tree", "window", "soak"),
     ]
 
@@ -108,6 +108,17 @@ def test_somebody_who_does_not_own_the_database_is_refused(
         assert f"[role] {name} doesn't own the database" in look.refused(toy.plan(url)).happened
     finally:
         superuser.execute(f"drop owned by {name}; drop role {name}")
+
+
+def test_a_database_that_is_read_only(shop: Database, toy: Toy, look: Look) -> None:
+    shop.connect(autocommit=True).execute(
+        f"alter database {shop.name} set default_transaction_read_only = on"
+    )
+    problem = look.refused(toy.plan(shop, overrides={"writable": "I am in a hurry"}))
+    assert "[writable] the database is read-only" in problem.happened
+    assert "Supabase switches it on when the disk is nearly full" in problem.happened
+    assert "Make room" in problem.todo
+    assert "--override writable" not in problem.todo
 
 
 def test_without_a_history_it_says_how_to_begin(

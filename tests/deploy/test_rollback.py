@@ -12,6 +12,7 @@ from pymilk.database.ledger import Kind, latest, read_entries, whole
 from pymilk.deploy.change.recorded import Refused
 from pymilk.deploy.change.rollback import RolledBack, roll_back
 from pymilk.deploy.change.transaction import standing
+from pymilk.deploy.foreseen import foresee
 from pymilk.problem import Problem, TryAgainLater
 from support.databases import Database
 from support.gate import WAIT, closed_gate, wait_until_at_the_gate
@@ -407,6 +408,33 @@ def test_drift_elsewhere_is_named_and_may_stay_with_a_reason(shop_001: Database,
     assert entry is not None
     entry = whole(session, entry)
     assert entry.evidence["overrides"] == {"drift": "it is needed"}
+
+
+def test_a_database_that_is_read_only_is_no_fault_of_the_script(
+    shop: Database, shop_001: Database, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop_001.connect(autocommit=True).execute(
+        f"alter database {shop_001.name} set default_transaction_read_only = on"
+    )
+    plan = toy.plan(shop_001)
+    for refusing in (
+        lambda: roll_back(plan, archive=False),
+        lambda: foresee(plan.target, plan.project, plan.migration),
+    ):
+        with pytest.raises(Refused) as refused:
+            refusing()
+        assert "GAP-001 can't be rolled back now: the database is read-only" in (
+            refused.value.happened
+        )
+        assert "Make room" in refused.value.todo
+        assert "mended" not in refused.value.todo
+    # The way that it names for whoever can't wait.
+    options = "-c default_transaction_read_only=off"
+    assert f"PGOPTIONS='{options}' pymilk rollback 001" in refused.value.todo
+    monkeypatch.setenv("PGOPTIONS", options)
+    roll_back(plan, archive=False)
+    monkeypatch.delenv("PGOPTIONS")
+    assert schema_and_rows(shop_001) == schema_and_rows(shop)
 
 
 def test_only_the_newest_goes(shop_001: Database, toy: Toy) -> None:

@@ -26,6 +26,7 @@ from pymilk.database.contents import (
 )
 from pymilk.database.history import forget_applied, lock_history, read_versions
 from pymilk.database.ledger import Event, Kind, record
+from pymilk.database.read_only import BY_SETTING, why_read_only
 from pymilk.database.recorded_catalog import read_catalog_beside, record_catalogs
 from pymilk.database.row_types import changed_row_types
 from pymilk.deploy.basis.evidence import State
@@ -123,13 +124,14 @@ def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
         mended: Whether to use the project's file as it is now instead.
 
     Raises:
-        Refused: It is not the newest, rows would be lost, the schema drifted, or the script
-            doesn't restore what was recorded.
+        Refused: It is not the newest, rows would be lost, the schema drifted, the script doesn't
+            restore what was recorded, or the database is read-only.
         ScriptFailed: A statement failed.
         TryAgainLater: The locks were not to be had, or another deploy is running.
     """
     purpose = f"rollback {plan.migration.argument}"
     with only_deploy(plan.target, purpose, plan.policy.wait_for_other_deploy_seconds) as guard:
+        refuse_read_only(guard, plan.migration)
         recorded = read_recorded(guard, plan.migration)
         _refuse_older(guard, plan.migration)
         if mended:
@@ -143,6 +145,28 @@ def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
             if isinstance(problem, ScriptFailed):
                 problem.todo += _MEND.format(plan.migration.argument)
             raise
+
+
+def refuse_read_only(connection: Connection, migration: Migration) -> None:
+    """Say that nothing can be written before a script is blamed for it.
+
+    Raises:
+        Refused: The database is read-only.
+    """
+    why = why_read_only(connection)
+    if why is not None:
+        raise Refused(
+            f"{migration.label} can't be rolled back now: {why.found}",
+            state="Nothing was changed, and nothing tried.",
+            todo=why.todo
+            + (
+                " To roll back at once, where there is room for it, over the direct connection:"
+                " PGOPTIONS='-c default_transaction_read_only=off'"
+                f" pymilk rollback {migration.argument}"
+                if why is BY_SETTING
+                else ""
+            ),
+        )
 
 
 def _attempts(

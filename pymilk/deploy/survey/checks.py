@@ -14,6 +14,7 @@ from pymilk.database.ledger import (
     by_version,
     latest,
 )
+from pymilk.database.read_only import why_read_only
 from pymilk.deploy.basis.evidence import Check, Rehearsed, Verdict
 from pymilk.deploy.basis.lock import (
     NO_SHARED_SESSIONS,
@@ -112,6 +113,11 @@ def session_check(connection: Connection, url: str) -> Check | str:
         return _failed(f"{SHARED_SESSIONS}.", NO_SHARED_SESSIONS)
     direct = session_of(connection) == connection.info.backend_pid
     return "one connection, one session" if direct else "a session pooler"
+
+
+def _writable(look: Look) -> Check | str:
+    why = why_read_only(look.connection)
+    return _failed(why.found, why.todo) if why else "the database takes writes"
 
 
 def _history(look: Look) -> Check | str:
@@ -384,6 +390,7 @@ CHECKS: Checks = (
     ("server", _server),
     ("role", _role),
     ("session", _session),
+    ("writable", _writable),
     *CHECKS_OF_ITS_FILES,
     ("edited", _edited),
     ("others", _others),

@@ -24,7 +24,7 @@ from pymilk.deploy.survey.last_schema import last_schema
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 
 # What no reason can talk away: without these nothing that follows would prove anything.
-_NEVER_OVERRIDDEN = frozenset({"server", "session", "history", "files"})
+_NEVER_OVERRIDDEN = frozenset({"server", "session", "writable", "history", "files"})
 # What passes by itself: worth another try later rather than a change.
 _PASSING = frozenset({"others", "transactions", "window", "soak"})
 
