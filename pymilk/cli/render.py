@@ -150,6 +150,10 @@ def rolled_back_text(plan: "Plan", result: "RolledBack") -> list[str]:
     ]
     lines += [f"  Kept in the archive: {loss}" for loss in result.kept]
     lines += [f"  Left as changed by hand: {name}" for name in result.drift]
+    lines += [
+        f"  Not compared, for it can't be read both with the migration and without: {why}"
+        for why in result.uncompared
+    ]
     lines += [f"  Gone, the app must not call it: {name}" for name in result.functions_gone]
     if result.reshaped:
         lines.append(f"  Other columns again: {', '.join(result.reshaped)}; {WHO_IS_REFUSED}")

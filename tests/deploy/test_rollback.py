@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from pymilk.cli.render import rolled_back_text
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Connection
 from pymilk.database.ledger import Kind, latest, read_entries, whole
@@ -435,6 +436,58 @@ def test_a_database_that_is_read_only_is_no_fault_of_the_script(
     roll_back(plan, archive=False)
     monkeypatch.delenv("PGOPTIONS")
     assert schema_and_rows(shop_001) == schema_and_rows(shop)
+
+
+class TestFiguresAddedSince:
+    """A query of sql/state that came after the deploy, as one adds them."""
+
+    @staticmethod
+    def paid_in(toy: Toy, query: str) -> None:
+        toy.write("sql/state", "paid", query)
+
+    @pytest.mark.parametrize("mended", [True, False])
+    def test_what_reads_a_table_of_the_migration_is_not_in_the_way(
+        self, shop: Database, shop_001: Database, toy: Toy, *, mended: bool
+    ) -> None:
+        self.paid_in(toy, "select r.id, r.amount from public.receipts as r")
+        result = roll_back(toy.plan(shop_001), archive=False, mended=mended)
+        (why,) = result.uncompared
+        assert why == 'state/paid.sql, line 1: relation "public.receipts" does not exist'
+        assert schema_and_rows(shop_001) == schema_and_rows(shop)
+        assert set(result.state) == {"owed"}
+        session = shop_001.connect(autocommit=True)
+        entry = latest(read_entries(session), Kind.ROLLBACK)
+        assert entry is not None
+        assert whole(session, entry).evidence["uncompared"] == [why]
+        (line,) = (line for line in rolled_back_text(toy.plan(shop_001), result) if why in line)
+        assert "Not compared" in line
+
+    def test_the_others_are_still_compared(self, shop_001: Database, toy: Toy) -> None:
+        self.paid_in(toy, "select r.id, r.amount from public.receipts as r")
+        toy.down(DOWN_SQL + "insert into public.bills (customer_id, amount) values (2, 7);")
+        problem = refused(toy, shop_001)
+        assert "changes 1 figure(s): owed 2" in problem.happened
+
+    def test_what_can_be_read_only_without_the_migration(
+        self, shop: Database, shop_001: Database, toy: Toy
+    ) -> None:
+        self.paid_in(toy, "select 1, 1 / (1 - count(*)) from pg_class where relname = 'receipts'")
+        (why,) = undo(toy, shop_001).uncompared
+        assert why == "state/paid.sql, line 1: division by zero"
+        assert schema_and_rows(shop_001) == schema_and_rows(shop)
+
+    def test_what_fails_afterwards_for_another_reason_is_told_apart_from_the_script(
+        self, shop_001: Database, toy: Toy
+    ) -> None:
+        self.paid_in(toy, "select 1, 1 / count(*) from pg_class where relname = 'receipts'")
+        problem = refused(toy, shop_001)
+        assert problem.happened == "state/paid.sql, line 1: division by zero"
+        assert "Mend state/paid.sql, or put it aside" in problem.todo
+        assert "--mended" not in problem.todo
+
+    def test_the_script_itself_is_still_the_one_to_mend(self, shop_001: Database, toy: Toy) -> None:
+        toy.down("drop table public.nowhere;")
+        assert "pymilk rollback 001 --mended" in refused(toy, shop_001).todo
 
 
 def test_only_the_newest_goes(shop_001: Database, toy: Toy) -> None:

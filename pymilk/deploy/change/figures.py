@@ -41,11 +41,13 @@ def _figures(query: Script, answer: Answer) -> Mapping[str, tuple[str, ...]]:
     kept = [place for place, column in enumerate(answer.columns) if place and column != name]
     figures = {str(row[0]): tuple(str(row[place]) for place in kept) for row in rows}
     if len(figures) < len(rows):
-        raise ScriptFailed(
+        problem = ScriptFailed(
             f"{query.path.parent.name}/{query.path.name} gives a key twice, so that one row would"
             " hide the other.",
             todo="Make its first column tell the rows apart: an id, not a name.",
         )
+        problem.script = query
+        raise problem
     return figures
 
 

@@ -12,7 +12,7 @@ in unseen, and none is asked for afterwards.
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
@@ -26,7 +26,6 @@ from pymilk.database.contents import (
 )
 from pymilk.database.history import forget_applied, lock_history, read_versions
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.database.read_only import BY_SETTING, why_read_only
 from pymilk.database.recorded_catalog import read_catalog_beside, record_catalogs
 from pymilk.database.row_types import changed_row_types
 from pymilk.deploy.basis.evidence import State
@@ -40,7 +39,8 @@ from pymilk.deploy.change.archive import (
     keep,
     keep_rows,
 )
-from pymilk.deploy.change.figures import differing_figures, read_state
+from pymilk.deploy.change.comparable import CannotBeCompared, read_after, read_before
+from pymilk.deploy.change.figures import differing_figures
 from pymilk.deploy.change.one_go import in_one_go
 from pymilk.deploy.change.recorded import (
     Recorded,
@@ -53,6 +53,7 @@ from pymilk.deploy.change.row_proof import TouchedRows, changed_rows, watch
 from pymilk.deploy.change.script import ScriptFailed, read_settings
 from pymilk.deploy.change.strong_locks import locking_all, take_all
 from pymilk.deploy.change.transaction import all_or_nothing, standing
+from pymilk.deploy.change.writable import refuse_read_only
 from pymilk.problem import TryAgainLater
 from pymilk.project.migrations import Migration, Script
 
@@ -76,6 +77,7 @@ class RolledBack:
         drift: Objects that were changed by hand elsewhere and were left as they are.
         functions_gone: Functions that the app can't call any more.
         reshaped: Tables and views whose columns are others again.
+        uncompared: Why figures that can be read on one side only were not compared.
     """
 
     seconds: float
@@ -86,11 +88,12 @@ class RolledBack:
     drift: tuple[str, ...]
     functions_gone: tuple[str, ...]
     reshaped: tuple[str, ...]
+    uncompared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What one go at the rollback is to do; the next may know of more tables to compare.
+    """What one go at the rollback is to do; the next may know more of what can be compared.
 
     Attributes:
         plan: Which migration, where.
@@ -102,6 +105,7 @@ class _Attempt:
         drift: What was changed by hand elsewhere and is left as it is.
         compared: Tables whose rows are compared, one by one.
         locking: Takes every lock that is needed; none where none is.
+        uncompared: Figures that are not compared → why not.
     """
 
     plan: Plan
@@ -113,6 +117,7 @@ class _Attempt:
     drift: tuple[str, ...]
     compared: tuple[Table, ...] = ()
     locking: sql.Composed | None = None
+    uncompared: Mapping[str, str] = field(default_factory=dict)
 
 
 def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
@@ -143,30 +148,16 @@ def roll_back(plan: Plan, *, archive: bool, mended: bool = False) -> RolledBack:
         except (ScriptFailed, Refused, CannotBeKept) as problem:
             problem.state = f"{_ROLLED_BACK} {standing(plan.target, plan.migration.version)}"
             if isinstance(problem, ScriptFailed):
-                problem.todo += _MEND.format(plan.migration.argument)
+                problem.todo = _todo(problem, down, plan.migration)
             raise
 
 
-def refuse_read_only(connection: Connection, migration: Migration) -> None:
-    """Say that nothing can be written before a script is blamed for it.
-
-    Raises:
-        Refused: The database is read-only.
-    """
-    why = why_read_only(connection)
-    if why is not None:
-        raise Refused(
-            f"{migration.label} can't be rolled back now: {why.found}",
-            state="Nothing was changed, and nothing tried.",
-            todo=why.todo
-            + (
-                " To roll back at once, where there is room for it, over the direct connection:"
-                " PGOPTIONS='-c default_transaction_read_only=off'"
-                f" pymilk rollback {migration.argument}"
-                if why is BY_SETTING
-                else ""
-            ),
-        )
+def _todo(problem: ScriptFailed, down: Script, migration: Migration) -> str:
+    """What to do about the script that failed, which is not always the one that undoes it."""
+    if problem.script is None or problem.script is down:
+        return problem.todo + _MEND.format(migration.argument)
+    query = f"{problem.script.path.parent.name}/{problem.script.path.name}"
+    return f"Mend {query}, or put it aside: it is read before a rollback and after it."
 
 
 def _attempts(
@@ -186,6 +177,8 @@ def _attempts(
         except TouchedRows as signal:
             tables = _named(guard, {*signal.tables, *(t.qualified for t in attempt.compared)})
             attempt = replace(attempt, compared=tables)
+        except CannotBeCompared as signal:
+            attempt = replace(attempt, uncompared={**attempt.uncompared, signal.query: signal.why})
 
 
 def _refuse_older(connection: Connection, migration: Migration) -> None:
@@ -247,7 +240,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     # The snapshot begins here: from now on only this transaction changes what it sees.
     lock_this_transaction(connection)
     _refuse_moved_history(connection, version)
-    state = read_state(connection, plan.project.state)
+    state = read_before(connection, plan.project.state, attempt.uncompared)
     losses, own = _losses(connection, attempt)
     _refuse_losses(attempt, losses)
     keep(connection, version, losses)
@@ -267,7 +260,8 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     # Also sees what somebody has changed since the schema was read.
     restored = read_catalog_beside(connection, attempt.expected)
     _refuse_other_schema(attempt.expected, restored)
-    moved = differing_figures(state, read_state(connection, plan.project.state))
+    left = read_after(connection, plan.project.state, attempt.uncompared)
+    moved = differing_figures(state, left)
     if moved:
         raise Refused(
             f"The rollback changes {len(moved)} figure(s): {'; '.join(moved[:5])}",
@@ -282,6 +276,7 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         "overrides": dict(plan.overrides),
         "because": plan.because,
         "state": state,
+        "uncompared": [*attempt.uncompared.values()],
         # All but the commit, which the row is part of.
         "seconds": round(time.monotonic() - started, 3),
     }
@@ -301,7 +296,17 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         forget_applied(connection, version)
         record(connection, event, token)
     gone = api_functions(attempt.now.difference(restored).vanished)
-    return RolledBack(0.0, 0, len(restored.objects), state, kept, attempt.drift, gone, ())
+    return RolledBack(
+        seconds=0.0,
+        attempts=0,
+        objects=len(restored.objects),
+        state=state,
+        kept=kept,
+        drift=attempt.drift,
+        functions_gone=gone,
+        reshaped=(),
+        uncompared=tuple(attempt.uncompared.values()),
+    )
 
 
 def _losses(connection: Connection, attempt: _Attempt) -> tuple[tuple[Loss, ...], frozenset[str]]:

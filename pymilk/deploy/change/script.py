@@ -15,7 +15,13 @@ from pymilk.project.statements import Statement
 
 
 class ScriptFailed(Problem):
-    """A statement of a script failed; its transaction is rolled back."""
+    """A statement of a script failed; its transaction is rolled back.
+
+    Attributes:
+        script: Which script, where it is known.
+    """
+
+    script: Script | None = None
 
 
 # What says "not now" rather than "not so": the transaction may be tried again.
@@ -129,12 +135,14 @@ def failure(script: Script, statement: Statement, error: psycopg.Error) -> Scrip
     """What Postgres said of a statement, with the line of its file."""
     at = f", line {_line(error, statement)}" if statement.line else ""
     detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
-    return ScriptFailed(
+    problem = ScriptFailed(
         f"{script.path.parent.name}/{script.path.name}{at}:"
         f" {error.diag.message_primary or error}{detail}",
         state="Nothing was changed: the script's transaction is rolled back.",
         todo=error.diag.message_hint or "Mend the script; the rehearsal shows it again.",
     )
+    problem.script = script
+    return problem
 
 
 def _line(error: psycopg.Error, statement: Statement) -> int:
