@@ -171,10 +171,12 @@ class Revision:
     Attributes:
         commit: The commit, or none outside git.
         uncommitted: Files under supabase/ or sql/ that differ from it.
+        ignored: Of these, the project's own that git is told not to see.
     """
 
     commit: str | None
     uncommitted: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
 
 # A line of `git status --porcelain=v2` by how it begins: changed, unmerged, untracked.
@@ -188,10 +190,22 @@ def revision(project: Project) -> Revision:
     lines = (_git(project.root, *asked) or "").split("\0")
     commit = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), None)
     paths = (line.split(" ", _FIELDS_BEFORE_PATH.get(line[:1], 0)) for line in lines)
-    return Revision(
-        None if commit == "(initial)" else commit,
-        tuple(fields[-1] for fields in paths if fields[0] in _FIELDS_BEFORE_PATH),
-    )
+    differing = (fields[-1] for fields in paths if fields[0] in _FIELDS_BEFORE_PATH)
+    ignored = _ignored(project) if commit else ()
+    return Revision(None if commit == "(initial)" else commit, (*differing, *ignored), ignored)
+
+
+def _ignored(project: Project) -> tuple[str, ...]:
+    """The project's own files that `git status` is silent about, because git ignores them."""
+    asked = ("ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", "supabase")
+    found = (_git(project.root, *asked, "sql") or "").split("\0")
+    migrations = (script for migration in project.migrations for script in migration.scripts)
+    own = {
+        script.path.relative_to(project.root).as_posix()
+        for script in (*migrations, *project.invariants, *project.state)
+        if script.path.is_relative_to(project.root)
+    }
+    return tuple(path for path in found if path in own)
 
 
 def _git(root: Path, *arguments: str) -> str | None:

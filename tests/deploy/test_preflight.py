@@ -298,6 +298,19 @@ def test_live_wants_its_sql_committed(shop: Database, toy: Toy, look: Look) -> N
     assert look.found(toy.plan(shop))["tree"].verdict is Verdict.NOTED
 
 
+def test_what_git_ignores_is_not_committed(shop: Database, toy: Toy, look: Look) -> None:
+    (toy.root / ".gitignore").write_text(f"{GAP}.sql\n")
+    git = ["git", "-C", str(toy.root), "-c", "user.name=T", "-c", "user.email=t@example.org"]
+    for step in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "first")):
+        subprocess.run([*git, *step], check=True)
+    problem = look.refused(toy.plan(shop, preset=Preset.LIVE))
+    assert f"[tree] not committed, for git ignores it: supabase/migrations/{GAP}.sql" in (
+        problem.happened
+    )
+    assert "git add --force" in problem.todo
+    assert look.found(toy.plan(shop))["tree"].verdict is Verdict.NOTED
+
+
 def test_outside_the_window_the_next_one_is_named(shop: Database, toy: Toy, look: Look) -> None:
     closed = closed_window()
     problem = look.refused(toy.plan(shop, policy=closed))

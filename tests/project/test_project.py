@@ -107,6 +107,29 @@ def test_uncommitted_sql_is_listed_and_nothing_else(committed: Path) -> None:
     )
 
 
+def test_what_git_ignores_is_listed_where_the_project_uses_it(committed: Path) -> None:
+    supabase = committed / "supabase"
+    (committed / ".gitignore").write_text(
+        "2_*\n*.tmp.sql\n/supabase/verify/\nseed.sql\n/sql/state\n"
+    )
+    (supabase / "migrations" / "2_b.sql").write_text("select 2;")
+    (supabase / "verify").mkdir()
+    (supabase / "verify" / "1_a.sql").write_text("select 1;")
+    (committed / "sql" / "state").mkdir(parents=True)
+    (committed / "sql" / "state" / "owed.sql").write_text("select 1;")
+    # What no deploy looks at may be ignored: no migration by its name, and nothing of ours.
+    (supabase / "migrations" / "try.tmp.sql").write_text("select 3;")
+    (supabase / "seed.sql").write_text("select 4;")
+    found = revision(load_project(committed))
+    ignored = (*("sql/state/owed.sql", "supabase/migrations/2_b.sql", "supabase/verify/1_a.sql"),)
+    assert found.ignored == found.uncommitted == ignored
+
+
+def test_what_is_ignored_and_committed_all_the_same_is_committed(committed: Path) -> None:
+    (committed / ".gitignore").write_text("*.sql\n")
+    assert revision(load_project(committed)).uncommitted == ()
+
+
 def test_a_project_inside_a_bigger_repository(committed: Path) -> None:
     inner = committed / "backend"
     (inner / "supabase" / "migrations").mkdir(parents=True)

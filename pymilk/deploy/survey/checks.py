@@ -37,6 +37,7 @@ from pymilk.project.migrations import (
 from pymilk.project.policy import Policy
 
 _OLDEST_MAJOR, _NEWEST_MAJOR = 15, 18
+_COMMIT_FIRST = "Commit first, so that the ledger can say what was deployed."
 
 
 @dataclass(frozen=True)
@@ -284,16 +285,17 @@ def _extensions(look: Look) -> Check | str:
 
 
 def _tree(look: Look) -> Check | str:
-    revision = look.plan.revision
+    revision, todo = look.plan.revision, _COMMIT_FIRST
     if revision.commit is None:
         found = "the project isn't in git"
+    elif revision.ignored:
+        found = f"not committed, for git ignores it: {', '.join(revision.ignored[:4])}"
+        todo = f"Take it out of .gitignore, or: git add --force FILE. {_COMMIT_FIRST}"
     elif revision.uncommitted:
         found = f"not committed: {', '.join(revision.uncommitted[:4])}"
     else:
         return f"committed, at {revision.commit[:10]}"
-    if look.plan.policy.clean_tree:
-        return _failed(f"{found}.", "Commit first, so that the ledger can say what was deployed.")
-    return _noted(found)
+    return _failed(f"{found}.", todo) if look.plan.policy.clean_tree else _noted(found)
 
 
 def _drift(look: Look) -> Check | str:
