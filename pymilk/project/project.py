@@ -1,5 +1,6 @@
 """A project: the folder with supabase/ in it, and what its pyproject.toml says about deploying."""
 
+import os
 import subprocess
 import tomllib
 from collections.abc import Mapping
@@ -172,12 +173,17 @@ class Revision:
         commit: The commit, or none outside git.
         uncommitted: Files under supabase/ or sql/ that differ from it.
         ignored: Of these, the project's own that git is told not to see.
+        unknown: Why git wouldn't say, in its own words; none where it did, and outside git.
     """
 
     commit: str | None
     uncommitted: tuple[str, ...]
     ignored: tuple[str, ...] = ()
+    unknown: str | None = None
 
+
+_NO_REPOSITORY = "not a git repository (or any"
+_GIT_SECONDS = 20
 
 # A line of `git status --porcelain=v2` by how it begins: changed, unmerged, untracked.
 _FIELDS_BEFORE_PATH = {"1": 8, "u": 10, "?": 1}
@@ -187,7 +193,10 @@ def revision(project: Project) -> Revision:
     """What git says of the project's SQL."""
     # Ended by NUL, names stand as they are; otherwise git quotes those with blanks and accents.
     asked = ("status", "--porcelain=v2", "--branch", "-z", "--no-renames", "--", "supabase", "sql")
-    lines = (_git(project.root, *asked) or "").split("\0")
+    try:
+        lines = _git(project.root, *asked).split("\0")
+    except _NoAnswer as problem:
+        return Revision(None, (), unknown=problem.why)
     commit = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), None)
     paths = (line.split(" ", _FIELDS_BEFORE_PATH.get(line[:1], 0)) for line in lines)
     differing = (fields[-1] for fields in paths if fields[0] in _FIELDS_BEFORE_PATH)
@@ -198,7 +207,7 @@ def revision(project: Project) -> Revision:
 def _ignored(project: Project) -> tuple[str, ...]:
     """The project's own files that `git status` is silent about, because git ignores them."""
     asked = ("ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", "supabase")
-    found = (_git(project.root, *asked, "sql") or "").split("\0")
+    found = _git(project.root, *asked, "sql").split("\0")
     migrations = (script for migration in project.migrations for script in migration.scripts)
     own = {
         script.path.relative_to(project.root).as_posix()
@@ -208,15 +217,34 @@ def _ignored(project: Project) -> tuple[str, ...]:
     return tuple(path for path in found if path in own)
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+class _NoAnswer(Exception):  # noqa: N818 - that there is no git is no failure
+    """Git has nothing to say.
+
+    Attributes:
+        why: Its own words; none where the project is in no repository.
+    """
+
+    def __init__(self, why: str | None) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def _git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments],  # noqa: S607 - the user's own git
             capture_output=True,
             text=True,
             check=False,
-            timeout=20,
+            timeout=_GIT_SECONDS,
+            # What it refuses is read, so it is to say it in one language.
+            env={**os.environ, "LC_ALL": "C"},
         )
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.rstrip("\n") if done.returncode == 0 else None
+    except FileNotFoundError as error:
+        raise _NoAnswer("there is no program 'git' here") from error
+    except subprocess.TimeoutExpired as error:
+        raise _NoAnswer(f"git gave no answer within {_GIT_SECONDS} s") from error
+    if done.returncode:
+        said = " ".join(done.stderr.removeprefix("fatal: ").split())
+        raise _NoAnswer(None if said.startswith(_NO_REPOSITORY) else said)
+    return done.stdout.rstrip("\n")

@@ -311,6 +311,18 @@ def test_what_git_ignores_is_not_committed(shop: Database, toy: Toy, look: Look)
     assert look.found(toy.plan(shop))["tree"].verdict is Verdict.NOTED
 
 
+def test_what_git_refuses_to_say_is_not_taken_for_no_git(
+    shop: Database, toy: Toy, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ["git", "-C", str(toy.root)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    problem = look.refused(toy.plan(shop, preset=Preset.LIVE))
+    assert "detected dubious ownership" in problem.happened
+    assert "isn't in git" not in problem.happened
+    assert "Commit first" not in problem.todo
+
+
 def test_outside_the_window_the_next_one_is_named(shop: Database, toy: Toy, look: Look) -> None:
     closed = closed_window()
     problem = look.refused(toy.plan(shop, policy=closed))

@@ -76,7 +76,23 @@ def test_queries_are_read_from_the_folders_that_are_set(root: Path) -> None:
 
 def test_outside_git_there_is_no_revision(root: Path) -> None:
     found = revision(load_project(root))
-    assert (found.commit, found.uncommitted) == (None, ())
+    assert (found.commit, found.uncommitted, found.unknown) == (None, (), None)
+
+
+def test_a_repository_of_somebody_else_is_told_in_gits_own_words(
+    committed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container, or where CI runs as another user than the one who checked out."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    found = revision(load_project(committed))
+    assert found.commit is None
+    assert (found.unknown or "").startswith("detected dubious ownership in repository at '")
+    assert "git config --global --add safe.directory" in (found.unknown or "")
+
+
+def test_without_git_it_says_so(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(committed))
+    assert revision(load_project(committed)).unknown == "there is no program 'git' here"
 
 
 def test_a_committed_project_has_its_commit(committed: Path) -> None:

@@ -208,7 +208,8 @@ def _answers(facts: _Facts, known: Mapping[str, str]) -> Iterator[Answer]:
     for key, (question, answer) in ours.items():
         yield Answer(key, question, answer, "the database and its ledger")
     commit = facts.revision.commit
-    git = "not in git" if commit is None else f"at {commit[:10]}"
+    nowhere = facts.revision.unknown or "not in git"
+    git = nowhere if commit is None else f"at {commit[:10]}"
     if facts.revision.uncommitted:
         git += f", {len(facts.revision.uncommitted)} files not committed"
     yield Answer("git", "Where do the files stand?", git, "the repository")

@@ -286,7 +286,10 @@ def _extensions(look: Look) -> Check | str:
 
 def _tree(look: Look) -> Check | str:
     revision, todo = look.plan.revision, _COMMIT_FIRST
-    if revision.commit is None:
+    if revision.unknown:
+        found = f"git doesn't say whether the project is committed: {revision.unknown}"
+        todo = "Do what git says there, as the user that pymilk runs as."
+    elif revision.commit is None:
         found = "the project isn't in git"
     elif revision.ignored:
         found = f"not committed, for git ignores it: {', '.join(revision.ignored[:4])}"
