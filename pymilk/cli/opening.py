@@ -16,7 +16,7 @@ from pymilk.database.programs import find_programs
 from pymilk.deploy.basis.plan import Backend, CopyAt, Plan
 from pymilk.deploy.survey.status import Row, Standing, read_rows
 from pymilk.problem import Problem, UsageProblem
-from pymilk.project.migrations import Migration, find_migration
+from pymilk.project.migrations import Migration, about_misnamed, find_migration
 from pymilk.project.policy import Preset
 from pymilk.project.project import Project, Revision, load_project, revision
 
@@ -192,7 +192,9 @@ def nothing_pending(opened: Opened) -> str:
         for row in opened.rows
         if row.standing is Standing.HELD
     ]
-    return "Nothing is pending." + "".join(
+    misnamed = opened.project.misnamed
+    told = f"Nothing is pending. {about_misnamed(misnamed)}" if misnamed else "Nothing is pending."
+    return told + "".join(
         f" {migration.label} is held, since it was rolled back; to deploy it again, name it:"
         f" pymilk deploy {migration.argument}"
         for migration in held

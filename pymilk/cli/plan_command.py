@@ -55,7 +55,7 @@ def plan(
     place = copy_at(opened.project, copy, copy_url)
     pending = migrations_to_deploy(opened, name)
     if not pending:
-        done(as_json, nothing_pending(opened), {"pending": []})
+        done(as_json, nothing_pending(opened), {"pending": [], "misnamed": opened.project.misnamed})
         return
     if calendar:
         slots = read_calendar(opened.target, opened.project.policy(opened.target.preset), pending)

@@ -166,6 +166,8 @@ def rolled_back_text(plan: "Plan", result: "RolledBack") -> list[str]:
 
 def status_text(label: str, status: "Status") -> list[str]:
     """Every migration's line."""
+    from pymilk.project.migrations import about_misnamed
+
     lines = [label]
     for row in status.rows:
         when = f"  {row.at:%Y-%m-%d %H:%M} UTC by {row.person}" if row.at else ""
@@ -177,6 +179,8 @@ def status_text(label: str, status: "Status") -> list[str]:
         came = "did not come to its end" if half else "changed nothing"
         lines.append(f"  the last run {came}: {status.unfinished}")
     lines += [f"  unanswered: {note}" for note in status.notes]
+    if status.misnamed:
+        lines.append(f"  {about_misnamed(status.misnamed)}")
     restored = status.restore_tested_at
     lines.append(
         f"  restore last proven: {restored:%Y-%m-%d %H:%M} UTC"

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from pymilk.project.migrations import about_misnamed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,6 +46,8 @@ def preview_text(found: "Preview") -> list[str]:
             lines.append(f"  {others:,} other statement(s) keep nobody waiting")
     if found.later:
         lines.append(f"pending after it: {', '.join(found.later)}")
+    if found.misnamed:
+        lines.append(about_misnamed(found.misnamed))
     if not found.ready:
         lines.append("A deploy would be refused now.")
     return lines

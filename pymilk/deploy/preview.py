@@ -48,6 +48,7 @@ class Preview:
         backup_at: When the newest backup was taken; none where the ledger knows of none.
         rehearsed: What its last rehearsal found, if it was rehearsed as it is now.
         later: What stays pending after it.
+        misnamed: SQL files among the migrations that are none, because of their names.
     """
 
     migration: str
@@ -62,6 +63,7 @@ class Preview:
     backup_at: datetime | None
     rehearsed: LastRehearsal | None
     later: tuple[str, ...]
+    misnamed: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -100,6 +102,7 @@ def preview(plan: Plan, later: tuple[str, ...]) -> Preview:
         backup_at=backup.happened_at if backup else None,
         rehearsed=rehearsed,
         later=later,
+        misnamed=plan.project.misnamed,
     )
 
 

@@ -181,6 +181,24 @@ def load_migrations(supabase: Path) -> tuple[Migration, ...]:
     return tuple(migration for _, migration in sorted(migrations.items()))
 
 
+def misnamed_files(supabase: Path) -> tuple[str, ...]:
+    """The SQL files among the migrations that are none, because of what they are called."""
+    names = sorted(_files_in(supabase / "migrations"))
+    return tuple(
+        name for name in names if name.lower().endswith(".sql") and not _FILE_NAME.match(name)
+    )
+
+
+def about_misnamed(names: tuple[str, ...]) -> str:
+    """One sentence about such files: whoever wrote one waits for it to be applied."""
+    files = "1 file" if len(names) == 1 else f"{len(names)} files"
+    are = "is no migration" if len(names) == 1 else "are no migrations"
+    return (
+        f"{files} in supabase/migrations {are}, by name: {', '.join(names)}"
+        " (a migration is called <14 digits>_<name>.sql)."
+    )
+
+
 def find_migration(migrations: tuple[Migration, ...], asked: str) -> Migration:
     """The migration that a person means by `001`, `GAP-001`, a version, a name or a stem.
 

@@ -9,7 +9,13 @@ from functools import cached_property
 from pathlib import Path
 
 from pymilk.problem import UsageProblem
-from pymilk.project.migrations import Migration, Script, load_migrations, read_script
+from pymilk.project.migrations import (
+    Migration,
+    Script,
+    load_migrations,
+    misnamed_files,
+    read_script,
+)
 from pymilk.project.policy import Policy, PolicyError, Preset, read_policy
 from pymilk.project.whole_file import write_whole
 
@@ -50,6 +56,11 @@ class Project:
     def migrations(self) -> tuple[Migration, ...]:
         """Every migration, oldest first."""
         return load_migrations(self.root / "supabase")
+
+    @cached_property
+    def misnamed(self) -> tuple[str, ...]:
+        """SQL files among the migrations that nobody applies, because of their names."""
+        return misnamed_files(self.root / "supabase")
 
     @cached_property
     def invariants(self) -> tuple[Script, ...]:

@@ -1,10 +1,13 @@
 """Where every migration stands, told from history, ledger and files."""
 
 from pymilk.cli.opening import Opened, migration_to_deploy, migration_to_roll_back, nothing_pending
+from pymilk.cli.render import status_text
+from pymilk.cli.render_plan import preview_text
 from pymilk.database.connection import connect
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.deploy.basis.lock import only_deploy
 from pymilk.deploy.change.rollback import roll_back
+from pymilk.deploy.preview import preview
 from pymilk.deploy.survey.status import Standing, Status, read_status, standing_of
 from support.databases import Database
 from support.projects import BASELINE, DOWN_SQL, GAP, UP_SQL, Toy
@@ -71,6 +74,26 @@ def test_what_was_rolled_back_is_held_until_it_is_named(shop_001: Database, toy:
     named = migration_to_deploy(opened(toy, shop_001), "001")
     assert named is not None
     assert named.gap == "001"
+
+
+def test_files_that_are_no_migrations_by_their_names_are_named(
+    shop_001: Database, toy: Toy
+) -> None:
+    """Whoever wrote one waits for it, and would be told that all is well."""
+    assert nothing_pending(opened(toy, shop_001)) == "Nothing is pending."
+    for stem in ("fix_it", "20260201000000-hyphen"):
+        toy.up("select 1;", stem=stem)
+    (toy.root / "supabase" / "migrations" / "README.md").write_text("Not this one.")
+    told = (
+        "2 files in supabase/migrations are no migrations, by name: 20260201000000-hyphen.sql,"
+        " fix_it.sql (a migration is called <14 digits>_<name>.sql)."
+    )
+    assert nothing_pending(opened(toy, shop_001)) == f"Nothing is pending. {told}"
+    assert f"  {told}" in status_text("here", status(toy, shop_001))
+    toy.up(None, stem="fix_it")
+    toy.gap_at(LATER)
+    found = preview(toy.plan(shop_001, "002"), ())
+    assert any("is no migration, by name: 2026" in line for line in preview_text(found))
 
 
 def test_an_edited_file_and_one_that_is_missing(shop_001: Database, toy: Toy) -> None:

@@ -57,6 +57,7 @@ class Status:
         restore_tested_at: When a restore was last proven.
         unfinished: What became of the last run, where it applied nothing and took nothing back.
         notes: What people said and nobody has answered; the soak clock stands.
+        misnamed: SQL files among the migrations that are none, because of their names.
     """
 
     rows: tuple[Row, ...]
@@ -65,6 +66,7 @@ class Status:
     restore_tested_at: datetime | None
     unfinished: str | None
     notes: tuple[str, ...] = ()
+    misnamed: tuple[str, ...] = ()
 
     def find(self, version: str) -> Row:
         """The line of one migration."""
@@ -93,6 +95,7 @@ def status_of(connection: Connection, project: Project) -> Status:
         restored.happened_at if restored else None,
         _unfinished(entries),
         tuple(said(note) for note in open_notes(entries)),
+        project.misnamed,
     )
 
 
