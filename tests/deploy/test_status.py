@@ -1,5 +1,7 @@
 """Where every migration stands, told from history, ledger and files."""
 
+import pytest
+
 from pymilk.cli.opening import Opened, migration_to_deploy, migration_to_roll_back, nothing_pending
 from pymilk.cli.render import status_text
 from pymilk.cli.render_plan import preview_text
@@ -9,6 +11,7 @@ from pymilk.deploy.basis.lock import only_deploy
 from pymilk.deploy.change.rollback import roll_back
 from pymilk.deploy.preview import preview
 from pymilk.deploy.survey.status import Standing, Status, read_status, standing_of
+from pymilk.problem import TryAgainLater
 from support.databases import Database
 from support.projects import BASELINE, DOWN_SQL, GAP, UP_SQL, Toy
 
@@ -94,6 +97,26 @@ def test_files_that_are_no_migrations_by_their_names_are_named(
     toy.gap_at(LATER)
     found = preview(toy.plan(shop_001, "002"), ())
     assert any("is no migration, by name: 2026" in line for line in preview_text(found))
+
+
+@pytest.mark.parametrize("table", ["supabase_migrations.schema_migrations", "pymilk.events"])
+def test_whoever_has_locked_what_it_is_read_from_is_named(
+    shop: Database, toy: Toy, table: str
+) -> None:
+    mending = shop.connect()
+    mending.execute("set application_name = 'mending the history'")
+    mending.execute(f"lock table {table}")
+    pid = mending.info.backend_pid
+    for ask in (
+        lambda: status(toy, shop),
+        lambda: migration_to_deploy(opened(toy, shop), None),
+    ):
+        with pytest.raises(TryAgainLater, match="where the migrations stand can't be") as later:
+            ask()
+        assert f"process {pid} (mending the history, postgres, idle in" in later.value.happened
+        assert f"pg_terminate_backend({pid})" in later.value.todo
+    mending.rollback()
+    assert status(toy, shop).rows
 
 
 def test_an_edited_file_and_one_that_is_missing(shop_001: Database, toy: Toy) -> None:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pymilk.database.connection import Connection, connect
+from pymilk.database.connection import Connection
 from pymilk.database.history import Applied, read_applied, read_history
 from pymilk.database.ledger import Entry, Kind, Outcome, by_version, is_held, latest, read_entries
 from pymilk.deploy.basis.half import half_of
 from pymilk.deploy.basis.lock import other_deploy
 from pymilk.deploy.basis.notes import open_notes, said
+from pymilk.deploy.basis.soon import read_soon
 from pymilk.project.migrations import Migration
 from pymilk.project.project import Project
 
@@ -77,10 +78,10 @@ def read_status(url: str, project: Project) -> Status:
     """Read where everything stands; changes nothing.
 
     Raises:
+        TryAgainLater: Somebody holds a lock on what it is read from.
         Problem: The database can't be reached.
     """
-    with connect(url, purpose="status") as connection:
-        return status_of(connection, project)
+    return read_soon(url, "status", lambda connection: status_of(connection, project))
 
 
 def status_of(connection: Connection, project: Project) -> Status:
@@ -103,10 +104,12 @@ def read_rows(url: str, project: Project) -> tuple[Row, ...]:
     """Every migration's line alone, oldest first; nobody asks what else runs.
 
     Raises:
+        TryAgainLater: Somebody holds a lock on what it is read from.
         Problem: The database can't be reached.
     """
-    with connect(url, purpose="status") as connection:
-        return _rows(connection, project, read_entries(connection))
+    return read_soon(
+        url, "status", lambda connection: _rows(connection, project, read_entries(connection))
+    )
 
 
 def standing_of(connection: Connection, migration: Migration) -> Standing:
