@@ -122,6 +122,7 @@ def _rehearsal(evidence: Evidence) -> list[str]:
             f"rolled back in {found.down.seconds:.2f} s: schema and rows exactly as before;"
             " deployed again: the same"
         )
+    lines += [f"NOT proven to be undone: {each}" for each in found.not_undone]
     for blocked in (Blocked.EVERYBODY, Blocked.WRITERS, Blocked.ROW_WRITERS):
         held = {table: one for table, one in found.up.locked.items() if one.blocks is blocked}
         if held:

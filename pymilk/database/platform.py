@@ -13,6 +13,7 @@ from psycopg import sql
 from pymilk.database.catalog import OWN_SCHEMAS, PLATFORM_SCHEMAS
 from pymilk.database.connection import Connection
 from pymilk.database.extensions import Extension, read_extensions
+from pymilk.project.statements import tokens
 
 # Where services keep rows; what a migration sets up there (buckets, jobs) is on a copy as it is.
 _SERVICES = sorted(
@@ -21,6 +22,12 @@ _SERVICES = sorted(
 _WHOLE_ON_A_COPY = ("storage.buckets", "cron.job")
 # A name with an argument list or columns after it is a function, or a key: a copy has both.
 _NAMED = re.compile(rf'\b({"|".join(_SERVICES)})"?\s*\.\s*"?\w+\b"?(?!\s*\()')
+
+_WRITTEN = re.compile(
+    r"\b(?:insert\s+into|update|delete\s+from|merge\s+into|truncate(?:\s+table)?)\s+(?:only\s+)?"
+    rf'"?({"|".join(_SERVICES)})"?\s*\.\s*"?(\w+)',
+    re.IGNORECASE,
+)
 
 KEYS_ALONE = (
     "a copy has the keys of the platform's rows that yours point at, and nothing else of them:"
@@ -101,6 +108,20 @@ def read_platform(connection: Connection) -> Platform:
 def services_in(text: str) -> frozenset[str]:
     """The platform's schemas of which a script or statement names a table."""
     return frozenset(_NAMED.findall(text))
+
+
+def written_in(text: str) -> tuple[str, ...]:
+    """The platform's tables that a statement writes to, by what it says.
+
+    Only those whose rows nobody compares.
+    """
+    said = " ".join(
+        token.text
+        for token in tokens(text)
+        if not token.is_comment and token.kind not in {"string", "escape_string"}
+    )
+    found = {f"{schema}.{table}" for schema, table in _WRITTEN.findall(said)}
+    return tuple(sorted(found.difference(_WHOLE_ON_A_COPY)))
 
 
 def read_scans(connection: Connection, services: frozenset[str]) -> dict[str, int]:

@@ -11,6 +11,8 @@ from pymilk.database.contents import Contents, read_tables
 from pymilk.database.history import lock_history, prepare_history, record_applied
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.database.recorded_catalog import read_catalog_beside, record_catalogs
+from pymilk.database.surroundings import QUERY as AROUND
+from pymilk.database.surroundings import Change, changes, surroundings_of
 from pymilk.deploy.apply_steps import run_steps
 from pymilk.deploy.basis.evidence import (
     Applied,
@@ -75,6 +77,7 @@ class _Outcome:
     Attributes:
         locked_seconds: How long the strong locks had been held by then, by the server's clock.
         answered: When the answer to that came, on the monotonic clock.
+        around: What the migration changed around the schema.
     """
 
     state_before: State
@@ -87,6 +90,7 @@ class _Outcome:
     compared: bool
     locked_seconds: float
     answered: float
+    around: Mapping[str, Change]
 
 
 def run(plan: Plan, guard: Connection, evidence: Evidence) -> Evidence:
@@ -167,8 +171,10 @@ def _apply(
     violations = read_violations(connection, project.invariants)
     state = read_state(connection, project.state)
     with in_one_go(connection, settings) as go:
+        stood = go.query(AROUND)
         go.script(migration.up, locks)
         held = go.query(LOCKED_SECONDS)
+        stands = go.query(AROUND)
     answered = time.monotonic()
     written = tables_written(connection, marks)
     given_back = give_back_to(connection, migration) if archived else {}
@@ -191,6 +197,7 @@ def _apply(
         compared,
         _only_number(held),
         answered,
+        changes(surroundings_of(stood), surroundings_of(stands)),
     )
     event = Event(
         Kind.DEPLOY,

@@ -235,6 +235,7 @@ class Rehearsed:
         major: Its major version.
         canary_tables: What the transaction had looked at or written to by the end of the canary.
         weighed_tables: What figures and invariants look at, before the migration or after it.
+        not_undone: What the migration does of which nobody knows whether its rollback undoes it.
     """
 
     label: str
@@ -249,6 +250,7 @@ class Rehearsed:
     major: int
     canary_tables: frozenset[str]
     weighed_tables: frozenset[str]
+    not_undone: tuple[str, ...] = ()
 
     @property
     def up_seconds(self) -> float:

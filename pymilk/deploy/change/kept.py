@@ -32,6 +32,7 @@ def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
         "changed_tables": rehearsed.changed_tables,
         "reshaped": rehearsed.reshaped,
         "used": asdict(rehearsed.used),
+        "not_undone": rehearsed.not_undone,
         "down_locks": asdict(down_locks) if down_locks else None,
         "where": f"Postgres {rehearsed.major}, {rehearsed.where}",
     }

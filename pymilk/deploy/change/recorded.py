@@ -8,6 +8,7 @@ from pymilk.database.connection import Connection
 from pymilk.database.contents import Contents
 from pymilk.database.history import read_versions
 from pymilk.database.ledger import Kind, latest, read_entries, read_recorded_catalog, whole
+from pymilk.database.surroundings import Change
 from pymilk.deploy.basis.half import half_of
 from pymilk.deploy.change.archive import Vanishing, find_vanishing
 from pymilk.deploy.change.strong_locks import Needed
@@ -34,6 +35,7 @@ class Recorded:
         made: Table → what the deploy itself left in it.
         locks: The strong locks that the rollback took on the rehearsal's copy.
         script: The rollback that was rehearsed with it.
+        around: What it changed around the schema; none where an older pymilk didn't record it.
     """
 
     before: Catalog
@@ -42,6 +44,7 @@ class Recorded:
     made: Mapping[str, Contents]
     locks: Needed | None
     script: str | None
+    around: Mapping[str, Change] | None = None
 
     @property
     def own(self) -> frozenset[str]:
@@ -89,7 +92,21 @@ def read_recorded(connection: Connection, migration: Migration) -> Recorded:
     made = {table: Contents(**found) for table, found in evidence.get("made", {}).items()}
     found = evidence.get("rehearsal", {}).get("down_locks")
     locks = Needed(**found) if found else None
-    return Recorded(before, after, vanishing, made, locks, evidence.get("rollback_script"))
+    return Recorded(
+        before,
+        after,
+        vanishing,
+        made,
+        locks,
+        evidence.get("rollback_script"),
+        _around(evidence.get("around")),
+    )
+
+
+def _around(found: Mapping[str, list[str | None]] | None) -> Mapping[str, Change] | None:
+    if found is None:
+        return None
+    return {name: (before, after) for name, (before, after) in found.items()}
 
 
 def api_functions(objects: Iterable[str]) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ from pymilk.database.history import forget_applied, lock_history, read_versions
 from pymilk.database.ledger import Event, Kind, record
 from pymilk.database.recorded_catalog import read_catalog_beside, record_catalogs
 from pymilk.database.row_types import changed_row_types
+from pymilk.database.surroundings import QUERY as AROUND
+from pymilk.database.surroundings import surroundings_of
 from pymilk.deploy.basis.evidence import State
 from pymilk.deploy.basis.lock import lock_this_transaction, only_deploy
 from pymilk.deploy.basis.made import untouched
@@ -39,6 +41,7 @@ from pymilk.deploy.change.archive import (
     keep,
     keep_rows,
 )
+from pymilk.deploy.change.around import refuse_left_behind, refuse_other_schema
 from pymilk.deploy.change.comparable import CannotBeCompared, read_after, read_before
 from pymilk.deploy.change.figures import differing_figures
 from pymilk.deploy.change.one_go import in_one_go
@@ -248,7 +251,9 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
     positions = read_positions(connection, project_schemas(connection))
     settings = read_settings(connection)
     with in_one_go(connection, settings) as go:
+        stood = go.query(AROUND)
         go.script(attempt.down)
+        stands = go.query(AROUND)
     counted = _refuse_turned_back(connection, attempt.down, positions)
 
     changed = tuple(
@@ -259,7 +264,8 @@ def _undo(connection: Connection, attempt: _Attempt, token: uuid.UUID) -> Rolled
         keep_rows(connection, version, found.loss, found.query)
     # Also sees what somebody has changed since the schema was read.
     restored = read_catalog_beside(connection, attempt.expected)
-    _refuse_other_schema(attempt.expected, restored)
+    refuse_other_schema(attempt.expected, restored)
+    refuse_left_behind(attempt.recorded.around, surroundings_of(stood), surroundings_of(stands))
     left = read_after(connection, plan.project.state, attempt.uncompared)
     moved = differing_figures(state, left)
     if moved:
@@ -385,15 +391,3 @@ def _refuse_turned_back(
         for sequence, position in before.items()
         if position is not None and sequence not in after
     }
-
-
-def _refuse_other_schema(expected: Catalog, restored: Catalog) -> None:
-    difference = expected.difference(restored)
-    if difference:
-        name = min(difference.names)
-        raise Refused(
-            "The script doesn't restore the schema recorded before the deploy: "
-            + "; ".join(difference.sentences())
-            + f"\n{expected.text_difference(restored, name)}",
-            todo="Mend the rollback script; then: pymilk rollback … --mended.",
-        )

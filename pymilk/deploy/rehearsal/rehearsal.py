@@ -19,12 +19,14 @@ from pymilk.database.contents import (
 from pymilk.database.history import prepare_history, read_versions
 from pymilk.database.ledger import Event, Kind, prepare_ledger, record
 from pymilk.database.platform import KEYS_ALONE, services_in
+from pymilk.database.surroundings import Surroundings, read_surroundings
 from pymilk.deploy.basis.evidence import Evidence, Lost, Rehearsed, ScriptRun, Used
 from pymilk.deploy.basis.plan import Bench, Plan
 from pymilk.deploy.change.kept import rehearsal_facts
 from pymilk.deploy.change.rollback import RolledBack
 from pymilk.deploy.change.script import NOT_NOW, ScriptFailed
 from pymilk.deploy.rehearsal.failed import UNCHANGED, RehearsalFailed
+from pymilk.deploy.rehearsal.not_undone import not_undone, refuse_other_around
 from pymilk.deploy.rehearsal.observe import followed_by
 from pymilk.deploy.rehearsal.on_the_copy import (
     Up,
@@ -106,16 +108,23 @@ class _Start:
         schema: Its schema.
         tables: Its tables.
         contents: What they hold.
+        around: What stands around the schema.
     """
 
     schema: Catalog
     tables: tuple[Table, ...]
     contents: Mapping[str, Contents]
+    around: Surroundings
 
 
 def _read_start(connection: Connection) -> _Start:
     tables = read_tables(connection, project_schemas(connection))
-    return _Start(read_catalog(connection), tables, read_all_contents(connection, tables))
+    return _Start(
+        read_catalog(connection),
+        tables,
+        read_all_contents(connection, tables),
+        read_surroundings(connection),
+    )
 
 
 def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
@@ -125,15 +134,18 @@ def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
     first = up_alone if down else up_as_deploy
     up = again = first(connection, bench, plan, begun)
     after, changed = read_catalog(connection), _changed_tables(connection, start)
-    schema, back = start.schema, None
+    schema, back, made = start.schema, None, read_surroundings(connection)
+    unknown: tuple[str, ...] = ()
     if down is not None:
         back = down_alone(connection, down, begun.schema if begun else start.schema)
         if begun is None:
             _refuse_other_rows(down, differing_tables(start.contents, _contents(connection)))
+            unknown = not_undone(plan.migration, start.around, made, read_surroundings(connection))
         else:  # it goes back further than to where the backup was taken
             start = _read_start(connection)
         again = up_as_deploy(connection, bench, plan)
         _refuse_other_schema(after, read_catalog(connection))
+        refuse_other_around(made, read_surroundings(connection))
     used = use(connection, plan, earlier, after)
     if down is not None and used.tables:
         undone = _undo_used(connection, plan, bench, start, again)
@@ -152,6 +164,7 @@ def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
         major=bench.major,
         canary_tables=up.looked_at,
         weighed_tables=up.weighing.tables | again.weighing.tables,
+        not_undone=unknown,
     )
 
 
