@@ -56,8 +56,15 @@ with
         union all
 
         select 4, b.pubname::text, format(
-            'create publication %%I for table %%s',
+            'create publication %%I for table %%3$s with (publish = %%2$L%%4$s)',
             b.pubname,
+            concat_ws(
+                ', ',
+                case when b.pubinsert then 'insert' end,
+                case when b.pubupdate then 'update' end,
+                case when b.pubdelete then 'delete' end,
+                case when b.pubtruncate then 'truncate' end
+            ),
             (
                 select string_agg(
                     concat(
@@ -73,7 +80,8 @@ with
                     order by p.prrelid::regclass::text
                 )
                 from published as p where p.prpubid = b.oid
-            )
+            ),
+            case when b.pubviaroot then ', publish_via_partition_root' end
         )
         from pg_publication as b
         where b.oid in (select p.prpubid from published as p)

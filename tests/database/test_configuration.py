@@ -35,6 +35,8 @@ create policy "own files" on storage.objects as restrictive for update to authen
 using (owner_id = auth.uid()::text) with check (bucket_id = 'avatars');
 comment on policy "own files" on storage.objects is 'Nobody else''s.';
 alter publication supabase_realtime add table public.profiles;
+alter publication supabase_realtime
+set (publish = 'insert, delete', publish_via_partition_root = true);
 insert into storage.buckets (id, name, public) values ('avatars', 'avatars', true);
 select cron.schedule('nightly', '0 3 * * *', 'select 1');
 insert into auth.users (id, email)
@@ -93,6 +95,7 @@ def test_all_of_the_schema_comes_back_with_what_stands_on_the_services_tables(
         "select id, handle::text from public.profiles",
         "select extname, extnamespace::regnamespace::text from pg_extension order by 1",
         "select pubname, pubowner::regrole::text from pg_publication order by 1",
+        "select pubname, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot from pg_publication",
         "select tgname, tgenabled::text from pg_trigger where tgname like 'on_auth%' order by 1",
     ],
 )
