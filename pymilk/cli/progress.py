@@ -94,9 +94,9 @@ def _backup(evidence: Evidence) -> list[str]:
     return [
         f"{rows:,} rows in {len(backup.contents)} tables, {backup.bytes / 1e6:.1f} MB",
         str(backup.folder),
-        f"until now a loss would have cost everything since {previous:%Y-%m-%d %H:%M} UTC"
+        f"the backup before it is from {previous:%Y-%m-%d %H:%M} UTC"
         if previous
-        else "the first one from here",
+        else "the first backup of this database from here",
     ]
 
 
@@ -106,7 +106,7 @@ def _restore_test(evidence: Evidence) -> list[str]:
     tested = evidence.restore_test
     return [
         f"{tested.rows:,} rows in {tested.tables} tables came back equal, and so did the schema",
-        f"to be back after a loss takes {tested.seconds:.1f} s on this machine",
+        f"restoring it took {tested.seconds:.1f} s on this machine",
         *([f"stood in for: {', '.join(tested.stood_in)}"] if tested.stood_in else []),
     ]
 
@@ -127,9 +127,9 @@ def _rehearsal(evidence: Evidence) -> list[str]:
         held = {table: one for table, one in found.up.locked.items() if one.blocks is blocked}
         if held:
             longest = max(one.seconds for one in held.values())
-            lines.append(f"keeps waiting for {longest:.2f} s: {blocked} of {', '.join(held)}")
+            lines.append(f"blocks for {longest:.2f} s: {blocked} of {', '.join(held)}")
     if not found.up.strong_lock_seconds:
-        lines.append("locks out nobody of any existing table")
+        lines.append("takes no lock that blocks readers or writers of an existing table")
     lines += [
         f"NOT proven: what line {one.line} makes of {', '.join(one.unproven)}; {KEYS_ALONE}"
         for one in found.up.statements
@@ -146,12 +146,13 @@ def _rehearsal(evidence: Evidence) -> list[str]:
 def _used(used: Used) -> list[str]:
     if used.unused:
         return [f"not used: {used.unused}"]
-    lines = [f"used in {len(used.tables)} tables, by {', '.join(used.scripts)}"]
+    by, wrote = len(used.scripts), len(used.tables)
+    lines = [f"used as people will, by {by} workload(s) of supabase/use: {wrote} tables written to"]
     if used.down_seconds is not None:
         lines.append(
             f"rolled back with that in place in {used.down_seconds:.2f} s: "
             + (
-                "the archive takes what follows, and the next deploy gives it back"
+                "the rows below go to the archive; the next deploy restores them"
                 if used.lost
                 else "no row is lost"
             )

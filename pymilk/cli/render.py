@@ -86,7 +86,7 @@ def deployed_text(plan: "Plan", evidence: "Evidence") -> list[str]:
         f"{plan.migration.label} is deployed.",
         f"  To undo it:  pymilk rollback {argument}"
         + (f"   (make rollback-gap GAP={plan.migration.gap})" if plan.migration.gap else ""),
-        "  Watch:       pymilk watch --for 24h; what customers say of their bills: pymilk note",
+        "  Watch:       pymilk watch --for 24h; to record a complaint: pymilk note",
     ]
 
 
@@ -121,7 +121,7 @@ def undoings_text(label: str, undoings: "Sequence[Undoing]") -> list[str]:
     for undoing in undoings:
         lines.append(f"  {undoing.migration.label}  {undoing.migration.stem}")
         lines += [f"    goes: {function}" for function in undoing.functions]
-        lines += [f"    the app may not be back: {call}" for call in undoing.calls.seen[:5]]
+        lines += [f"    the app may still call it: {call}" for call in undoing.calls.seen[:5]]
         lines += [f"    into the archive: {loss}" for loss in undoing.losses]
     unseen = dict.fromkeys(words for undoing in undoings for words in undoing.calls.unseen)
     if unseen:
@@ -133,7 +133,7 @@ def undoings_question(undoings: "Sequence[Undoing]") -> str:
     """What a person is asked before."""
     labels = ", ".join(undoing.migration.label for undoing in undoings)
     if any(undoing.functions for undoing in undoings):
-        return f"Is the app back, so that it calls none of these? Roll back {labels}?"
+        return f"Has the app been changed back, so that it calls none of these? Roll back {labels}?"
     return f"Roll back {labels}?"
 
 
@@ -156,7 +156,7 @@ def rolled_back_text(plan: "Plan", result: "RolledBack") -> list[str]:
     ]
     lines += [f"  Gone, the app must not call it: {name}" for name in result.functions_gone]
     if result.reshaped:
-        lines.append(f"  Other columns again: {', '.join(result.reshaped)}; {WHO_IS_REFUSED}")
+        lines.append(f"  Columns as before again: {', '.join(result.reshaped)}; {WHO_IS_REFUSED}")
     lines += [
         "  It is held: 'supabase db push' would apply it again; pymilk only when it is named:",
         f"  pymilk deploy {plan.migration.argument}",

@@ -112,7 +112,7 @@ def _needed(opened: "Opened", duration: str | None, *, once: bool) -> float | No
     soak = opened.project.policy(opened.target.preset).soak_hours
     if duration is None and not soak:
         raise UsageProblem(
-            "Nothing has to soak here, so it has to be said for how long to watch.",
+            "The policy asks for no soak time here, so say for how long to watch.",
             state="Nothing was looked at.",
             todo="Name it: pymilk watch --for 1h, or --once.",
         )

@@ -167,8 +167,8 @@ def _clear_platform(connection: Connection) -> None:
 def _refuse_lacking(supply: Supply) -> None:
     if supply.lacking:
         raise Problem(
-            f"This copy can't have what the database has: {', '.join(supply.lacking)}"
-            " (no stand-in in plain SQL would be honest).",
+            "These extensions are not available on the copy, and plain SQL can't stand in for them:"
+            f" {', '.join(supply.lacking)}.",
             state="Nothing was changed in the database it was taken from.",
             todo="Make the copy where the real extensions are: in a container, or in an empty"
             " database of your own.",

@@ -13,8 +13,7 @@ from pymilk.database.catalog import Catalog
 REFUSAL = "0A000"
 """What a session is told that has prepared `select *` of a relation whose row type has changed."""
 WHO_IS_REFUSED = (
-    f"whoever stays connected and has prepared 'select *' of it is refused ({REFUSAL}) until he"
-    " connects again"
+    f"a session that has prepared 'select *' of it fails ({REFUSAL}) until it reconnects"
 )
 """Follows the names of such relations, for the people who have to restart something."""
 

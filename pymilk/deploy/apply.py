@@ -249,7 +249,7 @@ def _refuse_moved_money(
         raise _NotQuiet(
             Refused(
                 f"{label} breaks {len(broken)} invariant(s): {'; '.join(broken[:5])}",
-                todo="The rehearsal's copy didn't show it: look at the rows named.",
+                todo="The rehearsal didn't show it: look at the rows named.",
             ),
             in_use(connection),
         )

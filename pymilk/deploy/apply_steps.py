@@ -157,7 +157,7 @@ def _step_outside(guard: Connection, plan: Plan, number: int, seen: StatementRun
                 held = time.monotonic() - started
                 return 0.0 if seen.blocks is Blocked.NOBODY else held
     raise TryAgainLater(
-        f"Step {number}: its locks were not to be had in {attempt} attempts over"
+        f"Step {number}: its locks could not be acquired in {attempt} attempts over"
         f" {time.monotonic() - began:.0f} s; in the way: {in_the_way}.",
         todo="Run it again when nobody is in the way.",
     ) from refused

@@ -55,8 +55,8 @@ def foresee(target: Target, project: Project, named: Migration) -> tuple[Undoing
         unknown = [version for version in later if version not in files]
         if unknown:
             raise Refused(
-                f"{named.label} can't go: {', '.join(unknown)} came after it, which is no file"
-                " here.",
+                f"{named.label} can't be rolled back: {', '.join(unknown)} was applied after it and"
+                " is not among the files here.",
                 state="Nothing was changed.",
                 todo="Fetch the newest files (git pull).",
             )

@@ -78,8 +78,8 @@ def take_snapshot(
     if asked and later:
         path, stem = next(iter(later.items()))
         raise UsageProblem(
-            f"{path} is quoted by a later migration, {stem}: what {migration.label} says of it is"
-            " what that one goes back to.",
+            f"{path} is quoted by a later migration, {stem}, whose rollback restores it as"
+            f" {migration.label} quotes it.",
             state="No file was written.",
             todo=f"Quote it there: pymilk snapshot {stem.partition('_')[0]} {path}",
         )

@@ -160,7 +160,7 @@ def test_it_outlives_its_terminal(weak: Database, toy: Toy) -> None:
         (("watch", "--for", "1h", "--every", "0s"), "that is no duration"),
         (("watch", "--for", "9h", "--every", "2h"), "too seldom"),
         (("deploy", "001", "--watch", "x"), "that is no duration"),
-        (("watch", "--policy", "local"), "Nothing has to soak here"),
+        (("watch", "--policy", "local"), "The policy asks for no soak time"),
     ],
 )
 def test_what_cannot_be_meant(toy: Toy, arguments: tuple[str, ...], said: str) -> None:

@@ -310,7 +310,9 @@ def test_whoever_is_in_the_way_is_named_and_nobody_waits_behind_us(
     cashier.execute("update public.bills set paid = 1 where id = 1")
     plan = toy.plan(shop, policy=PATIENCE)
     with readers(shop) as reads:
-        with pytest.raises(TryAgainLater, match="locks were not to be had in 3 attempts") as later:
+        with pytest.raises(
+            TryAgainLater, match="locks could not be acquired in 3 attempts"
+        ) as later:
             change(plan, proof)
         assert reads[0] > 0
     assert f"process {cashier.info.backend_pid} (the till, postgres, idle in transaction" in (

@@ -188,7 +188,7 @@ def test_what_says_why_it_has_no_rollback_needs_none(shop: Database, toy: Toy, l
 
 LOST = {
     "rollback": "only the backup would bring back what was",
-    "verification": "nothing shows that it is in effect",
+    "verification": "shows that it is in effect",
 }
 
 

@@ -334,7 +334,7 @@ class TestOver:
     def test_what_stands_against_a_row_is_told_with_the_row_and_its_own_advice(
         self, rule: str, row: str, todo: str, over_notes: "OverNotes"
     ) -> None:
-        with pytest.raises(Problem, match="A rule of the database is in the way") as refused:
+        with pytest.raises(Problem, match="A constraint refuses these rows") as refused:
             over_notes(f"update public.notes set id = 9 where id = 1; {rule}")
         assert row in refused.value.happened
         assert todo in refused.value.todo

@@ -86,7 +86,7 @@ class TestAnIdleReaderHoldsTheTable:
         with idle_reader(shop) as reader, ThreadPoolExecutor(1) as pool:
             changing = pool.submit(change, plan, proof)
             assert readers_meanwhile(shop, seconds) == []
-            with pytest.raises(TryAgainLater, match="The locks were not to be had") as given_up:
+            with pytest.raises(TryAgainLater, match="The locks could not be acquired") as given_up:
                 changing.result(timeout=60)
             pid = reader.info.backend_pid
         assert given_up.value.exit_code == 75

@@ -148,7 +148,7 @@ def _in_the_way(error: psycopg.errors.IntegrityError) -> Problem:
     advice = (words for kind, words in _ADVICE if isinstance(error, kind))
     otherwise = f"Rows of the backup break a rule that the live table has now. {_BESIDE}"
     return Problem(
-        f"A rule of the database is in the way: {said}",
+        f"A constraint refuses these rows: {said}",
         state=UNTOUCHED,
         todo=next(advice, otherwise),
     )

@@ -93,7 +93,7 @@ def all_or_nothing(
                     return _done(result[0], attempt, started)
                 raise _lost(error, at_commit=bool(result)) from error
     raise TryAgainLater(
-        f"The locks were not to be had in {attempt} attempts over"
+        f"The locks could not be acquired in {attempt} attempts over"
         f" {time.monotonic() - began:.0f} s, of at most {policy.lock_timeout_ms} ms each"
         f" ({first_line(refused) if refused else ''}); in the way: {in_the_way}.",
         state="Nothing was changed: every attempt was rolled back.",

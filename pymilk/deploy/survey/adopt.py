@@ -132,7 +132,7 @@ def _refuse_adopted(connection: Connection) -> None:
     entry = latest(read_entries(connection), Kind.ADOPT, Kind.DEPLOY)
     if entry is not None:
         raise Problem(
-            f"The database is in care since {entry.happened_at:%Y-%m-%d %H:%M} UTC; there is"
+            f"This database was adopted on {entry.happened_at:%Y-%m-%d %H:%M} UTC; there is"
             " nothing to adopt.",
             state="Nothing was changed.",
             todo="'pymilk status' shows it; deploying works from there.",
@@ -179,7 +179,7 @@ def _refuse_other_history(migrations: tuple[Migration, ...], history: tuple[Appl
     ]
     if unknown:
         raise Problem(
-            f"The database's history has what is no file here: {', '.join(unknown)}.",
+            f"Applied in the database, but not among the files here: {', '.join(unknown)}.",
             state="Nothing was changed.",
             todo="Fetch the files (git pull; or supabase migration fetch, which writes them from"
             " the history).",

@@ -208,7 +208,7 @@ def _verification(look: Look) -> Check | str:
     file = f"supabase/verify/{migration.stem}.sql"
     there = (look.plan.project.root / file).is_file()
     missing = f"{file} has no statement in it" if there else f"there is no verification, {file}"
-    found = f"{missing}: nothing shows that it is in effect but that its statements ran."
+    found = f"{missing}: only that its statements ran shows that it is in effect."
     if not look.plan.policy.require_verification:
         return _noted(found)
     return _failed(

@@ -30,7 +30,7 @@ class Then(StrEnum):
     """What was done about a breach."""
 
     LEFT = "left to people"
-    ANSWERED = "left to people: another deploy was rolled back for it, and it stayed"
+    ANSWERED = "not rolled back: rolling back another deploy did not mend it"
     ROLLED_BACK = "rolled back"
     ROWS_WOULD_BE_LOST = "not rolled back: rows would be lost"
     REFUSED = "not rolled back"
