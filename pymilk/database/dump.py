@@ -17,6 +17,7 @@ from pymilk.database.connection import Connection, Target, connect, first_line
 from pymilk.database.contents import Table, read_contents, read_positions, read_tables
 from pymilk.database.critical import chosen, export_critical
 from pymilk.database.left_out import read_left_out
+from pymilk.database.loader import LOADER
 from pymilk.database.manifest import CRITICAL, DUMP, Backup, seal
 from pymilk.database.meter import UNWATCHED, Meter, phase
 from pymilk.database.platform import read_platform
@@ -269,4 +270,4 @@ def _export_snapshot(connection: Connection) -> tuple[str, datetime]:
 
 def _roles(connection: Connection) -> tuple[str, ...]:
     rows = connection.execute("select rolname from pg_roles where rolname !~ '^pg_' order by 1")
-    return tuple(row[0] for row in rows)
+    return tuple(row[0] for row in rows if row[0] != LOADER)

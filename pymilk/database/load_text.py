@@ -1,11 +1,11 @@
 r"""Load a dump's text, statement by statement, and take down what came of each.
 
 psql isn't used: whoever wrote the file could have it run programs here (`\!`), and when a table
-can't be made it takes the rows that follow for statements.
+can't be made it takes the rows that follow for statements. For the same reason the statements are
+run by a role that is no superuser (`loader.py`).
 """
 
 import re
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -15,10 +15,18 @@ import psycopg
 from psycopg import sql
 
 from pymilk.database.catalog import PLATFORM_SCHEMAS
-from pymilk.database.connection import Connection, connect, first_line, on_database
-from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
+from pymilk.database.connection import Connection, first_line
+from pymilk.database.loader import Loader, hand_over, is_superuser, make_role, may_be_given
+from pymilk.database.others_words import (
+    as_no_superuser,
+    given_in,
+    is_about_event_triggers,
+    role_made_in,
+    role_spoken_of,
+    schema_made_in,
+)
 from pymilk.database.platform import give_keys, read_platform
-from pymilk.database.services import stand_in_for_services
+from pymilk.database.services import platform_text
 from pymilk.database.stamps import without_stamps
 from pymilk.project.statements import Statement, split
 
@@ -81,19 +89,19 @@ class Loaded:
     started: str = ""
 
 
-def load_text(lines: Iterator[bytes], server_url: str, database: str) -> Loaded:
+def load_text(lines: Iterator[bytes], loader: Loader, database: str) -> Loaded:
     """Load a dump's lines into new databases of a throw-away server.
 
     Args:
         lines: The text.
-        server_url: The superuser's URL of any database there.
+        loader: The server, and the role that the text is run as.
         database: What to call the database of a dump that doesn't name it.
 
     Raises:
         Problem: The text ends in the middle.
     """
     with ExitStack() as sessions:
-        loading = _Loading(server_url, sessions)
+        loading = _Loading(loader, sessions)
         loading.enter(database)
         text: list[bytes] = []
         size = 0
@@ -114,16 +122,19 @@ def load_text(lines: Iterator[bytes], server_url: str, database: str) -> Loaded:
                     text = [loading.run(b"".join(text), rest=True)]
                     size = len(text[0])
         loading.run(b"".join(text), rest=False)
+        loading.finish()
         return loading.loaded
 
 
 class _Loading:
     """The databases that a dump's text is loaded into, and where it stands."""
 
-    def __init__(self, server_url: str, sessions: ExitStack) -> None:
+    def __init__(self, loader: Loader, sessions: ExitStack) -> None:
         self.loaded = Loaded()
-        self._server_url = server_url
+        self._loader = loader
         self._sessions = sessions
+        self._guarded: dict[str, Connection] = {}
+        self._about_event_triggers: list[tuple[str, Statement]] = []
         self._database = ""
         self._connection: Connection | None = None
 
@@ -136,17 +147,36 @@ class _Loading:
     def enter(self, database: str) -> None:
         """Go on in this database of the dump; it is made when it is first entered."""
         if database not in self.loaded.databases:
-            name = f"loaded_{secrets.token_hex(8)}"
-            with connect(self._server_url, purpose="restore test") as connection:
-                connection.execute(
-                    sql.SQL("create database {} template template0").format(sql.Identifier(name))
-                )
-            self.loaded.databases[database] = name
+            self.loaded.databases[database] = self._loader.new_database()
         if self._connection is not None:
             self._connection.close()
-        url = on_database(self._server_url, self.loaded.databases[database])
         self._database = database
-        self._connection = self._sessions.enter_context(connect(url, purpose="restore test"))
+        self._connection = self._new_session(database)
+
+    def _new_session(self, database: str) -> Connection:
+        session = self._loader.session(self.loaded.databases[database])
+        return self._sessions.enter_context(session)
+
+    @property
+    def _on_guard(self) -> Connection:
+        """A superuser's session beside the loader's, for what only he can do."""
+        if self._database not in self._guarded:
+            session = self._loader.guarded(self.loaded.databases[self._database])
+            self._guarded[self._database] = self._sessions.enter_context(session)
+        return self._guarded[self._database]
+
+    def finish(self) -> None:
+        """Do what is left when everything is loaded: then nobody is the loader any more."""
+        self._session.close()
+        for name in self.loaded.databases.values():
+            with self._loader.session(name) as session:
+                hand_over(session)
+        for database, statement in self._about_event_triggers:
+            self._database = database
+            try:
+                self._on_guard.execute(statement.text.encode(errors="surrogateescape"))
+            except psycopg.DatabaseError as error:
+                self._refuse(" ".join(statement.words[:6]), error)
 
     def obey(self, command: str) -> None:
         """Do what psql would, where it counts."""
@@ -176,38 +206,71 @@ class _Loading:
             kept = words[words.rindex(statements[-1].text) :]
             statements = statements[:-1]
         for statement in statements:
-            if not statement.only_comment and statement.words[:2] not in _ABOUT_DATABASES:
+            if statement.only_comment or statement.words[:2] in _ABOUT_DATABASES:
+                continue
+            if is_about_event_triggers(statement):
+                self._about_event_triggers.append((self._database, statement))
+            else:
                 self._try(statement)
         return kept.encode(errors="surrogateescape")
 
     def _try(self, statement: Statement) -> None:
         """Run one statement; what it needs and the text doesn't make is made: then once more."""
+        text = as_no_superuser(statement).encode(errors="surrogateescape")
         for _ in range(_SEVERAL):
             try:
-                self._session.execute(statement.text.encode(errors="surrogateescape"))
-            except psycopg.errors.UndefinedObject as error:
-                missing = _NO_ROLE.search(str(error))
-                if missing is None:
-                    self._refuse(" ".join(statement.words[:6]), error)
-                    return
-                self._make_role(missing["name"])
-            except (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedTable) as error:
-                if not self._stand_in(str(error)):
-                    self._refuse(" ".join(statement.words[:6]), error)
-                    return
+                self._session.execute(text)
             except psycopg.errors.ForeignKeyViolation as error:
                 self._with_keys(statement, error)
-                return
             except (psycopg.errors.DuplicateObject, psycopg.errors.DuplicateSchema):
-                return  # a role or a schema that every server has: `postgres`, `public`
+                pass  # a role or a schema that every server has: `postgres`, `public`
             except psycopg.DatabaseError as error:
-                self._refuse(" ".join(statement.words[:6]), error)
-                return
-            else:
-                return
+                if self._made_what_it_needs(error):
+                    continue
+                denied = isinstance(error, psycopg.errors.InsufficientPrivilege)
+                if not (denied and self._by_who_may(statement)):
+                    self._refuse(" ".join(statement.words[:6]), error)
+            return
+
+    def _made_what_it_needs(self, error: psycopg.DatabaseError) -> bool:
+        """Make a role, or the platform's part, that a statement speaks of and nobody has made."""
+        if isinstance(error, psycopg.errors.UndefinedObject):
+            missing = _NO_ROLE.search(str(error))
+            if missing is not None:
+                self._make_role(missing["name"])
+            return missing is not None
+        lacks = (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedTable)
+        return isinstance(error, lacks) and self._stand_in(str(error))
+
+    def _by_who_may(self, statement: Statement) -> bool:
+        """Have done what the loader may not, where that is right; gives whether it is done."""
+        try:
+            return self._for_a_superuser(statement) or self._by_a_superuser(statement)
+        except psycopg.DatabaseError:
+            return False
+
+    def _for_a_superuser(self, statement: Statement) -> bool:
+        """Leave alone what would be a superuser's: he is the server's own, and gets nothing."""
+        given, schema = given_in(statement), schema_made_in(statement)
+        role = given.owner if given else schema.owner if schema else role_spoken_of(statement)
+        if role is None or not is_superuser(self._on_guard, role):
+            return False
+        if schema is not None:
+            self._session.execute(schema.without_owner.encode(errors="surrogateescape"))
+        return True
+
+    def _by_a_superuser(self, statement: Statement) -> bool:
+        given, role = given_in(statement), role_made_in(statement)
+        if role is not None:
+            make_role(self._on_guard, role)
+        elif given is not None and may_be_given(self._on_guard, given):
+            self._on_guard.execute(statement.text.encode(errors="surrogateescape"))
+        else:
+            return False
+        return True
 
     def _make_role(self, name: str) -> None:
-        self._session.execute(sql.SQL("create role {} nologin").format(sql.Identifier(name)))
+        make_role(self._on_guard, name)
         self.loaded.roles.append(name)
 
     def _stand_in(self, said: str) -> bool:
@@ -218,9 +281,14 @@ class _Loading:
         if self._database in self.loaded.stood_in or not _OF_THE_PLATFORM.search(said):
             return False
         self.loaded.stood_in.add(self._database)
-        url = on_database(self._server_url, self.loaded.databases[self._database])
-        make_supabase_shaped(url, privileges=DefaultPrivileges.CLOSED)
-        stand_in_for_services(url)
+        # As the loader, like all else here: what the file has made must not stand in our way as a
+        # superuser. What it has made already is refused, and no news.
+        mine, refused = self._connection, len(self.loaded.refused)
+        self._connection = self._new_session(self._database)
+        self.run(platform_text(), rest=False)
+        self._connection.close()
+        self._connection = mine
+        del self.loaded.refused[refused:]
         return True
 
     def _with_keys(self, statement: Statement, error: psycopg.errors.ForeignKeyViolation) -> None:
@@ -280,11 +348,11 @@ def _blocks(lines: Iterator[bytes]) -> Iterator[bytes]:
     yield b"".join(block)
 
 
-def counted(loaded: Loaded, server_url: str) -> Mapping[tuple[str, str], int]:
+def counted(loaded: Loaded, loader: Loader) -> Mapping[tuple[str, str], int]:
     """(database, table as SQL names it) → rows that are there now, of every table loaded."""
     found: dict[tuple[str, str], int] = {}
     for database, name in loaded.databases.items():
-        with connect(on_database(server_url, name), purpose="restore test") as connection:
+        with loader.session(name) as connection:
             tables = connection.execute(
                 "select n.nspname, c.relname,"
                 " quote_ident(n.nspname) || '.' || quote_ident(c.relname)"

@@ -51,7 +51,7 @@ def make_supabase_shaped(
     """
     with psycopg.connect(superuser_url) as connection:
         _refuse_another_superuser(connection)
-        connection.execute(_shape())
+        connection.execute(shape())
         for creator in ("postgres", "supabase_admin"):
             connection.execute(_default_privileges(creator, privileges))
 
@@ -75,7 +75,8 @@ def give_passwords(
             )
 
 
-def _shape() -> bytes:
+def shape() -> bytes:
+    """The statements that give a database the shape, default privileges aside."""
     return files("pymilk.database").joinpath("lookalike.sql").read_bytes()
 
 

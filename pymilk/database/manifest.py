@@ -66,6 +66,11 @@ class Backup:
     said: str = ""
 
     @property
+    def is_of_others(self) -> bool:
+        """Whether what is in it was written by others: no superuser runs it, anywhere."""
+        return bool(self.said)
+
+    @property
     def own_extensions(self) -> tuple[Extension, ...]:
         """Extensions in a schema that is in the backup: they go between it and what is in it."""
         own = {*self.schemas} - {"public"}

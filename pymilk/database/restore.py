@@ -143,14 +143,29 @@ def _make_way(backup: Backup, url: str) -> Supply:
             connection.execute(
                 sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(schema))
             )
-        # Except that pg_dump describes the grants on `public` relative to what initdb made.
-        connection.execute("create schema public authorization pg_database_owner")
-        connection.execute("grant usage on schema public to public")
+        _make_public(connection)
         make_missing_roles(connection, backup.roles)
         _clear_platform(connection)
         supply = make_extensions(connection, backup.platform.extensions, backup.own_extensions)
     _refuse_lacking(supply)
     return supply
+
+
+def _make_public(connection: Connection) -> None:
+    """As initdb makes it: pg_dump describes the grants on it relative to that."""
+    connection.execute("create schema public authorization pg_database_owner")
+    connection.execute("grant usage on schema public to public")
+
+
+def make_public_anew(url: str) -> None:
+    """The same in a new, Supabase-shaped database.
+
+    Args:
+        url: As a superuser.
+    """
+    with connect(url, purpose="restore") as connection:
+        connection.execute("drop schema public")
+        _make_public(connection)
 
 
 def _clear_platform(connection: Connection) -> None:

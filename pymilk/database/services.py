@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from pymilk.database.connection import Connection, connect
 from pymilk.database.extensions import Extension, make_extension, supply_of
+from pymilk.database.lookalike import shape
 
 # Each with a file of that name; the publication of realtime is owned by postgres.
 SERVICES = ("auth", "storage", "realtime", "supabase_functions")
@@ -45,6 +46,17 @@ def stand_in_for_services(superuser_url: str) -> None:
         for service in SERVICES:
             if not _is_there(connection, service):
                 connection.execute(_FOLDER.joinpath(f"{service}.sql").read_bytes())
+
+
+def platform_text() -> bytes:
+    """The same in statements, for somebody who is no superuser: what he may not, he leaves out."""
+    extensions = b"".join(
+        f"create schema if not exists {each.schema};"
+        f'create extension if not exists "{each.name}" with schema {each.schema} cascade;'.encode()
+        for each in PREINSTALLED
+    )
+    services = [_FOLDER.joinpath(f"{service}.sql").read_bytes() for service in SERVICES]
+    return b"\n".join((shape(), extensions, *services))
 
 
 def _is_there(connection: Connection, service: str) -> bool:

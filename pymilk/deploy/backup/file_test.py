@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from psycopg import sql
 
 from pymilk.database.catalog import PLATFORM_SCHEMAS, project_schemas
-from pymilk.database.connection import Connection, Target, connect, on_database
+from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.contents import Table, read_contents, read_tables
 from pymilk.database.dump_file import DumpFile, taken_at, text_of
 from pymilk.database.load_text import Loaded, Refused, counted, load_text
+from pymilk.database.loader import Loader, make_loader
 from pymilk.database.meter import UNWATCHED, Meter, phase
 from pymilk.database.programs import Programs
 from pymilk.problem import Problem
@@ -62,6 +63,7 @@ class FileTested:
         refused: Other statements that it did not take.
         beside: The live database's tables beside it, where one was named.
         loaded: Database in the dump → its name on the throw-away server.
+        loader: Whose they are there.
     """
 
     file: DumpFile
@@ -76,6 +78,7 @@ class FileTested:
     refused: tuple[Refused, ...]
     beside: tuple[Beside, ...]
     loaded: Mapping[str, str] = field(repr=False)
+    loader: Loader = field(repr=False)
 
     @property
     def not_back(self) -> tuple[str, ...]:
@@ -116,9 +119,10 @@ def prove_file(
     made = taken_at(dump, programs)
     started = time.monotonic()
     with phase(meter, "loading"), text_of(dump, programs) as lines:
-        loaded = load_text(lines, server_url, "the database")
+        loader = make_loader(server_url)
+        loaded = load_text(lines, loader, "the database")
     seconds = time.monotonic() - started
-    back = counted(loaded, server_url)
+    back = counted(loaded, loader)
     tables = {
         _named(database, table, loaded): (loaded.rows.get((database, table), 0), rows)
         for database, table in sorted({*loaded.rows, *back})
@@ -141,8 +145,9 @@ def prove_file(
         roles=tuple(loaded.roles),
         extensions=_extensions(loaded),
         refused=tuple(each for each in loaded.refused if not _is_extension(each)),
-        beside=_lay_beside(loaded, back, server_url, live) if live else (),
+        beside=_lay_beside(loaded, back, loader, live) if live else (),
         loaded=loaded.databases,
+        loader=loader,
     )
 
 
@@ -180,13 +185,12 @@ def _extensions(loaded: Loaded) -> tuple[str, ...]:
 
 
 def _lay_beside(
-    loaded: Loaded, back: Mapping[tuple[str, str], int], server_url: str, live: Target
+    loaded: Loaded, back: Mapping[tuple[str, str], int], loader: Loader, live: Target
 ) -> tuple[Beside, ...]:
     inside = _with_tables(loaded, back)
     with connect(live.url, purpose="restore test") as there:
         database = there.info.dbname if there.info.dbname in inside else inside[0]
-        url = on_database(server_url, loaded.databases[database])
-        with connect(url, purpose="restore test") as here:
+        with loader.session(loaded.databases[database]) as here:
             mine, theirs = (
                 {table.qualified: table for table in read_tables(side, project_schemas(side))}
                 for side in (here, there)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from pymilk.database.connection import connect, on_database
+from pymilk.database.connection import Connection, on_database
 from pymilk.database.dump import take_backup
 from pymilk.database.dump_file import DumpFile
 from pymilk.database.manifest import seal
@@ -59,7 +59,8 @@ def backup_of_file(
     tested = prove_file(dump, bench.superuser_url, programs, meter=meter)
     _refuse_what_is_missing(tested)
     name = tested.loaded[_database(tested)]
-    _let_the_owner_read(on_database(bench.superuser_url, name))
+    with tested.loader.session(name) as session:
+        _let_the_owner_read(session)
     with tempfile.TemporaryDirectory(prefix="file_", dir=place) as private:
         url = on_database(bench.owner_url, name)
         taken = take_backup(url, programs, Path(private) / "backup", meter=meter)
@@ -87,17 +88,17 @@ def _database(tested: FileTested) -> str:
     return _USUAL if _USUAL in found else found[0]
 
 
-def _let_the_owner_read(superuser_url: str) -> None:
+def _let_the_owner_read(session: Connection) -> None:
     """Let `postgres` read what others own: a backup is taken by the role that it is restored by."""
-    with connect(superuser_url, purpose="restore") as connection:
-        owners = connection.execute(
-            "select r.rolname from pg_catalog.pg_roles as r"
-            " where not pg_has_role('postgres', r.oid, 'usage') and r.rolname !~ '^pg_' and ("
-            " r.oid in (select relowner from pg_catalog.pg_class)"
-            " or r.oid in (select nspowner from pg_catalog.pg_namespace))"
-        ).fetchall()
-        for (owner,) in owners:
-            connection.execute(sql.SQL("grant {} to postgres").format(sql.Identifier(owner)))
+    owners = session.execute(
+        "select r.rolname from pg_catalog.pg_roles as r"
+        " where not pg_has_role('postgres', r.oid, 'usage') and r.rolname !~ '^pg_'"
+        " and not r.rolsuper and ("
+        " r.oid in (select relowner from pg_catalog.pg_class)"
+        " or r.oid in (select nspowner from pg_catalog.pg_namespace))"
+    ).fetchall()
+    for (owner,) in owners:
+        session.execute(sql.SQL("grant {} to postgres").format(sql.Identifier(owner)))
 
 
 def _refuse_what_is_missing(tested: FileTested) -> None:

@@ -22,6 +22,7 @@ from pymilk.database.manifest import Backup, read_backup
 from pymilk.database.meter import UNWATCHED, Meter, phase
 from pymilk.database.programs import Programs
 from pymilk.database.restore import restore_tables
+from pymilk.database.restore_new import restore_into_new
 from pymilk.database.table_copy import carry, definition, equal, known_types, read_columns
 from pymilk.deploy.basis.plan import Bench
 from pymilk.problem import Problem, UsageProblem
@@ -84,8 +85,13 @@ def wanted_tables(
         raise _not_there(backup, unknown[0])
     parts = [name.partition(".") for name in named]
     chosen = tuple(Table(schema, name, ()) for schema, _, name in parts)
-    restore_tables(backup, bench.superuser_url, programs, chosen, meter)
-    with connect(bench.superuser_url, purpose="restore") as connection:
+    if backup.is_of_others:  # whole: a table's functions and types are in the rest of it
+        url = bench.owner_url
+        restore_into_new(backup, url, programs, meter)
+    else:
+        url = bench.superuser_url
+        restore_tables(backup, url, programs, chosen, meter)
+    with connect(url, purpose="restore") as connection:
         tables = tuple(
             table for table in read_tables(connection, backup.schemas) if table.qualified in named
         )

@@ -15,8 +15,9 @@ from pymilk.database.lookalike import DefaultPrivileges, make_supabase_shaped
 from pymilk.database.manifest import Backup, read_backup
 from pymilk.database.meter import UNWATCHED, Meter, phase
 from pymilk.database.programs import Programs
-from pymilk.database.restore import compare, restore
-from pymilk.database.restore_new import restore_into_new
+from pymilk.database.restore import compare, make_public_anew, restore
+from pymilk.database.restore_new import Restored, restore_into_new
+from pymilk.database.services import stand_in_for_services
 from pymilk.deploy.backup.backup import record_if_adopted
 from pymilk.deploy.backup.shelf import Proof, proof_of
 from pymilk.problem import Problem
@@ -102,13 +103,13 @@ def restore_on_embedded(
         try:
             url = server.url(unfinished, "supabase_admin")
             make_supabase_shaped(url, privileges=DefaultPrivileges.CLOSED)
-            restore(backup, url, programs, meter)
-            owner_url = server.url(unfinished)
-            with phase(meter, "comparing"), connect(owner_url, purpose="restore") as restored:
-                compared = compare(backup, restored)
-                restored.execute("analyze")
-            if compared.rows_differ:
-                raise _not_equal(backup, compared.rows_differ)
+            if backup.is_of_others:
+                make_public_anew(url)
+                stand_in_for_services(url)
+                restored = restore_into_new(backup, server.url(unfinished), programs, meter)
+            else:
+                restore(backup, url, programs, meter)
+                restored = _compared(backup, server.url(unfinished), meter)
             connection.execute(
                 sql.SQL("alter database {} rename to {}").format(
                     sql.Identifier(unfinished), sql.Identifier(name)
@@ -126,13 +127,22 @@ def restore_on_embedded(
         target.label,
         target.url,
         time.monotonic() - started,
-        compared.objects.sentences(),
-        (),
-        (),
+        restored.compared.objects.sentences(),
+        restored.left,
+        restored.lacking,
         proof_of(folder),
     )
     record_if_adopted(target, Event(Kind.RESTORE, _facts(reborn)))
     return reborn
+
+
+def _compared(backup: Backup, owner_url: str, meter: Meter) -> Restored:
+    with phase(meter, "comparing"), connect(owner_url, purpose="restore") as connection:
+        compared = compare(backup, connection)
+        connection.execute("analyze")
+    if compared.rows_differ:
+        raise _not_equal(backup, compared.rows_differ)
+    return Restored(compared, (), ())
 
 
 def _drop_unfinished(connection: Connection) -> None:

@@ -85,3 +85,8 @@ as $$ select row('PENDING', 'no request is sent from here', null)::net.http_resp
 
 grant all on all tables in schema net to postgres;
 grant all on all sequences in schema net to postgres;
+
+-- Not a superuser's: whoever may put triggers on the queue would have them fire as one.
+alter function net.http_get(text, jsonb, jsonb, integer) owner to postgres;
+alter function net.http_post(text, jsonb, jsonb, jsonb, integer) owner to postgres;
+alter function net.http_delete(text, jsonb, jsonb, integer, jsonb) owner to postgres;
