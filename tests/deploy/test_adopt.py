@@ -321,4 +321,4 @@ class TestTheClisHistory:
         pushed.execute(
             "insert into supabase_migrations.schema_migrations values ('1', null, 'gone')"
         )
-        assert "no file here: 1_gone" in adopter.refused(empty_database.url).happened
+        assert "not among the files here: 1_gone" in adopter.refused(empty_database.url).happened

@@ -86,6 +86,7 @@ class OnTheCopy:
         """The server is there for other tests as well."""
         with psycopg.connect(self._bench.superuser_url, autocommit=True) as session:
             session.execute("drop extension if exists moddatetime")
+            session.execute("delete from auth.users")
             for _, back, _ in list(AROUND.values())[1:]:
                 session.execute(back)
             if session.execute("select to_regrole('reader_of_the_toy') is not null").fetchone() == (

@@ -515,7 +515,7 @@ def test_a_lock_that_is_not_to_be_had_is_left_to_others(shop_001: Database, toy:
     before = schema_and_rows(shop_001)
     customer = shop_001.connect()
     customer.execute("update public.bills set paid = 1 where id = 1")
-    with pytest.raises(TryAgainLater, match="locks were not to be had") as later:
+    with pytest.raises(TryAgainLater, match="locks could not be acquired") as later:
         undo(toy, shop_001, lock_timeout_ms=150, lock_attempts=2)
     assert f"process {customer.info.backend_pid}" in later.value.happened
     assert "idle in transaction" in later.value.happened
