@@ -229,12 +229,14 @@ revoke all on function private.allocate_to_invoices(uuid, uuid[], numeric[], boo
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/allocations/count_invoice_payments.sql sha256:54c14f3e2ac4b17ceb01802f2c2396133162f7af643e03372c1a467f4e48fc65
+-- >>> sql/functions/allocations/count_invoice_payments.sql sha256:26c2b3636747102dd97149aeb3f0356fd9629e65a7251cd117d131cc0b2b13df
 -- After any change of invoice_payments, by an RPC or directly: moves the counters of both sides and
 -- writes the change into the journal, with the reason that the call or the writer gave.
 --
 -- A row that was only annotated changes nothing. A row that says it was made earlier than now comes
 -- from a `--data-only` restore: it counts, but what the journal says of it is restored by itself.
+-- The roles of the API restore nothing: when their row was made is not their word, and it is entered
+-- like any other.
 --
 -- Locks: payments by id, then invoices by id, `for no key update`.
 
@@ -286,6 +288,17 @@ begin
 
   if v_changes is null then
     return null;
+  end if;
+
+  if true = any(v_restored) then
+    if current_setting('role', true) in ('anon', 'authenticated', 'service_role') then
+      v_restored := null;
+
+      update public.invoice_payments as allocation
+      set created_at = now()
+      from new_rows as added
+      where allocation.id = added.id and added.created_at is distinct from now();
+    end if;
   end if;
 
   v_caller := private.caller(); -- once, not for each row
@@ -1076,6 +1089,48 @@ comment on function private.refuse_allocation_of_voided() is
 
 revoke all on function private.refuse_allocation_of_voided()
 from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/payments/refuse_voided.sql sha256:7650534612fc4de7cd7ca3c71ec4d121eb904da568ff067f7102a1610d06548b
+-- Refuses (23514) a payment that is recorded as voided already: nobody could say who voided it, nor
+-- why. The trigger's WHEN clause says when one is.
+--
+-- A row that says it was made earlier than now comes from a `--data-only` restore and keeps what it
+-- was; the roles of the API restore nothing.
+--
+-- Locks: none.
+
+create or replace function private.refuse_voided()
+returns trigger
+language plpgsql
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- check
+  if
+    new.created_at is not distinct from now()
+    or current_setting('role', true) in ('anon', 'authenticated', 'service_role')
+  then
+    raise exception using
+      errcode = 'check_violation',
+      schema = tg_table_schema,
+      table = tg_table_name,
+      constraint = 'payments_recorded_live',
+      column = 'voided_at',
+      message = 'a payment is recorded first and voided then',
+      detail = jsonb_build_object('id', new.id, 'voided_at', new.voided_at)::text,
+      hint = 'Record the payment without voided_at, then call void_payment.';
+  end if;
+
+  return new;
+end;
+$$;
+
+comment on function private.refuse_voided() is
+'Trigger: refuses (23514) a payment that is recorded as voided already.';
+
+revoke all on function private.refuse_voided() from public, anon, authenticated, service_role;
 -- <<<
 
 -- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:f6359762214fa038cc139f89de885ef7ce719f457899d1f3e004307261278af1
@@ -2051,17 +2106,11 @@ for each row
 when (private.outside_our_triggers())
 execute function private.derive_payment();
 
--- A row that says it was made earlier than now comes from a restore and keeps what it was.
 create trigger refuse_voided_on_insert
 before insert on public.payments
 for each row
-when (new.voided_at is not null and new.created_at is not distinct from now())
-execute function private.refuse_row(
-  'payments_recorded_live',
-  'voided_at',
-  'a payment is recorded first and voided then',
-  'Record the payment without voided_at, then call void_payment.'
-);
+when (new.voided_at is not null)
+execute function private.refuse_voided();
 
 create trigger refuse_voiding_without_reason
 before update of voided_at on public.payments

@@ -1180,11 +1180,12 @@ comment on function private.keep_bills() is
 revoke all on function private.keep_bills() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/keep_deletion.sql sha256:51e44ae9c719bfadd518ead6b1bf08486e81ba7122466646fa1449b7357dc1e1
+-- >>> sql/functions/invoices/keep_deletion.sql sha256:ef95fc8e4d283a083fa9f184cbe44fad7d8543a6f1dbf42bf62bdbd76260d181
 -- Whether, when and by whom an invoice was deleted is written by delete_invoice_safe and
 -- recover_invoice alone; what anybody else says of it is neither an error nor believed.
 --
--- A row that says it was made earlier than now comes from a `--data-only` restore and keeps it.
+-- A row that says it was made earlier than now comes from a `--data-only` restore and keeps it; the
+-- roles of the API restore nothing.
 --
 -- Locks: none but the row's own.
 
@@ -1199,7 +1200,10 @@ begin
     new.deleted_at := old.deleted_at;
     new.deleted_by := old.deleted_by;
     new.status_before_deletion := old.status_before_deletion;
-  elsif new.created_at is not distinct from now() then
+  elsif
+    new.created_at is not distinct from now()
+    or current_setting('role', true) in ('anon', 'authenticated', 'service_role')
+  then
     new.deleted_at := null;
     new.deleted_by := null;
     new.status_before_deletion := null;

@@ -211,12 +211,14 @@ revoke all on function private.allocate_to_invoices(uuid, uuid[], numeric[], boo
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/allocations/count_invoice_payments.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:889be021e3115f719fc23315a0435a10aef3963e32afe13d210e16dbe64ef65a
+-- >>> sql/functions/allocations/count_invoice_payments.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:744b0a65e3c07fa3968d0b01989ef1681767a1334ade13d4845977ec05b569cb
 -- After any change of invoice_payments, by an RPC or directly: moves the counters of both sides and
 -- writes the change into the journal.
 --
 -- A row that was only annotated changes nothing. A row that says it was made earlier than now comes
 -- from a `--data-only` restore: it counts, but what the journal says of it is restored by itself.
+-- The roles of the API restore nothing: when their row was made is not their word, and it is entered
+-- like any other.
 --
 -- Locks: payments by id, then invoices by id, `for no key update`.
 
@@ -267,6 +269,17 @@ begin
 
   if v_changes is null then
     return null;
+  end if;
+
+  if true = any(v_restored) then
+    if current_setting('role', true) in ('anon', 'authenticated', 'service_role') then
+      v_restored := null;
+
+      update public.invoice_payments as allocation
+      set created_at = now()
+      from new_rows as added
+      where allocation.id = added.id and added.created_at is distinct from now();
+    end if;
   end if;
 
   -- lock, check, write: first the payments, then the invoices
@@ -641,6 +654,10 @@ drop function private.hold_targets(uuid, uuid[]);
 
 -- >>> sql/functions/payments/refuse_allocation_of_voided.sql was not there
 drop function private.refuse_allocation_of_voided();
+-- <<<
+
+-- >>> sql/functions/payments/refuse_voided.sql was not there
+drop function private.refuse_voided();
 -- <<<
 
 -- >>> sql/functions/payments/rollback_partial_allocation.sql was not there

@@ -423,3 +423,19 @@ class TestStatus:
         books.value("select public.delete_invoice_and_revert_sales(%s)", invoices[0])
         assert books.sale_state(one) == (0, "Pending")
         assert books.sale_state(two) == (0, "Billed")
+
+
+def test_a_line_that_the_app_dates_itself_bills_its_sale(
+    dairy_005: Database, books: Settling, customer: UUID
+) -> None:
+    """Of a restored line the status of its sale is restored as well; the app restores nothing."""
+    sale, invoice = books.sale(customer, 40), books.invoice(customer, 40)
+    app = Settling(dairy_005.connect(role="authenticated", autocommit=True))
+    app.run(
+        "insert into public.invoice_line_items (invoice_id, line_item_type, sale_id, line_total,"
+        " created_at) values (%s, 'manual_sale', %s, 40, '2025-09-10')",
+        invoice,
+        sale,
+    )
+    assert books.sale_state(sale) == (0, "Billed")
+    assert books.broken() == []

@@ -314,6 +314,22 @@ class TestInvoices:
         )
         assert deletion(billing, born) == (None, None, None)
 
+    def test_nor_when_the_app_dates_the_invoice_back(self, billing: Billing) -> None:
+        """What says it was made earlier comes from a restore, and that is the owner's."""
+        customer = billing.customer()
+        insert = (
+            "insert into public.invoice_metadata (customer_id, invoice_date, period_start,"
+            " period_end, total_amount, invoice_status, created_at, deleted_at, deleted_by,"
+            " status_before_deletion) values (%s, '2025-09-01', '2031-08-01', '2031-08-31', 1,"
+            " 'cancelled', '2025-09-01', '2025-09-02', 'somebody else', 'sent') returning id"
+        )
+        billing.run("set role authenticated")
+        born = billing.value(insert, customer)
+        billing.run("reset role")
+        assert deletion(billing, born) == (None, None, None)
+        restored = billing.value(insert, customer)
+        assert deletion(billing, restored)[1:] == ("somebody else", "sent")
+
     def test_a_deleted_one_comes_back_by_recovery_alone(self, billing: Billing) -> None:
         invoice = billing.billed(billing.customer())
         billing.delete(invoice)

@@ -375,6 +375,30 @@ def test_the_journal_is_only_ever_appended_to(books: Books) -> None:
             books.run(statement)
 
 
+def test_a_date_of_its_own_keeps_no_allocation_of_the_apps_out_of_the_journal(
+    fixed: Database, books: Books
+) -> None:
+    """Only the owner restores rows, whose entries are restored by themselves."""
+    customer = books.customer()
+    payment, invoice = books.payment(customer, 100), books.invoice(customer, 100)
+    insert = (
+        "insert into public.invoice_payments (payment_id, invoice_id, amount_allocated, created_at)"
+        " values (%s, %s, 100, '2025-09-10')"
+    )
+    journal = "select amount_change, recorded_by from private.allocation_journal"
+    app = Books(fixed.connect(role="authenticated", autocommit=True))
+    app.run(insert, payment, invoice)
+    assert books.rows(journal) == [(100, "authenticated")]
+
+    books.run("delete from public.invoice_payments")
+    entered = books.rows(journal)
+    books.run(insert, payment, invoice)
+    assert books.rows(journal) == entered
+    assert books.rows("select created_at::date::text from public.invoice_payments") == [
+        ("2025-09-10",)
+    ]
+
+
 def test_a_bulk_insert_counts_every_row(books: Books) -> None:
     customer = books.customer()
     payment = books.payment(customer, 1000)

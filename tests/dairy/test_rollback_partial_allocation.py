@@ -84,6 +84,26 @@ class TestWithoutAKey:
         )
         assert roll_back(books, payment).removed_amount == 0
 
+    @pytest.mark.parametrize("made", ["clock_timestamp()", "now() - interval '1 day'", "null"])
+    @pytest.mark.parametrize("role", ["authenticated", "service_role"])
+    def test_a_row_that_the_app_dates_itself_comes_off_like_any_other(
+        self, database: Database, books: Books, payment: UUID, role: str, made: str
+    ) -> None:
+        """The regression: `created_at: new Date()` made the app's insert pass for a restore's."""
+        one, two = invoice_for(books, payment), invoice_for(books, payment)
+        somebody = Books(database.connect(role=role, autocommit=True))
+        somebody.run(
+            "insert into public.invoice_payments (invoice_id, payment_id, amount_allocated,"
+            f" created_at) values (%s, %s, 40, {made}), (%s, %s, 60, default)",
+            one,
+            payment,
+            two,
+            payment,
+        )
+        journal = "select amount_change, recorded_by from private.allocation_journal order by 1"
+        assert books.rows(journal) == [(40, role), (60, role)]
+        assert roll_back(books, payment) == (True, 2, 100, True)
+
     def test_an_old_row_that_was_raised_directly_stays(self, books: Books, payment: UUID) -> None:
         """No half-done series of the app's calls raises a row; somebody corrected it."""
         invoice = invoice_for(books, payment)

@@ -53,6 +53,53 @@ def test_what_was_there_before_the_journal_began_stays(
     assert books.broken() == []
 
 
+@pytest.mark.parametrize("made", ["clock_timestamp()", "now() - interval '1 day'"])
+def test_what_the_app_dates_itself_comes_off_like_anything_else(
+    dairy_hardened: Database, books: Settling, customer: UUID, made: str
+) -> None:
+    """A restore is the owner's: the roles of the API don't pass for one by a date."""
+    payment, sale = books.payment(customer, 800), books.sale(customer, 60)
+    somebody = Settling(dairy_hardened.connect(role="authenticated", autocommit=True))
+    somebody.run(
+        "insert into public.opening_balance_payments (customer_id, payment_id, amount, created_at)"
+        f" values (%s, %s, 40, {made})",
+        customer,
+        payment,
+    )
+    somebody.run(
+        "insert into public.sales_payments (sales_id, payment_id, amount_allocated, created_at)"
+        f" values (%s, %s, 60, {made})",
+        sale,
+        payment,
+    )
+
+    assert roll_back(books, payment).removed_amount == 100
+    assert books.opening_paid(customer) == 0
+    assert books.broken() == []
+
+
+def test_what_was_restored_is_entered_by_its_own_restore(books: Settling, customer: UUID) -> None:
+    payment, sale = books.payment(customer, 800), books.sale(customer, 60)
+    books.run(
+        "insert into public.opening_balance_payments (customer_id, payment_id, amount, created_at)"
+        " values (%s, %s, 40, '2025-09-10')",
+        customer,
+        payment,
+    )
+    books.run(
+        "insert into public.sales_payments (sales_id, payment_id, amount_allocated, created_at)"
+        " values (%s, %s, 60, '2025-09-10')",
+        sale,
+        payment,
+    )
+
+    assert books.rows("select amount_change from private.settlement_journal") == []
+    assert books.rows(
+        "select distinct created_at::date::text from public.opening_balance_payments"
+    ) == [("2025-09-10",)]
+    assert roll_back(books, payment).removed_amount == 0
+
+
 def test_what_other_calls_put_there_stays(books: Settling, customer: UUID) -> None:
     payment = books.payment(customer, 800)
     for key, amount in (("one", 100), ("two", 50)):

@@ -242,6 +242,22 @@ class TestDirectly:
         )
         assert found == [(None, None, 5)]
 
+    @pytest.mark.parametrize("role", ["authenticated", "service_role"])
+    def test_nor_by_dating_it_back(
+        self, database: Database, books: Books, customer: UUID, role: str
+    ) -> None:
+        """What says it was made earlier comes from a restore, and that is the owner's."""
+        insert = (
+            "insert into public.payments (customer_id, amount, payment_date, created_at, voided_at,"
+            " voided_by, amount_unapplied) values (%s, 5, '2025-09-01', '2025-09-01', now(),"
+            " 'somebody else', 0) returning voided_by"
+        )
+        app = Books(database.connect(role=role, autocommit=True))
+        with ruled_out("payments_recorded_live"):
+            app.value(insert, customer)
+        assert books.value(insert, customer) == "somebody else"
+        assert books.broken() == []
+
 
 def test_without_the_rules_each_of_these_goes_through(books: Books, payment: UUID) -> None:
     """So that the tests above can fail."""
