@@ -659,14 +659,15 @@ comment on function private.refuse_allocation() is
 revoke all on function private.refuse_allocation() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/derive_invoice.sql sha256:8e030f90255c084b976c5968a3f00950b37083db9f8e65e20c61736807b0f3be
+-- >>> sql/functions/invoices/derive_invoice.sql sha256:1044c0c79d4d6f90edaff1569d99507642c722c1d72de2a0e66d598dbe0ede5a
 -- Puts what follows from the allocations into an invoice that somebody inserts or updates: whatever
 -- the caller says of it is neither an error nor believed.
 --
 -- draft and cancelled are the caller's intent, and so is sending a draft. paid, partially_paid and
 -- overdue follow from totals and dates: said of a draft or of a cancelled invoice, they change
--- nothing. The counter only moves inside the triggers of invoice_payments, which is why this one
--- runs at trigger depth 0 alone.
+-- nothing. The counter only moves inside the triggers of invoice_payments, in an update that names
+-- counters and the status alone; that one does without this (outside_our_triggers). Where somebody
+-- else says a status there, refuse_overpayment looks at it.
 --
 -- Inserted as sent it is that until it is looked at, however long it is due: what an upsert puts into
 -- a draft is what this made of the row to insert, and overdue would not issue it.
@@ -892,9 +893,11 @@ revoke all on function private.refresh_last_payment_date()
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/refuse_overpayment.sql sha256:632f30b351d22f4931a4e2f716baef5fbe1e68d92fa98ddfb24f4eb97b280d7f
+-- >>> sql/functions/invoices/refuse_overpayment.sql sha256:43192574963f577000e91d2e2957e44d25e21336ffa159801e7c9df70b69483e
 -- Refuses (23514) what the counter of an invoice must never say, whoever moves it: an invoice is not
--- paid beyond its total, and a cancelled one holds no money.
+-- paid beyond its total, and a cancelled one holds no money. Where no money moves, a status that is
+-- said in spite of the totals is put right: derive_invoice does that for all but the owner inside of
+-- a trigger, who may be the counters.
 --
 -- The rules compare with the row as it was: one that offended before the gap can be touched in other
 -- columns, and can get better. One function and no WHEN clauses: every allocation comes by here, and
@@ -931,8 +934,19 @@ begin
       message = 'an invoice cannot be paid beyond its total',
       detail = jsonb_build_object('id', new.id, 'amount_paid', new.amount_paid)::text,
       hint = 'Allocate no more than what is outstanding, or take allocations off first.';
-  elsif new.invoice_status = 'cancelled' then
-    if new.amount_paid > old.amount_paid then
+  elsif new.amount_paid = old.amount_paid or new.invoice_status = 'cancelled' then
+    if new.invoice_status is distinct from 'cancelled' then
+      new.amount_outstanding := new.total_amount - new.amount_paid;
+      new.invoice_status := case
+        when new.invoice_status is null then old.invoice_status
+        when new.invoice_status = 'draft' then new.invoice_status
+        when new.amount_paid >= new.total_amount then 'paid'
+        when new.amount_paid > 0 then 'partially_paid'
+        when new.invoice_status in ('sent', 'overdue') then new.invoice_status
+        when old.invoice_status in ('paid', 'partially_paid') then 'sent'
+        else old.invoice_status
+      end;
+    elsif new.amount_paid > old.amount_paid then
       raise exception using
         errcode = 'check_violation',
         schema = tg_table_schema,
@@ -1309,12 +1323,13 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/derive_payment.sql sha256:bc7ca53cc5464eea2ff367931aed2f2bb717711ae6d87db9e43e4405c01cb22c
+-- >>> sql/functions/payments/derive_payment.sql sha256:239fdb26a5e2c2f918934624c911e00253fec284d5f416b414dc2d327368e400
 -- Puts what follows from the allocations into a payment that somebody inserts or updates: whatever
 -- the caller says of it is neither an error nor believed.
 --
--- The counter only moves inside the triggers of the allocation tables, which is why this one runs
--- at trigger depth 0 alone; the amount, which the caller may change, is taken as given.
+-- The counter only moves inside the triggers of the allocation tables, in an update that names counters
+-- alone; that one does without this (outside_our_triggers). The amount, which the caller may change,
+-- is taken as given.
 --
 -- Locks: none but the row's own.
 
@@ -1831,12 +1846,16 @@ revoke all on function public.business_today() from public, anon, authenticated,
 grant execute on function public.business_today() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/rules/outside_our_triggers.sql sha256:a19e0fdb5b26cd2804b0fb42defc19baabc4ce34ccf2a11ccc79915abd7b1095
+-- >>> sql/functions/rules/outside_our_triggers.sql sha256:8c371977bfe173684a14a68a07f4d7a5dcc23eb09a8cb530e8b1176ff5b541e0
 -- Whether a row is written by anybody but the database's own triggers: what is said then of a counter,
 -- or of what follows from one, is not believed.
 --
 -- The counters move inside triggers, as the owner. An API role inside a trigger is one that made a
 -- trigger of its own, on a temporary table: no more believed there than anywhere else.
+--
+-- A call of ours in anybody's trigger, and a trigger of the project's that runs as the owner, look from
+-- here like the counters. So this is asked where an update may name nothing but what counters write;
+-- the triggers of everything else do without it.
 --
 -- It is asked in WHEN clauses, where whoever writes is still the current user; so everybody may execute
 -- it. As a call it is short: Postgres reads a WHEN clause from its text anew in each statement.
@@ -2476,8 +2495,16 @@ $$;
 
 -- edits of payments and invoices, by the counters' triggers or by anybody --------------------------
 
+-- The counters' own update writes counters alone, and needs no truth put. Whoever names anything else
+-- is somebody else, however deep he stands: a call of ours inside of a project's own trigger looks
+-- in every other way like the counters.
 create trigger derive_payment_on_update
-before update of amount, amount_applied, amount_unapplied, allocation_status on public.payments
+before update of amount on public.payments
+for each row
+execute function private.derive_payment();
+
+create trigger derive_payment_totals
+before update of amount_applied, amount_unapplied, allocation_status on public.payments
 for each row
 when (private.outside_our_triggers())
 execute function private.derive_payment();
@@ -2525,6 +2552,13 @@ before update of total_amount, amount_paid, amount_outstanding, last_payment_dat
 invoice_status on public.invoice_metadata
 for each row
 when (private.outside_our_triggers())
+execute function private.derive_invoice();
+
+-- Not twice: what is said of a draft means something else when it has been derived already.
+create trigger derive_invoice_deeper
+before update of total_amount, due_date on public.invoice_metadata
+for each row
+when (not private.outside_our_triggers())
 execute function private.derive_invoice();
 
 create trigger refuse_total_on_update

@@ -484,7 +484,7 @@ revoke all on function private.undo_invoice_payments(uuid, uuid)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/refresh_invoice_status.sql sha256:0c2c5fa1c1c500518e9ac639353ec9b88d5f81299a36be18a35e651801776d03
+-- >>> sql/functions/invoices/refresh_invoice_status.sql sha256:32c9ec68cebf678d753104640924fee57fd592147d25cfa257244538ee1ecbc0
 -- Refreshes what depends on the day: an invoice that nobody has paid is overdue from the day after
 -- its due date on. Everything else about its status follows from the allocations as they change.
 --
@@ -505,9 +505,13 @@ begin
   where invoice.id = p_invoice_id
   for no key update;
 
-  -- write: the trigger derive_invoice puts the true status
+  -- write: the trigger derive_invoice puts the true status; that the date is named lets it see that
+  -- no counter writes here, also where the app's own trigger calls
   update public.invoice_metadata as invoice
-  set invoice_status = invoice.invoice_status, updated_at = now()
+  set
+    invoice_status = invoice.invoice_status,
+    due_date = invoice.due_date,
+    updated_at = now()
   where invoice.id = p_invoice_id;
 end;
 $$;
@@ -893,13 +897,14 @@ comment on function private.check_payments() is
 revoke all on function private.check_payments() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/derive_payment.sql sha256:b7071dd0dfef2c0a5009b9f9687345f3df0ee63b30d7c0c8c5004ce1f0dc21e6
+-- >>> sql/functions/payments/derive_payment.sql sha256:3d72090d1013dc0ea3643c99c779b286b00734d1decf415e466ac8cffa84e08c
 -- Puts what follows from the allocations into a payment that somebody inserts or updates: whatever
 -- the caller says of it is neither an error nor believed.
 --
--- The counter only moves inside the triggers of the allocation tables, which is why this one runs
--- at trigger depth 0 alone; the amount, which the caller may change, is taken as given. Nothing is
--- left of a voided payment; when it was voided, and by whom, is not the caller's word either.
+-- The counter only moves inside the triggers of the allocation tables, in an update that names counters
+-- alone; that one does without this (outside_our_triggers). The amount, which the caller may change,
+-- is taken as given. Nothing is left of a voided payment; when it was voided, and by whom, is not the
+-- caller's word either.
 --
 -- Locks: none but the row's own.
 
@@ -2100,10 +2105,8 @@ when (
 execute function private.derive_payment();
 
 create or replace trigger derive_payment_on_update
-before update of amount, amount_applied, amount_unapplied, allocation_status, voided_at, voided_by,
-void_reason on public.payments
+before update of amount, voided_at, voided_by, void_reason on public.payments
 for each row
-when (private.outside_our_triggers())
 execute function private.derive_payment();
 
 create trigger refuse_voided_on_insert

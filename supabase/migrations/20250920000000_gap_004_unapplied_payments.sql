@@ -475,7 +475,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.void_payment(uuid, text) to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/unapplied_payments/fix_unapplied_payments_inconsistencies.sql sha256:cb775672e41f34f4be4571d99a7b5d6ed36f108d7b8adb07fa3cf2d253b4dddc
+-- >>> sql/functions/unapplied_payments/fix_unapplied_payments_inconsistencies.sql sha256:213ea6faf273158e541348435b97d99eb487ccb4ed58d0fdda1f33cca77a7d15
 -- Repairs what reconcile_unapplied_payments finds; with p_dry_run (the default, also for null) it
 -- says what it would repair, and writes nothing. Payments and allocations are never touched: the
 -- mirror follows them, so no credit can come out of this that is not left of a payment.
@@ -577,7 +577,10 @@ begin
     -- those that should not be there go; put_true_unapplied gives the new ones their customer and
     -- amount, and none to those, and keep_one_unapplied takes the others away
     delete from public.unapplied_payments as mirror
-    where mirror.payment_id = any(v_payment_ids);
+    using public.payments as payment
+    where mirror.payment_id = any(v_payment_ids)
+      and payment.id = mirror.payment_id
+      and private.left_of_payment(payment) = 0;
 
     insert into public.unapplied_payments (
       customer_id, payment_id, amount_unapplied, reason, created_at
@@ -668,9 +671,13 @@ comment on function private.keep_one_unapplied() is
 revoke all on function private.keep_one_unapplied() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/unapplied_payments/keep_unapplied.sql sha256:6fb29289e3b12e5308a35e3ddbbb87fbf38f3d68a35f6557e2065704b6c86f2c
+-- >>> sql/functions/unapplied_payments/keep_unapplied.sql sha256:17b9ccac26460f825a6a753c3d9f64bd45a83e5f33db3eb38ec8ca4890cf7ad3
 -- Keeps a row of unapplied_payments that somebody deletes while something is left of its payment: no
 -- error, and no row deleted. A row that should not be there goes.
+--
+-- Who deletes it, this database or a trigger of somebody else's, is not asked, since both write as the
+-- owner. Inside of a trigger one of several rows goes: only those that are too many are taken away
+-- there (mirror_unapplied, keep_one_unapplied).
 --
 -- Locks: none. The delete holds its row, which every movement of the payment writes as well: what is
 -- left of the payment cannot change unseen, and the delete must not wait for the payment.
@@ -685,13 +692,25 @@ begin
   -- check
   perform
   from public.payments as payment
-  where payment.id = old.payment_id and private.left_of_payment(payment) > 0;
+  where payment.id = old.payment_id
+    and payment.amount_unapplied > 0 -- what is used up needs no further question
+    and private.left_of_payment(payment) > 0;
 
-  if found then
-    return null;
+  if not found then
+    return old;
   end if;
 
-  return old;
+  if pg_trigger_depth() > 1 then
+    perform
+    from public.unapplied_payments as other
+    where other.payment_id = old.payment_id and other.id <> old.id;
+
+    if found then
+      return old;
+    end if;
+  end if;
+
+  return null;
 end;
 $$;
 
@@ -889,9 +908,11 @@ from public, anon, authenticated, service_role;
 grant execute on function public.reconcile_unapplied_payments() to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/unapplied_payments/take_unapplied_along.sql sha256:1b47650a192cc88d3a783e6b3994b4ff44ad4f2fe9632a4b45172c776cabcdd1
--- Before a payment is deleted: its row of unapplied_payments goes with it. The row is the database's,
+-- >>> sql/functions/unapplied_payments/take_unapplied_along.sql sha256:e6b6d74e6f96fc89b06ce71dc69c9602ae3d94398f3c741bf1a1bbaaa98a644b
+-- After a payment was deleted: its row of unapplied_payments goes with it. The row is the database's,
 -- so it must not be what the delete meets; the allocations still are.
+--
+-- After it, since a row stays while something is left of its payment, whoever deletes it.
 --
 -- Locks: none but the payment, which the delete holds.
 
@@ -906,7 +927,7 @@ begin
   delete from public.unapplied_payments as mirror
   where mirror.payment_id = old.id;
 
-  return old;
+  return null;
 end;
 $$;
 
@@ -990,8 +1011,10 @@ after update on public.payments
 for each row
 execute function private.mirror_payment();
 
-create trigger take_unapplied_along
-before delete on public.payments
+-- Named so that it comes before the foreign keys' own triggers (RI_ConstraintTrigger_…): the payment is
+-- gone, so nothing is left of it and its row may go, and the row is gone when they look.
+create trigger "00_take_unapplied_along"
+after delete on public.payments
 for each row
 execute function private.take_unapplied_along();
 
@@ -1012,11 +1035,9 @@ after insert on public.unapplied_payments
 referencing new table as new_rows
 for each statement execute function private.keep_one_unapplied();
 
--- Deeper are the triggers above, which take away what should not be there.
 create trigger keep_on_delete
 before delete on public.unapplied_payments
 for each row
-when (private.outside_our_triggers())
 execute function private.keep_unapplied();
 
 create trigger refuse_truncate

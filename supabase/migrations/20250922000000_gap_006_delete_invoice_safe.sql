@@ -251,44 +251,36 @@ comment on function private.audit_rows() is
 revoke all on function private.audit_rows() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/bill_with_invoice.sql sha256:0a9080c1aea6ec6db4ba7db6568c7b1b7d79a2c531bfa203a756ba9941ad977c
--- After invoices were cancelled: their lines bill nothing. After they came back: their lines bill
--- again, and a unique index refuses (23505) what somebody else bills by now.
+-- >>> sql/functions/invoices/bill_invoices.sql sha256:e7fbf8643193baeb9458c2ed69bbc1e6ab08a8958106ea18f272ce4978ec14ff
+-- Lines of invoices that were cancelled bill nothing; those of invoices that came back bill again, and a
+-- unique index refuses (23505) what somebody else bills by now.
 --
--- Locks: the invoices are held by the update itself; then deliveries and sales by id, `for no key
--- update`.
+-- It can be asked twice: lines that say already what they should are left alone.
+--
+-- Locks: the caller holds the invoices; deliveries and sales by id, `for no key update`.
 
-create or replace function private.bill_with_invoice()
-returns trigger
+create or replace function private.bill_invoices(p_cancelled uuid[], p_reinstated uuid[])
+returns void
 language plpgsql
-security definer -- an invoker's update that row security filters would change nothing, silently
+volatile
+security invoker
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- planning each array anew takes longer than its work
 as $$
 declare
   v_direct constant boolean := coalesce(current_setting('pymilk.call_id', true), '') = '';
-  v_cancelled uuid[];
-  v_reinstated uuid[];
   v_invoice_ids uuid[];
   v_sale_ids uuid[];
   v_delivering_by uuid[];
   v_delivery_ids uuid[];
   v_line_ids uuid[];
 begin
-  select
-    array_agg(became.id) filter (where became.invoice_status = 'cancelled'),
-    array_agg(became.id) filter (where became.invoice_status is distinct from 'cancelled')
-  into v_cancelled, v_reinstated
-  from new_rows as became
-  inner join old_rows as was on became.id = was.id
-  where (became.invoice_status = 'cancelled') is distinct from (was.invoice_status = 'cancelled');
-
   -- write
-  if v_cancelled is not null then
+  if p_cancelled is not null then
     with freed as (
       update public.invoice_line_items as line
       set bills = false
-      where line.invoice_id = any(v_cancelled) and line.bills
+      where line.invoice_id = any(p_cancelled) and line.bills
       returning line.invoice_id, line.sale_id, line.delivery_id
     )
 
@@ -302,11 +294,11 @@ begin
     end if;
   end if;
 
-  if v_reinstated is not null then
+  if p_reinstated is not null then
     with billed as (
       update public.invoice_line_items as line
       set bills = true
-      where line.invoice_id = any(v_reinstated) and not line.bills
+      where line.invoice_id = any(p_reinstated) and not line.bills
       returning line.invoice_id, line.sale_id, line.delivery_id
     )
 
@@ -331,10 +323,51 @@ begin
     if v_direct then
       select array_agg(line.id) into v_line_ids
       from public.invoice_line_items as line
-      where line.invoice_id = any(v_reinstated);
+      where line.invoice_id = any(p_reinstated);
 
       perform private.keep_line_totals(v_line_ids);
     end if;
+  end if;
+end;
+$$;
+
+comment on function private.bill_invoices(uuid[], uuid[]) is
+'Sets free what cancelled invoices billed, and bills what invoices that came back bill.';
+
+revoke all on function private.bill_invoices(uuid[], uuid[])
+from public, anon, authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/invoices/bill_with_invoice.sql sha256:0cd5918618b1a53df81a689ab20ea2c4e21a7f92cc9b96617403a1a080d1fa84
+-- After invoices were cancelled: their lines bill nothing. After they came back: their lines bill
+-- again (bill_invoices). All those of a statement at once; where the owner writes inside of a trigger,
+-- and could be the counters, this is not called, and settle_sales sees to each.
+--
+-- Locks: the invoices are held by the update itself; then deliveries and sales by id, `for no key
+-- update`.
+
+create or replace function private.bill_with_invoice()
+returns trigger
+language plpgsql
+security definer -- an invoker's update that row security filters would change nothing, silently
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan -- planning each array anew takes longer than its work
+as $$
+declare
+  v_cancelled uuid[];
+  v_reinstated uuid[];
+begin
+  select
+    array_agg(became.id) filter (where became.invoice_status = 'cancelled'),
+    array_agg(became.id) filter (where became.invoice_status is distinct from 'cancelled')
+  into v_cancelled, v_reinstated
+  from new_rows as became
+  inner join old_rows as was on became.id = was.id
+  where (became.invoice_status = 'cancelled') is distinct from (was.invoice_status = 'cancelled');
+
+  -- write
+  if v_cancelled is not null or v_reinstated is not null then
+    perform private.bill_invoices(v_cancelled, v_reinstated);
   end if;
 
   return null;
@@ -872,14 +905,15 @@ revoke all on function private.delete_invoices(uuid[], boolean)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/derive_invoice.sql sha256:76fc2d7ad1f1816b9cfabcfc28c815c816e90f0eba4cbde085bea86de7f591b4
+-- >>> sql/functions/invoices/derive_invoice.sql sha256:10c60ee86660b8fbe71f2f7a2b802a1ebaa859262973c2a7ced28f579674f523
 -- Puts what follows from the allocations into an invoice that somebody inserts or updates: whatever
 -- the caller says of it is neither an error nor believed.
 --
 -- draft and cancelled are the caller's intent, and so is sending a draft. paid, partially_paid and
 -- overdue follow from totals and dates: said of a draft or of a cancelled invoice, they change
--- nothing. The counter only moves inside the triggers of invoice_payments, which is why this one
--- runs at trigger depth 0 alone.
+-- nothing. The counter only moves inside the triggers of invoice_payments, in an update that names
+-- counters and the status alone; that one does without this (outside_our_triggers). Where somebody
+-- else says a status there, refuse_overpayment looks at it.
 --
 -- Inserted as sent it is that until it is looked at, however long it is due: what an upsert puts into
 -- a draft is what this made of the row to insert, and overdue would not issue it.
@@ -2041,6 +2075,36 @@ from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
 -- <<<
 
+-- >>> sql/functions/rules/refuse_change_deeper.sql sha256:fdd19a32de8eb0b9d9d0ff692df81171ff646f4cb8f191a646584ef999f71397
+-- Refuses (0A000) what the owner writes inside of a trigger of the project's own where the rules can't
+-- tell it from what the database itself writes there; the trigger's WHEN clause says what.
+--
+-- Locks: none.
+
+create or replace function private.refuse_change_deeper()
+returns trigger
+language plpgsql
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception using
+    errcode = 'feature_not_supported',
+    schema = tg_table_schema,
+    table = tg_table_name,
+    message = 'lines are not changed inside of a trigger that runs as the owner',
+    detail = jsonb_build_object('id', old.id, 'invoice_id', old.invoice_id)::text,
+    hint = 'Delete the line and write another, or let the trigger function be security invoker.';
+end;
+$$;
+
+comment on function private.refuse_change_deeper() is
+'Trigger: refuses (0A000) to change lines inside of a trigger that runs as the owner.';
+
+revoke all on function private.refuse_change_deeper()
+from public, anon, authenticated, service_role;
+-- <<<
+
 -- >>> sql/functions/sales/bill_listed_sales.sql sha256:a082bda7ef1226e69a271297ff85825d9d2144b35ff73082ea83ac678040c2bd
 -- After any change of invoice_line_items: lines of live invoices bill their sales and deliveries,
 -- those of cancelled ones bill nothing, and what a line stopped billing is free again.
@@ -2402,12 +2466,15 @@ revoke all on function private.keep_settled_sales(uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/sales/settle_sales.sql sha256:0e0e97b6649ebffbdfb60794435a585f8e1f5e3e1f4de85132060e98e99c24e0
+-- >>> sql/functions/sales/settle_sales.sql sha256:99b51b5027abc5b4c143026c9bf97387067f622d1751224dfde8a36a5d1cb75a
 -- After an invoice became paid: the Credit sales that it bills are Completed. After it stopped
 -- being paid: they are Billed again.
 --
 -- The app's update_invoice_status_with_sales_completion did this on the change that it made itself;
 -- now the status changes with the allocation, in its transaction, and the sales with it.
+--
+-- It also lets lines bill what they should after an invoice was cancelled or came back inside of a
+-- trigger of somebody's; else bill_with_invoice does, for all invoices of the statement.
 --
 -- Locks: the invoice is held by the update itself; then its sales by id, `for no key update`.
 
@@ -2420,6 +2487,17 @@ as $$
 declare
   v_sale_ids uuid[];
 begin
+  if
+    (new.invoice_status = 'cancelled') is distinct from (old.invoice_status = 'cancelled')
+    and pg_trigger_depth() > 1
+  then
+    if new.invoice_status = 'cancelled' then
+      perform private.bill_invoices(array[new.id], null);
+    else
+      perform private.bill_invoices(null, array[new.id]);
+    end if;
+  end if;
+
   if (new.invoice_status = 'paid') is not distinct from (old.invoice_status = 'paid') then
     return null;
   end if;
@@ -2557,7 +2635,8 @@ for each statement execute function private.refuse_statement(
   'Delete the rows instead.'
 );
 
--- When money moves counters this is not called: they move deeper than 0.
+-- When money moves counters this is not called: they move deeper than 0. Others who write there as the
+-- owner are settle_sales's.
 create trigger bill_with_invoice
 after update on public.invoice_metadata
 referencing old table as old_rows new table as new_rows
@@ -2604,6 +2683,29 @@ execute function private.refuse_row(
   'a line keeps its invoice, and the sale or delivery that it bills',
   'Remove the line and write another.'
 );
+
+-- Nothing of ours changes these inside of a trigger. Who does, as the owner, would not be asked what a
+-- direct write is asked.
+create trigger refuse_change_deeper
+before update of invoice_id, sale_id, delivery_id, line_total on public.invoice_line_items
+for each row
+when (
+  not private.outside_our_triggers()
+  and (
+    new.invoice_id is distinct from old.invoice_id
+    or new.sale_id is distinct from old.sale_id
+    or new.delivery_id is distinct from old.delivery_id
+    or new.line_total is distinct from old.line_total
+  )
+)
+execute function private.refuse_change_deeper();
+
+-- Deleting and recovering, wherever they are called, name a column that the counters don't.
+create or replace trigger derive_invoice_deeper
+before update of total_amount, due_date, deleted_at on public.invoice_metadata
+for each row
+when (not private.outside_our_triggers())
+execute function private.derive_invoice();
 
 create trigger keep_issued_total
 before update of total_amount, invoice_status, deleted_at on public.invoice_metadata

@@ -12,6 +12,7 @@
 drop trigger refuse_amount_on_insert on public.payments;
 drop trigger derive_payment_on_insert on public.payments;
 drop trigger derive_payment_on_update on public.payments;
+drop trigger derive_payment_totals on public.payments;
 drop trigger refuse_amount_on_update on public.payments;
 drop trigger refuse_overallocation on public.payments;
 drop trigger refuse_customer_change on public.payments;
@@ -20,6 +21,7 @@ drop trigger refresh_last_payment_date on public.payments;
 drop trigger refuse_total_on_insert on public.invoice_metadata;
 drop trigger derive_invoice_on_insert on public.invoice_metadata;
 drop trigger derive_invoice_on_update on public.invoice_metadata;
+drop trigger derive_invoice_deeper on public.invoice_metadata;
 drop trigger refuse_total_on_update on public.invoice_metadata;
 drop trigger refuse_overpayment on public.invoice_metadata;
 drop trigger refuse_customer_change on public.invoice_metadata;

@@ -13,9 +13,8 @@ drop trigger refuse_voiding_without_reason on public.payments;
 drop trigger refuse_voided_on_insert on public.payments;
 
 create or replace trigger derive_payment_on_update
-before update of amount, amount_applied, amount_unapplied, allocation_status on public.payments
+before update of amount on public.payments
 for each row
-when (private.outside_our_triggers())
 execute function private.derive_payment();
 
 create or replace trigger derive_payment_on_insert
@@ -610,12 +609,13 @@ grant execute on function public.check_payment_invariants() to authenticated, se
 drop function private.check_payments();
 -- <<<
 
--- >>> sql/functions/payments/derive_payment.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:bc7ca53cc5464eea2ff367931aed2f2bb717711ae6d87db9e43e4405c01cb22c
+-- >>> sql/functions/payments/derive_payment.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:239fdb26a5e2c2f918934624c911e00253fec284d5f416b414dc2d327368e400
 -- Puts what follows from the allocations into a payment that somebody inserts or updates: whatever
 -- the caller says of it is neither an error nor believed.
 --
--- The counter only moves inside the triggers of the allocation tables, which is why this one runs
--- at trigger depth 0 alone; the amount, which the caller may change, is taken as given.
+-- The counter only moves inside the triggers of the allocation tables, in an update that names counters
+-- alone; that one does without this (outside_our_triggers). The amount, which the caller may change,
+-- is taken as given.
 --
 -- Locks: none but the row's own.
 

@@ -16,6 +16,7 @@ drop trigger bill_with_invoice on public.invoice_metadata;
 drop trigger keep_billed_sale on public.sales;
 drop trigger keep_billed_delivery on public.deliveries;
 drop trigger refuse_letting_go on public.invoice_line_items;
+drop trigger refuse_change_deeper on public.invoice_line_items;
 drop trigger keep_issued_total on public.invoice_metadata;
 drop trigger keep_billing_customer on public.invoice_metadata;
 drop trigger keep_deletion_on_insert on public.invoice_metadata;
@@ -30,6 +31,12 @@ drop trigger audit_edit on public.invoice_metadata;
 drop trigger audit_delete on public.invoice_line_items;
 drop trigger audit_edit on public.customers;
 drop trigger replace_mapping on public.invoice_sales_mapping;
+
+create or replace trigger derive_invoice_deeper
+before update of total_amount, due_date on public.invoice_metadata
+for each row
+when (not private.outside_our_triggers())
+execute function private.derive_invoice();
 
 create or replace trigger bill_on_update
 after update on public.invoice_line_items
@@ -50,6 +57,10 @@ drop function private.audit_removed_lines();
 
 -- >>> sql/functions/audit/audit_rows.sql was not there
 drop function private.audit_rows();
+-- <<<
+
+-- >>> sql/functions/invoices/bill_invoices.sql was not there
+drop function private.bill_invoices(uuid[], uuid[]);
 -- <<<
 
 -- >>> sql/functions/invoices/bill_with_invoice.sql was not there
@@ -107,14 +118,15 @@ drop function public.delete_invoice_safe(uuid, boolean);
 drop function private.delete_invoices(uuid[], boolean);
 -- <<<
 
--- >>> sql/functions/invoices/derive_invoice.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:8e030f90255c084b976c5968a3f00950b37083db9f8e65e20c61736807b0f3be
+-- >>> sql/functions/invoices/derive_invoice.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:1044c0c79d4d6f90edaff1569d99507642c722c1d72de2a0e66d598dbe0ede5a
 -- Puts what follows from the allocations into an invoice that somebody inserts or updates: whatever
 -- the caller says of it is neither an error nor believed.
 --
 -- draft and cancelled are the caller's intent, and so is sending a draft. paid, partially_paid and
 -- overdue follow from totals and dates: said of a draft or of a cancelled invoice, they change
--- nothing. The counter only moves inside the triggers of invoice_payments, which is why this one
--- runs at trigger depth 0 alone.
+-- nothing. The counter only moves inside the triggers of invoice_payments, in an update that names
+-- counters and the status alone; that one does without this (outside_our_triggers). Where somebody
+-- else says a status there, refuse_overpayment looks at it.
 --
 -- Inserted as sent it is that until it is looked at, however long it is due: what an upsert puts into
 -- a draft is what this made of the row to insert, and overdue would not issue it.
@@ -255,6 +267,10 @@ comment on function public.check_payment_invariants() is
 revoke all on function public.check_payment_invariants()
 from public, anon, authenticated, service_role;
 grant execute on function public.check_payment_invariants() to authenticated, service_role;
+-- <<<
+
+-- >>> sql/functions/rules/refuse_change_deeper.sql was not there
+drop function private.refuse_change_deeper();
 -- <<<
 
 -- >>> sql/functions/sales/bill_listed_sales.sql as of 20250921000000_gap_005_allocate_opening_balance_atomic sha256:431dc40e93da1aa7a1f80ac7880f9cf9421e13994730a9217e96f5961ff01a5b

@@ -63,6 +63,25 @@ $$;
 
 -- what the functions and tables hold ----------------------------------------------------------------
 
+-- A trigger that is not ours, in which the owner writes as our counters do.
+
+create temporary table pymilk_verify_written (command text not null) on commit drop;
+
+create function pg_temp.pymilk_verify_write()
+returns trigger
+language plpgsql
+as $$
+begin
+  execute new.command;
+  return null;
+end;
+$$;
+
+create trigger pymilk_verify_write
+after insert on pymilk_verify_written
+for each row
+execute function pg_temp.pymilk_verify_write();
+
 do $$
 declare
   v_customer uuid;
@@ -233,13 +252,24 @@ begin
   update public.invoice_metadata set amount_paid = 1, invoice_status = 'paid'
   where id = v_invoice;
   delete from public.invoice_payments where payment_id = v_payment and invoice_id = v_second;
+  update public.payments set amount = 850 where id = v_payment;
+  insert into pymilk_verify_written (command)
+  values
+  (format('update public.payments set amount = 900 where id = %L', v_payment)),
+  (
+    format(
+      'update public.invoice_metadata set total_amount = 1100, amount_paid = 0 where id = %L',
+      v_invoice
+    )
+  ),
+  (format('update public.invoice_metadata set invoice_status = ''paid'' where id = %L', v_second));
 
   if not exists (
     select
     from public.payments as payment
     where payment.id = v_payment
       and payment.amount_applied = 700
-      and payment.amount_unapplied = 100
+      and payment.amount_unapplied = 200
       and payment.allocation_status = 'partially_applied'
   ) then
     raise exception 'gap 001: the totals of the payment did not follow its allocations';
@@ -249,7 +279,7 @@ begin
     select count(*)
     from public.invoice_metadata as invoice
     where (invoice.id, invoice.amount_paid, invoice.amount_outstanding, invoice.invoice_status)
-      in ((v_invoice, 700, 300, 'partially_paid'), (v_second, 0, 100, 'sent'))
+      in ((v_invoice, 700, 400, 'partially_paid'), (v_second, 0, 100, 'sent'))
   ) <> 2 then
     raise exception 'gap 001: the totals of the invoices did not follow their allocations';
   end if;

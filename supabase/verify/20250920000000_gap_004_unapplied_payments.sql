@@ -212,24 +212,19 @@ end;
 $$;
 
 -- what is found and repaired ------------------------------------------------------------------------
--- A row is taken away as only a trigger can: nothing is disabled, so nobody has to wait.
+-- A row is taken away as nobody can: until this is undone, what keeps it is another function. No trigger
+-- is disabled, so nobody has to wait.
 
-create temporary table pymilk_verify_broken (payment_id uuid not null) on commit drop;
-
-create function pg_temp.pymilk_verify_break()
+create or replace function private.keep_unapplied()
 returns trigger
 language plpgsql
+security definer -- as it was
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-  delete from public.unapplied_payments where payment_id = new.payment_id;
-  return null;
+  return old;
 end;
 $$;
-
-create trigger pymilk_verify_break
-after insert on pymilk_verify_broken
-for each row
-execute function pg_temp.pymilk_verify_break();
 
 do $$
 declare
@@ -248,7 +243,7 @@ begin
   select customer.id, 800, current_date
   from customer
   returning id into v_payment;
-  insert into pymilk_verify_broken (payment_id) values (v_payment);
+  delete from public.unapplied_payments where payment_id = v_payment;
 
   set local role authenticated;
   if not exists (

@@ -65,6 +65,25 @@ $$;
 
 -- what the functions and tables hold ----------------------------------------------------------------
 
+-- A trigger that is not ours, in which the owner writes as our counters do.
+
+create temporary table pymilk_verify_written (command text not null) on commit drop;
+
+create function pg_temp.pymilk_verify_write()
+returns trigger
+language plpgsql
+as $$
+begin
+  execute new.command;
+  return null;
+end;
+$$;
+
+create trigger pymilk_verify_write
+after insert on pymilk_verify_written
+for each row
+execute function pg_temp.pymilk_verify_write();
+
 do $$
 declare
   v_customer uuid;
@@ -338,6 +357,31 @@ begin
   update public.sales set payment_status = 'Pending' where id = v_other_sale;
   if (select payment_status from public.sales where id = v_other_sale) <> 'Billed' then
     raise exception 'gap 006: an un-cancelled invoice does not bill its sale';
+  end if;
+
+  -- and inside of a trigger of the project's
+  insert into pymilk_verify_written (command)
+  values (format('select public.delete_invoice_safe(%L)', v_other));
+  if (select payment_status from public.sales where id = v_other_sale) <> 'Pending' then
+    raise exception 'gap 006: an invoice that a trigger deletes still bills its sale';
+  end if;
+  insert into pymilk_verify_written (command)
+  values (format('select public.recover_invoice(%L)', v_other));
+  if (select payment_status from public.sales where id = v_other_sale) <> 'Billed' then
+    raise exception 'gap 006: an invoice that a trigger recovers does not bill its sale';
+  end if;
+  v_reason := 'nothing was refused';
+  begin
+    insert into pymilk_verify_written (command)
+    values (
+      format('update public.invoice_line_items set line_total = 1 where invoice_id = %L', v_other)
+    );
+  exception
+    when feature_not_supported then
+      v_reason := 'refused';
+  end;
+  if v_reason <> 'refused' then
+    raise exception 'gap 006: a trigger changes what a line comes to: %', v_reason;
   end if;
 
   -- the app's own way, as its role: for good; then lines alone

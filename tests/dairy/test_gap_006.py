@@ -270,6 +270,7 @@ SABOTAGE = [
     "drop trigger keep_billing_customer on public.invoice_metadata",
     "drop trigger keep_billed_delivery on public.deliveries",
     "drop trigger refuse_letting_go on public.invoice_line_items",
+    "drop trigger refuse_change_deeper on public.invoice_line_items",
     "drop trigger keep_issued_total on public.invoice_metadata",
     "drop trigger refuse_change on public.audit_trail",
     "drop trigger audit_insert on public.invoice_metadata",

@@ -303,7 +303,7 @@ class TestRollingBack:
 SABOTAGE = [
     "drop trigger mirror_on_insert on public.payments",
     "drop trigger mirror_on_update on public.payments",
-    "drop trigger take_unapplied_along on public.payments",
+    'drop trigger "00_take_unapplied_along" on public.payments',
     "drop trigger put_true_on_insert on public.unapplied_payments",
     "drop trigger put_true_on_update on public.unapplied_payments",
     "drop trigger keep_one_on_insert on public.unapplied_payments",

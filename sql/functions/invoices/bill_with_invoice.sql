@@ -1,5 +1,6 @@
 -- After invoices were cancelled: their lines bill nothing. After they came back: their lines bill
--- again, and a unique index refuses (23505) what somebody else bills by now.
+-- again (bill_invoices). All those of a statement at once; where the owner writes inside of a trigger,
+-- and could be the counters, this is not called, and settle_sales sees to each.
 --
 -- Locks: the invoices are held by the update itself; then deliveries and sales by id, `for no key
 -- update`.
@@ -12,14 +13,8 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan -- planning each array anew takes longer than its work
 as $$
 declare
-  v_direct constant boolean := coalesce(current_setting('pymilk.call_id', true), '') = '';
   v_cancelled uuid[];
   v_reinstated uuid[];
-  v_invoice_ids uuid[];
-  v_sale_ids uuid[];
-  v_delivering_by uuid[];
-  v_delivery_ids uuid[];
-  v_line_ids uuid[];
 begin
   select
     array_agg(became.id) filter (where became.invoice_status = 'cancelled'),
@@ -30,57 +25,8 @@ begin
   where (became.invoice_status = 'cancelled') is distinct from (was.invoice_status = 'cancelled');
 
   -- write
-  if v_cancelled is not null then
-    with freed as (
-      update public.invoice_line_items as line
-      set bills = false
-      where line.invoice_id = any(v_cancelled) and line.bills
-      returning line.invoice_id, line.sale_id, line.delivery_id
-    )
-
-    select array_agg(freed.invoice_id), array_agg(freed.sale_id), array_agg(freed.delivery_id)
-    into v_invoice_ids, v_sale_ids, v_delivery_ids
-    from freed
-    where freed.sale_id is not null or freed.delivery_id is not null;
-
-    if v_invoice_ids is not null then
-      perform private.free_billed(v_invoice_ids, v_sale_ids, v_delivery_ids);
-    end if;
-  end if;
-
-  if v_reinstated is not null then
-    with billed as (
-      update public.invoice_line_items as line
-      set bills = true
-      where line.invoice_id = any(v_reinstated) and not line.bills
-      returning line.invoice_id, line.sale_id, line.delivery_id
-    )
-
-    select
-      array_agg(billed.invoice_id) filter (where billed.sale_id is not null),
-      array_agg(billed.sale_id) filter (where billed.sale_id is not null),
-      array_agg(billed.invoice_id) filter (where billed.delivery_id is not null),
-      array_agg(billed.delivery_id) filter (where billed.delivery_id is not null)
-    into v_invoice_ids, v_sale_ids, v_delivering_by, v_delivery_ids
-    from billed;
-
-    -- recover_invoice has looked at them, and holds the customer
-    if v_delivery_ids is not null and v_direct then
-      perform private.take_deliveries(v_delivering_by, v_delivery_ids);
-    end if;
-
-    if v_sale_ids is not null then
-      perform private.keep_settled_sales(v_sale_ids);
-      perform private.take_sales(v_invoice_ids, v_sale_ids);
-    end if;
-
-    if v_direct then
-      select array_agg(line.id) into v_line_ids
-      from public.invoice_line_items as line
-      where line.invoice_id = any(v_reinstated);
-
-      perform private.keep_line_totals(v_line_ids);
-    end if;
+  if v_cancelled is not null or v_reinstated is not null then
+    perform private.bill_invoices(v_cancelled, v_reinstated);
   end if;
 
   return null;

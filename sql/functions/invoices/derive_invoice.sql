@@ -3,8 +3,9 @@
 --
 -- draft and cancelled are the caller's intent, and so is sending a draft. paid, partially_paid and
 -- overdue follow from totals and dates: said of a draft or of a cancelled invoice, they change
--- nothing. The counter only moves inside the triggers of invoice_payments, which is why this one
--- runs at trigger depth 0 alone.
+-- nothing. The counter only moves inside the triggers of invoice_payments, in an update that names
+-- counters and the status alone; that one does without this (outside_our_triggers). Where somebody
+-- else says a status there, refuse_overpayment looks at it.
 --
 -- Inserted as sent it is that until it is looked at, however long it is due: what an upsert puts into
 -- a draft is what this made of the row to insert, and overdue would not issue it.

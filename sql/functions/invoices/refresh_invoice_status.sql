@@ -18,9 +18,13 @@ begin
   where invoice.id = p_invoice_id
   for no key update;
 
-  -- write: the trigger derive_invoice puts the true status
+  -- write: the trigger derive_invoice puts the true status; that the date is named lets it see that
+  -- no counter writes here, also where the app's own trigger calls
   update public.invoice_metadata as invoice
-  set invoice_status = invoice.invoice_status, updated_at = now()
+  set
+    invoice_status = invoice.invoice_status,
+    due_date = invoice.due_date,
+    updated_at = now()
   where invoice.id = p_invoice_id;
 end;
 $$;

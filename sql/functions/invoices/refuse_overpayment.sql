@@ -1,5 +1,7 @@
 -- Refuses (23514) what the counter of an invoice must never say, whoever moves it: an invoice is not
--- paid beyond its total, and a cancelled one holds no money.
+-- paid beyond its total, and a cancelled one holds no money. Where no money moves, a status that is
+-- said in spite of the totals is put right: derive_invoice does that for all but the owner inside of
+-- a trigger, who may be the counters.
 --
 -- The rules compare with the row as it was: one that offended before the gap can be touched in other
 -- columns, and can get better. One function and no WHEN clauses: every allocation comes by here, and
@@ -36,8 +38,19 @@ begin
       message = 'an invoice cannot be paid beyond its total',
       detail = jsonb_build_object('id', new.id, 'amount_paid', new.amount_paid)::text,
       hint = 'Allocate no more than what is outstanding, or take allocations off first.';
-  elsif new.invoice_status = 'cancelled' then
-    if new.amount_paid > old.amount_paid then
+  elsif new.amount_paid = old.amount_paid or new.invoice_status = 'cancelled' then
+    if new.invoice_status is distinct from 'cancelled' then
+      new.amount_outstanding := new.total_amount - new.amount_paid;
+      new.invoice_status := case
+        when new.invoice_status is null then old.invoice_status
+        when new.invoice_status = 'draft' then new.invoice_status
+        when new.amount_paid >= new.total_amount then 'paid'
+        when new.amount_paid > 0 then 'partially_paid'
+        when new.invoice_status in ('sent', 'overdue') then new.invoice_status
+        when old.invoice_status in ('paid', 'partially_paid') then 'sent'
+        else old.invoice_status
+      end;
+    elsif new.amount_paid > old.amount_paid then
       raise exception using
         errcode = 'check_violation',
         schema = tg_table_schema,

@@ -1,9 +1,10 @@
 -- Puts what follows from the allocations into a payment that somebody inserts or updates: whatever
 -- the caller says of it is neither an error nor believed.
 --
--- The counter only moves inside the triggers of the allocation tables, which is why this one runs
--- at trigger depth 0 alone; the amount, which the caller may change, is taken as given. Nothing is
--- left of a voided payment; when it was voided, and by whom, is not the caller's word either.
+-- The counter only moves inside the triggers of the allocation tables, in an update that names counters
+-- alone; that one does without this (outside_our_triggers). The amount, which the caller may change,
+-- is taken as given. Nothing is left of a voided payment; when it was voided, and by whom, is not the
+-- caller's word either.
 --
 -- Locks: none but the row's own.
 

@@ -4,6 +4,10 @@
 -- The counters move inside triggers, as the owner. An API role inside a trigger is one that made a
 -- trigger of its own, on a temporary table: no more believed there than anywhere else.
 --
+-- A call of ours in anybody's trigger, and a trigger of the project's that runs as the owner, look from
+-- here like the counters. So this is asked where an update may name nothing but what counters write;
+-- the triggers of everything else do without it.
+--
 -- It is asked in WHEN clauses, where whoever writes is still the current user; so everybody may execute
 -- it. As a call it is short: Postgres reads a WHEN clause from its text anew in each statement.
 --

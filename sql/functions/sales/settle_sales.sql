@@ -4,6 +4,9 @@
 -- The app's update_invoice_status_with_sales_completion did this on the change that it made itself;
 -- now the status changes with the allocation, in its transaction, and the sales with it.
 --
+-- It also lets lines bill what they should after an invoice was cancelled or came back inside of a
+-- trigger of somebody's; else bill_with_invoice does, for all invoices of the statement.
+--
 -- Locks: the invoice is held by the update itself; then its sales by id, `for no key update`.
 
 create or replace function private.settle_sales()
@@ -15,6 +18,17 @@ as $$
 declare
   v_sale_ids uuid[];
 begin
+  if
+    (new.invoice_status = 'cancelled') is distinct from (old.invoice_status = 'cancelled')
+    and pg_trigger_depth() > 1
+  then
+    if new.invoice_status = 'cancelled' then
+      perform private.bill_invoices(array[new.id], null);
+    else
+      perform private.bill_invoices(null, array[new.id]);
+    end if;
+  end if;
+
   if (new.invoice_status = 'paid') is not distinct from (old.invoice_status = 'paid') then
     return null;
   end if;

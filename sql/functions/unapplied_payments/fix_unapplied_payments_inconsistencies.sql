@@ -99,7 +99,10 @@ begin
     -- those that should not be there go; put_true_unapplied gives the new ones their customer and
     -- amount, and none to those, and keep_one_unapplied takes the others away
     delete from public.unapplied_payments as mirror
-    where mirror.payment_id = any(v_payment_ids);
+    using public.payments as payment
+    where mirror.payment_id = any(v_payment_ids)
+      and payment.id = mirror.payment_id
+      and private.left_of_payment(payment) = 0;
 
     insert into public.unapplied_payments (
       customer_id, payment_id, amount_unapplied, reason, created_at

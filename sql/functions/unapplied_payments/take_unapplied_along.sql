@@ -1,5 +1,7 @@
--- Before a payment is deleted: its row of unapplied_payments goes with it. The row is the database's,
+-- After a payment was deleted: its row of unapplied_payments goes with it. The row is the database's,
 -- so it must not be what the delete meets; the allocations still are.
+--
+-- After it, since a row stays while something is left of its payment, whoever deletes it.
 --
 -- Locks: none but the payment, which the delete holds.
 
@@ -14,7 +16,7 @@ begin
   delete from public.unapplied_payments as mirror
   where mirror.payment_id = old.id;
 
-  return old;
+  return null;
 end;
 $$;
 
