@@ -1138,13 +1138,14 @@ comment on function private.refuse_voided() is
 revoke all on function private.refuse_voided() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:f6359762214fa038cc139f89de885ef7ce719f457899d1f3e004307261278af1
+-- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:2267e4e70e6f039e91d30fcb24d8d1c22861ae77b255184f7c5de6e4ad3ffcad
 -- Undoes an allocation that didn't come to its end, and nothing else.
 --
 -- With an idempotency key, which here names the call to undo: exactly what is still there of that
 -- call's allocations. The key is spent afterwards, known or not: the original, should it arrive
 -- late, is refused (request_undone). It waits for a call with that key that is still in flight. The
--- same key again gets the first answer again.
+-- same key again gets the first answer again. Calls that it made of other payments stand, until they
+-- are undone likewise.
 --
 -- Without a key: what direct writes put there in the last 15 minutes. What an RPC committed stays,
 -- so a compensation after a time-out can't undo an allocation that was made after all.
@@ -1179,6 +1180,7 @@ declare
   v_undo_id uuid := gen_random_uuid();
   v_call_id uuid;
   v_undone record;
+  v_answer jsonb;
   v_status text;
 begin
   -- lock
@@ -1194,16 +1196,18 @@ begin
     array_agg(request.call_id) filter (where request.named) as call_ids,
     coalesce(bool_or(request.undoable), false) as undoable,
     count(*) as requests,
-    jsonb_agg(request.answer) filter (where request.undoes) -> 0 as answer
+    jsonb_agg(request.told) filter (where request.told is not null) -> 0 as answer
   into v_known
   from (
     select
       known.call_id,
-      known.answer,
+      case
+        when known.function_name <> 'rollback_partial_allocation' then null
+        when known.arguments = v_arguments then known.answer
+        else known.answer -> 'of_other_payments' -> p_payment_id::text
+      end as told,
       known.function_name = any(private.undoable_functions())
       or known.function_name = 'rollback_partial_allocation' as undoable,
-      known.function_name = 'rollback_partial_allocation'
-      and known.arguments = v_arguments as undoes,
       known.function_name = any(private.undoable_functions())
       and coalesce(known.arguments ->> 'payment_id', known.answer ->> 'payment_id')
         = p_payment_id::text as named
@@ -1267,15 +1271,28 @@ begin
   success := true;
   payment_reset_to_unapplied := removed_amount > 0 and v_status = 'unapplied';
 
-  perform private.finish_request(
-    'rollback_partial_allocation', v_key, v_arguments, v_undo_id,
-    jsonb_build_object(
-      'success', success,
-      'affected_invoices', affected_invoices,
-      'removed_amount', removed_amount,
-      'payment_reset_to_unapplied', payment_reset_to_unapplied
-    )
+  v_answer := jsonb_build_object(
+    'success', success,
+    'affected_invoices', affected_invoices,
+    'removed_amount', removed_amount,
+    'payment_reset_to_unapplied', payment_reset_to_unapplied
   );
+
+  perform private.finish_request(
+    'rollback_partial_allocation', v_key, v_arguments, v_undo_id, v_answer
+  );
+
+  -- a key that calls of several payments bear has one row for all that is undone by it
+  update private.request_keys as request
+  set answer = request.answer || jsonb_build_object(
+    'of_other_payments',
+    coalesce(request.answer -> 'of_other_payments', '{}')
+    || jsonb_build_object(p_payment_id::text, v_answer)
+  )
+  where request.caller = v_caller
+    and request.function_name = 'rollback_partial_allocation'
+    and request.key = v_key
+    and request.arguments <> v_arguments;
 
   update private.request_keys as request
   set undone_at = now()
@@ -1859,13 +1876,14 @@ revoke all on function private.restore_privileges(text)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/requests/claim_request.sql sha256:81aa9aa198b645ce57c7a63252c4f0078fcb49185cae8220d7ac5d3f70cd2ddd
+-- >>> sql/functions/requests/claim_request.sql sha256:5eb644e93b8fd7f2bbc820f438f3924765d32c416060f6939c546177285c6cb4
 -- Begins a call that may carry an idempotency key: gives it an id, and the first answer when the
 -- same key with the same arguments was answered before.
 --
 -- p_arguments are canonical (uuids, trimmed numerics, one spelling), so that two spellings of the
 -- same request compare equal. A key lives 30 days; a claim sweeps a few expired ones away. A call
--- that allocates and comes after its key was rolled back is refused, whatever its function.
+-- that allocates and comes after its key was rolled back is refused, whatever its function; one that
+-- had come before gets its answer as long as it was not undone itself, whatever else the key named.
 --
 -- Locks: the key (lock_request), before any row.
 
@@ -1907,7 +1925,7 @@ begin
     and request.function_name = any(v_functions)
     and request.key = p_key
     and request.recorded_at > now() - interval '30 days'
-  order by request.undone_at nulls last
+  order by request.function_name = p_function_name desc
   limit 1;
 
   if found and v_earlier.undone_at is not null then

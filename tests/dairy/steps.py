@@ -183,13 +183,19 @@ class Rpc(Step):
         """Where its key is kept (or would be, were it another function's)."""
         return self.role, function or self.function, f"key {self.key}"
 
+    def kept_at(self, dairy: Dairy) -> tuple[str, str, str]:  # noqa: ARG002 - a rollback's is more
+        """Where its answer is kept."""
+        return self.place()
+
     def spent(self, dairy: Dairy) -> Faults:
         """Whether its key says that the call was undone, or was another call's."""
         kept = dairy.kept.get(self.place())
-        buried = self.allocates and self.place(ROLLBACK) in dairy.kept
-        if buried or (kept is not None and kept.undone):
+        if kept is None:
+            buried = self.allocates and self.place(ROLLBACK) in dairy.kept
+            return {"PT409 request_undone"} if buried else set()
+        if kept.undone:
             return {"PT409 request_undone"}
-        reused = kept is not None and kept.arguments != self.canonical(dairy)
+        reused = kept.arguments != self.canonical(dairy)
         return {"PT409 idempotency_key_reused"} if reused else set()
 
     def about(self, dairy: Dairy, row: Row) -> UUID | None:  # noqa: ARG002 - some make theirs
@@ -200,7 +206,7 @@ class Rpc(Step):
         faults = self.malformed()
         if not faults and self.key is not None:
             faults = self.spent(dairy)
-            kept = dairy.kept.get(self.place())
+            kept = dairy.kept.get(self.kept_at(dairy))
             if not faults and kept is not None and kept.arguments == self.canonical(dairy):
                 return differing(kept.answer, outcome.row) or outcome.fault
         faults = faults or self.faults(dairy)
@@ -214,7 +220,7 @@ class Rpc(Step):
         if self.key is not None:
             about = self.about(dairy, outcome.row)
             kept = Kept(self.canonical(dairy), outcome.row, dairy.acting, about)
-            dairy.kept.setdefault(self.place(), kept)
+            dairy.kept.setdefault(self.kept_at(dairy), kept)
         dairy.acting = None
         return wrong
 

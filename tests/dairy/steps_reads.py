@@ -108,7 +108,7 @@ class Became(Step):
             for (role, function, key), found in dairy.kept.items()
             if (role, key) == (self.role, f"key {self.key}")
         }
-        calls = {function: found for function, found in kept.items() if function != ROLLBACK}
+        calls = {name: found for name, found in kept.items() if not name.startswith(ROLLBACK)}
         expected = {
             f"{function} {state(function, found)}" for function, found in (calls or kept).items()
         }

@@ -41,6 +41,13 @@ class Rollback(OffPayment):
     def arguments(self, dairy: Dairy) -> dict[str, object]:
         return {"p_payment_id": dairy.name("payment", self.payment)}
 
+    def kept_at(self, dairy: Dairy) -> tuple[str, str, str]:
+        """The first under its key says what the key is for; each payment has its answer."""
+        first = dairy.kept.get(self.place())
+        if first is None or first.arguments == self.canonical(dairy):
+            return self.place()
+        return self.place(f"{ROLLBACK} of {self.source(dairy)}")
+
     def requests(self, dairy: Dairy) -> dict[str, Kept]:
         """What is kept under the key, by function."""
         wanted = self.place()
@@ -62,7 +69,7 @@ class Rollback(OffPayment):
         requests = self.requests(dairy)
         if self.source(dairy) not in dairy.payments:
             return {"PT404 payment_not_found"}
-        same = ROLLBACK in requests and requests[ROLLBACK].arguments == self.canonical(dairy)
+        same = self.kept_at(dairy) in dairy.kept
         if not requests or same or self.named(dairy):
             return set()
         undoable = any(function in {*UNDOABLE, ROLLBACK} for function in requests)

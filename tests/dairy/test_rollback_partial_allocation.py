@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from dairy.books import Books, refused
+from dairy.settling import Settling
 from dairy.stages import first_and_last
 from dairy.undoing import KEY, roll_back, unallocate, void
 from support.databases import Database
@@ -333,6 +334,34 @@ class TestWithAKey:
         roll_back(books, payment)
         with refused("key_of_another_payment", status=409):
             roll_back(books, books.payment(books.customer(), 100))
+
+    def test_a_key_of_calls_of_several_payments_undoes_each_by_itself(
+        self, dairy_hardened: Database
+    ) -> None:
+        """What is undone of one is not undone of the other, and each answer is kept."""
+        books = Settling(dairy_hardened.connect(autocommit=True))
+        one, two, three = (books.payment(books.customer(), 100) for _ in range(3))
+        invoices = [invoice_for(books, each, 300) for each in (one, two, three)]
+        books.setting(KEY, "all of a day")
+        books.allocate(one, {invoices[0]: 60})
+        answered = books.auto(two)
+        books.record(customer_id=str(books.customer()), amount=5, payment_date="2025-09-10")
+
+        assert roll_back(books, one) == (True, 1, 60, True)
+        assert outcome(books, "all of a day") == ("done", "record_payment_atomic")
+        with refused("request_undone"):
+            books.allocate(one, {invoices[0]: 60})
+        assert books.auto(two) == answered
+        with refused("request_undone"):  # which never came before
+            books.pay_opening(two, books.customer(), 1)
+
+        for _ in range(2):
+            assert roll_back(books, two) == (True, 1, 100, True)
+            assert roll_back(books, one) == (True, 1, 60, True)
+        with refused("request_undone"):
+            books.auto(two)
+        with refused("key_of_another_payment"):
+            roll_back(books, three)
 
     @pytest.mark.parametrize("call", [unallocate, void])
     def test_the_key_of_a_call_that_allocates_nothing_is_refused(

@@ -3,7 +3,8 @@
 -- With an idempotency key, which here names the call to undo: exactly what is still there of that
 -- call's allocations. The key is spent afterwards, known or not: the original, should it arrive
 -- late, is refused (request_undone). It waits for a call with that key that is still in flight. The
--- same key again gets the first answer again.
+-- same key again gets the first answer again. Calls that it made of other payments stand, until they
+-- are undone likewise.
 --
 -- Without a key: what direct writes put there in the last 15 minutes. What an RPC committed stays,
 -- so a compensation after a time-out can't undo an allocation that was made after all.
@@ -38,6 +39,7 @@ declare
   v_undo_id uuid := gen_random_uuid();
   v_call_id uuid;
   v_undone record;
+  v_answer jsonb;
   v_status text;
 begin
   -- lock
@@ -53,16 +55,18 @@ begin
     array_agg(request.call_id) filter (where request.named) as call_ids,
     coalesce(bool_or(request.undoable), false) as undoable,
     count(*) as requests,
-    jsonb_agg(request.answer) filter (where request.undoes) -> 0 as answer
+    jsonb_agg(request.told) filter (where request.told is not null) -> 0 as answer
   into v_known
   from (
     select
       known.call_id,
-      known.answer,
+      case
+        when known.function_name <> 'rollback_partial_allocation' then null
+        when known.arguments = v_arguments then known.answer
+        else known.answer -> 'of_other_payments' -> p_payment_id::text
+      end as told,
       known.function_name = any(private.undoable_functions())
       or known.function_name = 'rollback_partial_allocation' as undoable,
-      known.function_name = 'rollback_partial_allocation'
-      and known.arguments = v_arguments as undoes,
       known.function_name = any(private.undoable_functions())
       and coalesce(known.arguments ->> 'payment_id', known.answer ->> 'payment_id')
         = p_payment_id::text as named
@@ -126,15 +130,28 @@ begin
   success := true;
   payment_reset_to_unapplied := removed_amount > 0 and v_status = 'unapplied';
 
-  perform private.finish_request(
-    'rollback_partial_allocation', v_key, v_arguments, v_undo_id,
-    jsonb_build_object(
-      'success', success,
-      'affected_invoices', affected_invoices,
-      'removed_amount', removed_amount,
-      'payment_reset_to_unapplied', payment_reset_to_unapplied
-    )
+  v_answer := jsonb_build_object(
+    'success', success,
+    'affected_invoices', affected_invoices,
+    'removed_amount', removed_amount,
+    'payment_reset_to_unapplied', payment_reset_to_unapplied
   );
+
+  perform private.finish_request(
+    'rollback_partial_allocation', v_key, v_arguments, v_undo_id, v_answer
+  );
+
+  -- a key that calls of several payments bear has one row for all that is undone by it
+  update private.request_keys as request
+  set answer = request.answer || jsonb_build_object(
+    'of_other_payments',
+    coalesce(request.answer -> 'of_other_payments', '{}')
+    || jsonb_build_object(p_payment_id::text, v_answer)
+  )
+  where request.caller = v_caller
+    and request.function_name = 'rollback_partial_allocation'
+    and request.key = v_key
+    and request.arguments <> v_arguments;
 
   update private.request_keys as request
   set undone_at = now()

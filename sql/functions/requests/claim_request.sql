@@ -3,7 +3,8 @@
 --
 -- p_arguments are canonical (uuids, trimmed numerics, one spelling), so that two spellings of the
 -- same request compare equal. A key lives 30 days; a claim sweeps a few expired ones away. A call
--- that allocates and comes after its key was rolled back is refused, whatever its function.
+-- that allocates and comes after its key was rolled back is refused, whatever its function; one that
+-- had come before gets its answer as long as it was not undone itself, whatever else the key named.
 --
 -- Locks: the key (lock_request), before any row.
 
@@ -45,7 +46,7 @@ begin
     and request.function_name = any(v_functions)
     and request.key = p_key
     and request.recorded_at > now() - interval '30 days'
-  order by request.undone_at nulls last
+  order by request.function_name = p_function_name desc
   limit 1;
 
   if found and v_earlier.undone_at is not null then
