@@ -10,7 +10,7 @@ from pymilk.deploy.basis.plan import Plan
 from pymilk.deploy.basis.sample import key_of
 from pymilk.deploy.change.kept import backup_facts, rehearsal_facts
 from pymilk.deploy.change.recorded import Refused
-from pymilk.deploy.survey.checks import budget_check, window_check
+from pymilk.deploy.survey.allowed import budget_check, window_check
 from pymilk.deploy.survey.preflight import refuse_failed
 from pymilk.problem import TryAgainLater
 from pymilk.project.policy import hours_since

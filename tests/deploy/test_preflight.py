@@ -20,7 +20,7 @@ from pymilk.deploy.basis.sample import Broken, Sample
 from pymilk.deploy.change.rollback import roll_back
 from pymilk.deploy.health.samples import record_sample
 from pymilk.deploy.survey import preflight
-from pymilk.deploy.survey.checks import window_check
+from pymilk.deploy.survey.allowed import window_check
 from pymilk.problem import Problem, TryAgainLater, UsageProblem
 from pymilk.project.policy import Policy, Preset
 from support.databases import Database

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pymilk.database.catalog import Catalog
 from pymilk.database.connection import Connection
@@ -15,7 +15,7 @@ from pymilk.database.ledger import (
     latest,
 )
 from pymilk.database.read_only import why_read_only
-from pymilk.deploy.basis.evidence import Check, Rehearsed, Verdict
+from pymilk.deploy.basis.evidence import Check, Verdict
 from pymilk.deploy.basis.lock import (
     NO_SHARED_SESSIONS,
     SHARED_SESSIONS,
@@ -25,6 +25,7 @@ from pymilk.deploy.basis.lock import (
 from pymilk.deploy.basis.notes import said
 from pymilk.deploy.basis.plan import Plan
 from pymilk.deploy.health.soak import read_soak
+from pymilk.deploy.survey.allowed import window_check
 from pymilk.deploy.survey.last_schema import LastSchema
 from pymilk.deploy.survey.status import was_edited
 from pymilk.problem import UsageProblem
@@ -34,7 +35,6 @@ from pymilk.project.migrations import (
     refuse_what_cannot_be_one_transaction,
     refuse_what_cannot_be_steps,
 )
-from pymilk.project.policy import Policy
 
 _OLDEST_MAJOR, _NEWEST_MAJOR = 15, 18
 _COMMIT_FIRST = "Commit first, so that the ledger can say what was deployed."
@@ -316,43 +316,6 @@ def _drift(look: Look) -> Check | str:
 
 def _window(look: Look) -> Check | str:
     return window_check(look.plan.policy, look.now, seconds_needed=0)
-
-
-def window_check(policy: Policy, now: datetime, *, seconds_needed: float) -> Check | str:
-    """Whether the deployment window is open, and for long enough."""
-    window = policy.window_at(now)
-    following = f"{policy.next_window(now):%a %Y-%m-%d %H:%M} {policy.time_zone}"
-    if window is None:
-        return Check(
-            "window", Verdict.FAILED, "outside the deployment window.", f"Next: {following}."
-        )
-    left = window[1] - now
-    if left < timedelta(seconds=seconds_needed):
-        return Check(
-            "window",
-            Verdict.FAILED,
-            f"the window closes in {left.total_seconds():.0f} s and {seconds_needed:.0f} s are"
-            " needed, as rehearsed.",
-            f"Next: {following}.",
-        )
-    if left > timedelta(days=6):
-        return "always open here"
-    return f"open until {window[1]:%H:%M} {policy.time_zone}"
-
-
-def budget_check(policy: Policy, rehearsed: Rehearsed) -> Check | str:
-    """Whether the change keeps readers or writers out for no longer than the policy allows."""
-    held, allowed = rehearsed.up.strong_lock_seconds * 1000, policy.lock_held_ms
-    if held > allowed:
-        return Check(
-            "budget",
-            Verdict.FAILED,
-            f"its strong locks would be held for {held:.0f} ms, as rehearsed at the live size;"
-            f" the policy allows {allowed}.",
-            "Split it: what takes no lock first, what takes one alone and short; or deploy it when"
-            " nobody is there.",
-        )
-    return f"strong locks for {held:.0f} ms, as rehearsed; {allowed} are allowed"
 
 
 def _soak(look: Look) -> Check | str:
