@@ -114,9 +114,12 @@ def _step(guard: Connection, plan: Plan, number: int, seen: StatementRun) -> flo
     """Run one step, as long as its locks take to be had; seconds for which it then held them.
 
     Raises:
+        Problem: The connection was lost.
         ScriptFailed: It failed.
         TryAgainLater: Its locks were not to be had.
     """
+    if guard.closed:  # at the commit of the step before, which the ledger has
+        raise Problem(f"The connection was lost after step {number - 1}.", todo="Run it again.")
     if runs_outside_transactions(steps_of(plan.migration.up)[number - 1]):
         return _step_outside(guard, plan, number, seen)
     tables = read_tables(guard, project_schemas(guard))

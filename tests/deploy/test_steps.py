@@ -23,6 +23,7 @@ from pymilk.project.project import load_project
 from support.commands import run, start
 from support.databases import Database
 from support.projects import GAP, Silent, Toy, closed_window, deploy_toy, schema_and_rows
+from support.proxy import Cut, proxy
 from support.sessions import wait_until_blocked, wait_until_gone
 
 VERSION = GAP.partition("_")[0]
@@ -399,6 +400,21 @@ def test_only_the_first_line_marks_it(toy: Toy) -> None:
     with pytest.raises(UsageProblem) as refused:
         refuse_what_cannot_be_one_transaction(script)
     assert MARK.strip() in refused.value.todo
+
+
+def test_a_connection_that_is_lost_as_a_step_commits_loses_no_step(
+    shop: Database, stepwise: Toy
+) -> None:
+    stepwise.up(UP.replace("alter table", "-- notify pgrst\nalter table"))
+    with (
+        proxy(shop.url, Cut.AFTER_COMMIT) as cut,
+        pytest.raises(Problem, match="The connection was lost after step 1") as lost,
+    ):
+        deploy(stepwise.plan(cut.url), Silent())
+    assert "half applied: step 1 of 3 done" in lost.value.state
+    deploy_toy(stepwise.plan(shop))
+    assert outcomes(shop).count((1, Outcome.DONE)) == 1
+    assert standing(shop, stepwise) == (Standing.APPLIED, None)
 
 
 def test_steps_that_ran_stay_and_those_after_them_may_be_mended(cut_off: CutOff) -> None:
