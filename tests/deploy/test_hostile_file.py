@@ -212,7 +212,13 @@ def test_what_reaches_outside_is_refused_and_told(
     assert "permission denied" in refused.why or "is not allowed" in refused.why
 
 
-@pytest.mark.parametrize("kind", ["custom", "directory", "tar", "plain"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "custom",
+        *(pytest.param(each, marks=pytest.mark.long) for each in ("directory", "tar", "plain")),
+    ],
+)
 def test_nor_does_an_archive(kind: str, elsewhere: Bench, mark: Path, tmp_path: Path) -> None:
     """A function of its own is called while its index is built."""
     with scratch() as server:
