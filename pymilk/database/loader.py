@@ -168,12 +168,26 @@ def may_be_given(superuser: Connection, given: Given) -> bool:
 def hand_over(session: Connection) -> None:
     """Give what nobody else was given to the owner of everything that a project makes.
 
+    The database and the schemas first: whoever is given something may have to make things where it
+    stands, and `reassign owned` goes by no order that could be relied on.
+
     Args:
         session: The loader's.
 
     Raises:
         psycopg.Error: It can't be given.
     """
+    owner = sql.Identifier(_OWNER)
+    session.execute(
+        sql.SQL("alter database {} owner to {}").format(sql.Identifier(session.info.dbname), owner)
+    )
+    schemas = session.execute(
+        "select nspname from pg_catalog.pg_namespace where nspowner = %s::regrole", (LOADER,)
+    ).fetchall()
+    for (schema,) in schemas:
+        session.execute(
+            sql.SQL("alter schema {} owner to {}").format(sql.Identifier(schema), owner)
+        )
     session.execute(
         sql.SQL("reassign owned by {} to {}").format(sql.Identifier(LOADER), sql.Identifier(_OWNER))
     )

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from pymilk.database.dump_file import recognise
 from pymilk.database.embedded import scratch
-from pymilk.database.loader import LOADER, make_loader
+from pymilk.database.loader import LOADER, hand_over, make_loader
 from pymilk.database.lookalike import DefaultPrivileges
 from pymilk.database.programs import find_programs
 from pymilk.database.services import platform_text
@@ -293,6 +293,26 @@ def test_nothing_of_a_superusers_extension_runs_what_the_loader_hangs_on_it(
             " where c.relkind in ('r', 'p', 'v') and has_table_privilege(c.oid, 'trigger')"
         ).fetchall()
     assert may == []
+
+
+def test_what_was_given_to_nobody_is_handed_over_in_whatever_order_it_is_noted(
+    elsewhere: Bench,
+) -> None:
+    loader = make_loader(elsewhere.superuser_url)
+    name = loader.new_database()
+    with loader.session(name) as session:
+        session.execute("create schema theirs")
+        for schema in ("public", "theirs"):
+            session.execute(f"create function {schema}.f() returns integer language sql return 1")
+        with loader.guarded(name) as superuser:  # so they are noted after what is in them
+            for owner in ("supabase_admin", "pymilk_loader"):
+                superuser.execute(f"alter schema theirs owner to {owner}")
+                superuser.execute(f"alter database {name} owner to {owner}")
+        hand_over(session)
+        owners = session.execute(
+            "select distinct proowner::regrole::text from pg_proc where proname = 'f'"
+        ).fetchall()
+    assert owners == [("postgres",)]
 
 
 def test_the_loader_leads_nowhere(elsewhere: Bench) -> None:
