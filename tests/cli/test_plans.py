@@ -42,7 +42,7 @@ def test_looked_at_rehearsed_and_applied_as_approved(
     evidence = json.loads(done.stdout)["evidence"]
     assert evidence["plan_hash"] == json.loads(file.read_text())["hash"]
     nothing = run("plan", "--json", *on, cwd=toy.root)
-    assert (nothing.returncode, json.loads(nothing.stdout)) == (0, {"pending": []})
+    assert (nothing.returncode, json.loads(nothing.stdout)) == (0, {"pending": [], "misnamed": []})
     named = run("plan", "001", *on, cwd=toy.root)
     assert named.returncode == 0
     assert "deployed already" in named.stdout
