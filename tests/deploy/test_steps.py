@@ -427,6 +427,19 @@ def test_steps_that_ran_stay_and_those_after_them_may_be_mended(cut_off: CutOff)
     assert standing(cut_off.shop, cut_off.toy) == (Standing.APPLIED, None)
 
 
+def test_steps_that_an_older_pymilk_ran_are_gone_on_with(cut_off: CutOff) -> None:
+    # It noted the text of the file, and not of each step.
+    with psycopg.connect(cut_off.shop.superuser_url) as session:
+        session.execute("set session_replication_role = replica")
+        session.execute("update pymilk.events set evidence = evidence - 'statement'")
+    cut_off.toy.up(UP.replace("unique index", "index"))
+    with pytest.raises(Problem, match="steps that have run were edited"):
+        deploy(cut_off.toy.plan(cut_off.shop), Silent())
+    cut_off.toy.up(UP)
+    deploy_toy(cut_off.toy.plan(cut_off.shop))
+    assert standing(cut_off.shop, cut_off.toy) == (Standing.APPLIED, None)
+
+
 def test_what_is_half_applied_is_gone_on_with_unasked(cut_off: CutOff) -> None:
     where = ("--policy", "local", "--db-url", cut_off.shop.url)
     told = run("status", "--db-url", cut_off.shop.url, cwd=cut_off.toy.root).stdout

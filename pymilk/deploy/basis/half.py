@@ -15,14 +15,16 @@ class Half:
         of: How many there are.
         begun: The step that was begun and never ended, as far as the ledger knows.
         before: The fingerprint of the schema before its first step.
+        checksum: Of the text whose steps they are.
         statements: The fingerprints of the steps that are done or begun, in order; none where an
-            older pymilk ran one of them.
+            older pymilk ran one of them, which noted the whole text alone.
     """
 
     done: int
     of: int
     begun: Entry | None
     before: str | None
+    checksum: str | None
     statements: tuple[str, ...] | None
 
     def __str__(self) -> str:
@@ -51,6 +53,7 @@ def half_of(entries: Iterable[Entry], version: str) -> Half | None:
         int(last.evidence["of"]),
         begun,
         first.before if first else None,
+        first.checksum if first else None,
         _statements(steps, done + (begun is not None)),
     )
 
