@@ -173,8 +173,8 @@ def _apply(
     with in_one_go(connection, settings) as go:
         stood = go.query(AROUND)
         go.script(migration.up, locks)
-        held = go.query(LOCKED_SECONDS)
         stands = go.query(AROUND)
+        held = go.query(LOCKED_SECONDS)
     answered = time.monotonic()
     written = tables_written(connection, marks)
     given_back = give_back_to(connection, migration) if archived else {}
