@@ -5,12 +5,12 @@ Columns that aren't the same in both are neither compared nor put back, and name
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 
 from psycopg import sql
 
 from pymilk.database.connection import Connection
 from pymilk.database.contents import Table, read_key
+from pymilk.database.references import parents_first
 from pymilk.database.table_copy import Column, carry, definition, read_columns
 from pymilk.deploy.backup.restore_tables import Wanted
 from pymilk.problem import UsageProblem
@@ -125,23 +125,7 @@ def _always_identities(session: Connection, table: Table) -> frozenset[str]:
 def in_order(session: Connection, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
     """What others refer to comes first."""
     by_name = {pair.live.qualified: pair for pair in pairs}
-    rows = session.execute(
-        "select n.nspname || '.' || c.relname, m.nspname || '.' || d.relname"
-        " from pg_constraint as k"
-        " inner join pg_class as c on k.conrelid = c.oid"
-        " inner join pg_namespace as n on c.relnamespace = n.oid"
-        " inner join pg_class as d on k.confrelid = d.oid"
-        " inner join pg_namespace as m on d.relnamespace = m.oid"
-        " where k.contype = 'f' and k.conrelid <> k.confrelid"
-    ).fetchall()
-    sorter: TopologicalSorter[str] = TopologicalSorter({name: set[str]() for name in by_name})
-    for child, parent in rows:
-        if child in by_name and parent in by_name:
-            sorter.add(child, parent)
-    try:
-        return tuple(by_name[name] for name in sorter.static_order())
-    except CycleError:
-        return pairs
+    return tuple(by_name[name] for name in parents_first(session, tuple(by_name)))
 
 
 def difference_of(session: Connection, pair: Pair) -> Difference:
