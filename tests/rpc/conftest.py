@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -59,16 +58,10 @@ def office(shared_office: Office) -> Iterator[Office]:
         yield office
 
 
-@pytest.fixture(scope="session")
-def numbers() -> Iterator[int]:
-    """Numbers of tills."""
-    return count()
-
-
 @pytest.fixture
-def own_till(office: Office, numbers: Iterator[int]) -> Till:
+def own_till(office: Office) -> Till:
     """A till in the office that no other test touches."""
-    return open_till(office.database, next(numbers))
+    return open_till(office.database)
 
 
 @pytest.fixture(params=WAYS)

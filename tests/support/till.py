@@ -32,18 +32,13 @@ class Till:
     nobody: UUID
 
 
-def open_till(database: Database, number: int = 0) -> Till:
-    """Put them into a database in which gap 001 is fixed; committed.
+def open_till(database: Database) -> Till:
+    """Put one into a database in which gap 001 is fixed; committed.
 
-    Args:
-        database: Where.
-        number: Which customers they belong to: tills of different numbers have nothing in common.
+    Its customers are new ones: tills have nothing in common.
     """
     connection = database.connect(autocommit=True)
-    customers = connection.execute(
-        "select id from public.customers order by id limit 2 offset %s", [2 * number]
-    ).fetchall()
-    (customer,), (other,) = customers
+    customer, other = _customer(connection), _customer(connection)
     return Till(
         database=database,
         customer=customer,
@@ -54,6 +49,14 @@ def open_till(database: Database, number: int = 0) -> Till:
         ),
         stranger=_invoice(connection, other, 400, month=8),
         nobody=_payment(connection, None, 100),
+    )
+
+
+def _customer(connection: Connection) -> UUID:
+    return _id(
+        connection,
+        "insert into public.customers (billing_name) values ('A customer') returning id",
+        [],
     )
 
 
