@@ -980,7 +980,7 @@ revoke all on function private.refuse_overpayment()
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/allocate_payment_atomic.sql sha256:5772573f2758624d4fe5ea9faa80ee9dd8ef86b135dc3723ecd917b5fe49599b
+-- >>> sql/functions/payments/allocate_payment_atomic.sql sha256:286f10def8791085727252f56479ebf0fcabcac0367ee2633d8babf13c64cb06
 -- Allocates a payment to invoices in one step: all lines or none, both sides locked, the totals and
 -- statuses of both sides and what is left unapplied written in the same transaction.
 --
@@ -1017,6 +1017,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_refuse_excess boolean := coalesce(p_validate_amounts, true);
   v_lines record;
   v_arguments jsonb;
@@ -1070,7 +1071,7 @@ begin
     p_payment_id, v_lines.invoice_ids, v_lines.amounts, v_refuse_excess
   );
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   select
     payment.amount,

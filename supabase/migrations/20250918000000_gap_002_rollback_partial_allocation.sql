@@ -1138,7 +1138,7 @@ comment on function private.refuse_voided() is
 revoke all on function private.refuse_voided() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:2267e4e70e6f039e91d30fcb24d8d1c22861ae77b255184f7c5de6e4ad3ffcad
+-- >>> sql/functions/payments/rollback_partial_allocation.sql sha256:7fe4f6071035791ec04212d2fe4aafd09570b91c5b0d6494f0f596a0a38b9467
 -- Undoes an allocation that didn't come to its end, and nothing else.
 --
 -- With an idempotency key, which here names the call to undo: exactly what is still there of that
@@ -1174,6 +1174,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_caller text := private.caller();
   v_arguments jsonb := jsonb_build_object('payment_id', p_payment_id);
   v_known record;
@@ -1261,7 +1262,7 @@ begin
     removed_amount := removed_amount + v_undone.removed_amount;
   end loop;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
   perform set_config('pymilk.reason', '', true);
 
   select balanced.allocation_status into v_status
@@ -1317,7 +1318,7 @@ from public, anon, authenticated, service_role;
 grant execute on function public.rollback_partial_allocation(uuid) to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/unallocate_payment.sql sha256:dac28856abf49f7284053a2f501410da3ef6408b10d1e36ae88f0ded7c7bc8b9
+-- >>> sql/functions/payments/unallocate_payment.sql sha256:75de37964520bb0fd4a56317ab98852f914156aac61417b476b859139088ad69
 -- Takes a payment off invoices: off those that are named, or off all that it pays. The money is the
 -- customer's credit afterwards. What it pays of the opening balance and of sales stays.
 --
@@ -1351,6 +1352,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_reason text := private.given_reason(p_reason);
   v_arguments jsonb;
   v_request record;
@@ -1435,7 +1437,7 @@ begin
   into affected_invoices, removed_amount
   from gone;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
   perform set_config('pymilk.reason', '', true);
 
   -- return
@@ -1480,7 +1482,7 @@ grant execute on function public.unallocate_payment(uuid, uuid[], text)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/void_payment.sql sha256:5454d02207ac898d5d58e07a64c57abb9e449a6da752e53639fe8b5c9814f419
+-- >>> sql/functions/payments/void_payment.sql sha256:afbf1381281c776e502191917780988530b019d919ee42fc653485f5e6b312d9
 -- Voids a payment, such as a cheque that bounced: takes it off everything that it pays and out of
 -- every sum. Its row stays, with who voided it, when and why; a voided payment takes no allocation
 -- and stays voided.
@@ -1511,6 +1513,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_reason text := private.given_reason(p_reason);
   v_arguments jsonb := jsonb_build_object('payment_id', p_payment_id, 'reason', v_reason);
   v_request record;
@@ -1583,7 +1586,7 @@ begin
   where payment.id = p_payment_id
   returning payment.amount, payment.voided_at into payment_amount, voided_at;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
   perform set_config('pymilk.reason', '', true);
 
   perform private.balance_payment(p_payment_id);

@@ -306,7 +306,7 @@ revoke all on function private.record_payment_edit()
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/update_payment_atomic.sql sha256:7589526b0c88e9c0243ac7dc2970ab6bb3532cc728b9a5af532a3c92d55220aa
+-- >>> sql/functions/payments/update_payment_atomic.sql sha256:02d5aaf3ec691d14ad40919f01785af291cfbb3b4fec423698b91e1310374ee6
 -- Changes the amount of a payment, or what it pays of invoices, or both, in one step.
 --
 -- p_amount null keeps the amount. p_allocations null keeps the allocations, and refuses an amount
@@ -348,6 +348,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_reason text := private.given_reason(p_reason);
   v_invoice_ids uuid[];
   v_amounts numeric[];
@@ -411,7 +412,7 @@ begin
 
   perform private.change_payment(p_payment_id, trim_scale(p_amount), v_invoice_ids, v_amounts);
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
   perform set_config('pymilk.reason', '', true);
 
   -- return

@@ -11,7 +11,7 @@
 
 -- functions, quoted from sql/functions ----------------------------------------------------------
 
--- >>> sql/functions/payments/allocate_payment_atomic.sql sha256:54833529bef8c2a47f32991115449d5594b44d6f499d012dd3cb6af040ac3cc3
+-- >>> sql/functions/payments/allocate_payment_atomic.sql sha256:3647eaa04644f8f0158c6933d09b42fd011e42ed9052dc9bd0505b43ac12267d
 -- Allocates a payment to invoices in one step: all lines or none, both sides locked, the totals and
 -- statuses of both sides and what is left unapplied written in the same transaction, by triggers.
 --
@@ -48,6 +48,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_refuse_excess boolean := coalesce(p_validate_amounts, true);
   v_lines record;
   v_invoice_ids uuid[];
@@ -105,7 +106,7 @@ begin
     p_payment_id, v_invoice_ids, v_amounts, v_refuse_excess
   );
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   select
     payment.amount,
@@ -340,7 +341,7 @@ revoke all on function private.mirror_unapplied(uuid, uuid, numeric)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/void_payment.sql sha256:c1de9f53d5d3efe93d54aec331ab27471e5c4e0112bca430cdd3b67042aafeea
+-- >>> sql/functions/payments/void_payment.sql sha256:714e6379253c42b913c8949a19af5f5c5e3debe7ecba1f23eda046c9c209c299
 -- Voids a payment, such as a cheque that bounced: takes it off everything that it pays and out of
 -- every sum. Its row stays, with who voided it, when and why; a voided payment takes no allocation
 -- and stays voided.
@@ -371,6 +372,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_reason text := private.given_reason(p_reason);
   v_arguments jsonb := jsonb_build_object('payment_id', p_payment_id, 'reason', v_reason);
   v_request record;
@@ -443,7 +445,7 @@ begin
   where payment.id = p_payment_id
   returning payment.amount, payment.voided_at into payment_amount, voided_at;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
   perform set_config('pymilk.reason', '', true);
 
   -- return

@@ -1327,7 +1327,7 @@ revoke all on function private.derive_opening_balance_paid()
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/allocate_opening_balance_atomic.sql sha256:deb5f14c423c5228cd2436854100ca45070fd092362fc2c96053df3696074cd8
+-- >>> sql/functions/payments/allocate_opening_balance_atomic.sql sha256:5af3e019ebb55e8641f171d1fa86ae5fd8bc1bc84b2a9b1a7f1b739ee994b77b
 -- Allocates a payment to its customer's opening balance in one step, both sides locked: of two
 -- callers who see the same remaining balance, the second is refused what is no longer there.
 --
@@ -1363,6 +1363,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_amount numeric := trim_scale(p_amount);
   v_arguments jsonb;
   v_request record;
@@ -1425,7 +1426,7 @@ begin
     p_payment_id, p_customer_id, v_amount
   );
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;
@@ -1469,7 +1470,7 @@ grant execute on function public.allocate_opening_balance_atomic(uuid, uuid, num
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/allocate_payment_to_sales_atomic.sql sha256:3417ff0407009cda2f39094c2e4ffda58076d9635267ba2556443a316e3778ea
+-- >>> sql/functions/payments/allocate_payment_to_sales_atomic.sql sha256:bdb038ccd2af2b3f65907866937f3bcaab3f575d396404ae167b32e95cf0260d
 -- Allocates a payment to Credit sales in one step, all or none, each sale paid whole.
 --
 -- p_allocations: [{"saleId": uuid}]; an amount may be given and must then be what remains of it.
@@ -1506,6 +1507,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_lines record;
   v_arguments jsonb;
   v_request record;
@@ -1552,7 +1554,7 @@ begin
 
   v_applied := private.allocate_to_sales(p_payment_id, v_lines.sale_ids, v_lines.amounts);
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;
@@ -1605,7 +1607,7 @@ grant execute on function public.allocate_payment_to_sales_atomic(uuid, jsonb)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/auto_allocate_payment.sql sha256:493bdce389c863fe085287d4d84a503163919de1d65f6e5853bccabd840b069b
+-- >>> sql/functions/payments/auto_allocate_payment.sql sha256:fb210b031815bc431e11dc33340f0442300be3a39a6019d78babe4b4ca7f0c31
 -- Allocates what is left of a payment by itself. `opening_first`: what remains of the opening
 -- balance, then the invoices; `oldest_first`: the invoices alone. Invoices by due date, invoice date
 -- and number; drafts and cancelled ones are left out. An invoice without a due date is due at once.
@@ -1642,6 +1644,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_strategy text := coalesce(p_strategy, 'opening_first');
   v_arguments jsonb;
   v_request record;
@@ -1787,7 +1790,7 @@ begin
     );
   end if;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;
@@ -2083,7 +2086,7 @@ comment on function private.parse_payment(jsonb) is
 revoke all on function private.parse_payment(jsonb) from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/record_payment_atomic.sql sha256:d1c4eb909b49ef8e0f2547ec70cee9655a22d2d85409f01f25e0a35dd2ee7c74
+-- >>> sql/functions/payments/record_payment_atomic.sql sha256:965856dab9f27ae5a46e3a68536b51813d1f3c30bd905bd18520f91cf94da7b1
 -- Records a payment with everything that it pays, in one transaction: the payment, its share of the
 -- opening balance, its invoices and its sales; or nothing of it.
 --
@@ -2127,6 +2130,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_payment record;
   v_arguments jsonb;
   v_request record;
@@ -2217,7 +2221,7 @@ begin
     );
   end if;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;

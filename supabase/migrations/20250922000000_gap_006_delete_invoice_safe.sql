@@ -571,7 +571,7 @@ comment on function private.check_billing() is
 revoke all on function private.check_billing() from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/delete_invoice_and_revert_sales.sql sha256:4c3836a79b90ca917207982698d4b8749778da581740fb7ff9a07714b5731333
+-- >>> sql/functions/invoices/delete_invoice_and_revert_sales.sql sha256:d9c97fe8b5c39031cc0a492f2c5a03840cd2728d39d61aae04d5574ac68b4181
 -- The app's own way to delete an invoice: for good, and only the sales that this invoice billed are
 -- Pending again (it used to revert all of the customer's sales by the invoice's dates).
 --
@@ -594,6 +594,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_arguments jsonb := jsonb_build_object('invoice_id', p_invoice_id);
   v_request record;
   v_invoice_number text;
@@ -622,7 +623,7 @@ begin
   select deleted.reverted_sales_count, deleted.line_items_count into v_deleted
   from private.delete_invoices(array[p_invoice_id], true) as deleted;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   v_answer := jsonb_build_object(
@@ -653,7 +654,7 @@ grant execute on function public.delete_invoice_and_revert_sales(uuid)
 to authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/delete_invoice_safe.sql sha256:f1abb6f2b67f3977f2e6e6a3990a863d1d11dcaa9dd71d329987d5f92af84971
+-- >>> sql/functions/invoices/delete_invoice_safe.sql sha256:dc39205cd36c3b4a054c3e9058ab70e890c284effce8f777111376371eb1ecd9
 -- Deletes an invoice and sets free the sales and deliveries that it billed, and no others.
 --
 -- Without p_permanent it can be recovered (recover_invoice); with it, lines and invoice are gone
@@ -688,6 +689,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_permanent boolean := coalesce(p_permanent, false);
   v_arguments jsonb;
   v_request record;
@@ -731,7 +733,7 @@ begin
   into reverted_sales_count, line_items_count
   from private.delete_invoices(array[p_invoice_id], v_permanent) as deleted;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;
@@ -1530,7 +1532,7 @@ revoke all on function private.keep_lines_whole(uuid[])
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/recover_invoice.sql sha256:a815697207e6fa606d1119634a9b4ec2e9bcd9c21815279516a335c25c9c0d6c
+-- >>> sql/functions/invoices/recover_invoice.sql sha256:4d298414a0064d7ff05537e4add64d6254041fe0b7dd162303c21c0022ccab31
 -- Brings an invoice back that delete_invoice_safe deleted: it is what it was before, and its lines
 -- bill their sales and deliveries again.
 --
@@ -1564,6 +1566,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_arguments jsonb;
   v_request record;
 begin
@@ -1599,7 +1602,7 @@ begin
   -- check and write
   perform set_config('pymilk.call_id', v_request.call_id::text, true);
   perform private.revive_invoice(p_invoice_id);
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;

@@ -764,7 +764,7 @@ revoke all on function private.check_period(date, date)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/delete_bulk_invoices_safe.sql sha256:1ce5d48febfb19504c02b7e5d536a7eb719e121b6a137a928fafd8e98136c755
+-- >>> sql/functions/invoices/delete_bulk_invoices_safe.sql sha256:6a6b6081288c46fc75d0603deefb196d9910c66ce967a53e5498e7f1a31df2cd
 -- Deletes invoices so that they can be recovered, and sets free what they billed: what
 -- delete_invoice_safe does, for many at once, all or nothing.
 --
@@ -802,6 +802,7 @@ set plan_cache_mode = force_custom_plan -- one invoice or a month of them: plann
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_refuse_money boolean := coalesce(p_validate_payments, true);
   v_invoice_ids uuid[];
   v_nameless bigint;
@@ -925,7 +926,7 @@ begin
   select deleted.reverted_sales_count into reverted_sales_count
   from private.delete_invoices(coalesce(v_deletable, '{}'), false) as deleted;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;
@@ -1023,7 +1024,7 @@ revoke all on function private.financial_year(date)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/generate_bulk_invoices_atomic.sql sha256:f0a479c81350e2c407afc207320a842616cba5fc956d8e75ab87b36d5d4e1f08
+-- >>> sql/functions/invoices/generate_bulk_invoices_atomic.sql sha256:841182e428ca73787d4d7211147ff9399c65c1667cc62004e41d352bbdcd5231
 -- Invoices many customers for a period in one step: every customer who can be invoiced is, or, when
 -- anything fails, nobody. What each customer's invoice bills is told by billing_lines.
 --
@@ -1065,6 +1066,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_refuse_invoiced boolean := coalesce(p_validate_existing, true);
   v_customer_ids uuid[] := private.parse_customer_ids(p_customer_ids);
   v_arguments jsonb;
@@ -1122,7 +1124,7 @@ begin
     v_customer_ids, p_period_start, p_period_end, v_refuse_invoiced
   ) as made;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   perform private.finish_request(

@@ -168,7 +168,7 @@ revoke all on function private.count_invoice_number()
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/invoices/generate_invoice_atomic.sql sha256:affa91df3c46cf56554c7a71355d89197c2114a386d6cf96fc7e9b6c2f50f34e
+-- >>> sql/functions/invoices/generate_invoice_atomic.sql sha256:9cfb029df010ee3b30d0521e6c521704006ae2753b36e1d932f6d90a4f2049a9
 -- Invoices one customer for a period in one step. What is billed is told by billing_lines, how by
 -- generate_invoices: the same as in a bulk run. An invoice that can't be made is refused here.
 --
@@ -206,6 +206,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_arguments jsonb;
   v_request record;
   v_made record;
@@ -253,7 +254,7 @@ begin
   select made.* into v_made
   from private.generate_invoices(array[p_customer_id], p_period_start, p_period_end, false) as made;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   if v_made.outcome = 'already_invoiced' then
     raise exception using

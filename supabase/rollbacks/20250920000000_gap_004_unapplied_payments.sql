@@ -15,7 +15,7 @@ drop trigger refuse_truncate on public.unapplied_payments;
 
 -- functions, as they were before ----------------------------------------------------------------
 
--- >>> sql/functions/payments/allocate_payment_atomic.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:5772573f2758624d4fe5ea9faa80ee9dd8ef86b135dc3723ecd917b5fe49599b
+-- >>> sql/functions/payments/allocate_payment_atomic.sql as of 20250917000000_gap_001_allocate_payment_atomic sha256:286f10def8791085727252f56479ebf0fcabcac0367ee2633d8babf13c64cb06
 -- Allocates a payment to invoices in one step: all lines or none, both sides locked, the totals and
 -- statuses of both sides and what is left unapplied written in the same transaction.
 --
@@ -52,6 +52,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_refuse_excess boolean := coalesce(p_validate_amounts, true);
   v_lines record;
   v_arguments jsonb;
@@ -105,7 +106,7 @@ begin
     p_payment_id, v_lines.invoice_ids, v_lines.amounts, v_refuse_excess
   );
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   select
     payment.amount,
@@ -296,7 +297,7 @@ revoke all on function private.mirror_unapplied(uuid, uuid, numeric)
 from public, anon, authenticated, service_role;
 -- <<<
 
--- >>> sql/functions/payments/void_payment.sql as of 20250918000000_gap_002_rollback_partial_allocation sha256:5454d02207ac898d5d58e07a64c57abb9e449a6da752e53639fe8b5c9814f419
+-- >>> sql/functions/payments/void_payment.sql as of 20250918000000_gap_002_rollback_partial_allocation sha256:afbf1381281c776e502191917780988530b019d919ee42fc653485f5e6b312d9
 -- Voids a payment, such as a cheque that bounced: takes it off everything that it pays and out of
 -- every sum. Its row stays, with who voided it, when and why; a voided payment takes no allocation
 -- and stays voided.
@@ -327,6 +328,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_reason text := private.given_reason(p_reason);
   v_arguments jsonb := jsonb_build_object('payment_id', p_payment_id, 'reason', v_reason);
   v_request record;
@@ -399,7 +401,7 @@ begin
   where payment.id = p_payment_id
   returning payment.amount, payment.voided_at into payment_amount, voided_at;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
   perform set_config('pymilk.reason', '', true);
 
   perform private.balance_payment(p_payment_id);

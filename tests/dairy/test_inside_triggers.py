@@ -282,3 +282,38 @@ def test_what_says_nothing_of_them_is_not_refused(scene: Scene) -> None:
         "update public.invoice_line_items set product_name = 'Milk', line_total = line_total",
         "authenticated",
     )
+
+
+def test_a_call_within_a_call_leaves_the_rest_to_the_outer_one(scene: Scene) -> None:
+    """A project's trigger on payments allocates: what is written after it has its call, too."""
+    books, named = scene.books, scene.named
+    other = books.payment(named["customer"], 10)
+    books.run(
+        f"""
+        create function public.on_recorded() returns trigger language plpgsql as $$
+        begin
+          perform public.allocate_payment_atomic(
+            '{other}', '[{{"invoiceId": "{named["held"]}", "amount": 10}}]'
+          );
+          return null;
+        end $$;
+        create trigger on_recorded after insert on public.payments
+        for each row execute function public.on_recorded();
+        """
+    )
+    with undone(scene, "authenticated"):
+        books.run(CALLS["record"].format(**named))
+        books.run("reset role")
+        journal = books.connection.execute(
+            """
+            select call_id from private.allocation_journal where at = now()
+            union all
+            select call_id from private.settlement_journal where at = now()
+            """
+        ).fetchall()
+        setting = books.connection.execute("select current_setting('pymilk.call_id')").fetchone()
+
+    assert len(journal) == 4
+    assert None not in {row[0] for row in journal}
+    assert len({row[0] for row in journal}) == 2
+    assert setting == ("",)

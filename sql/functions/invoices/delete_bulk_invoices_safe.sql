@@ -35,6 +35,7 @@ set plan_cache_mode = force_custom_plan -- one invoice or a month of them: plann
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_refuse_money boolean := coalesce(p_validate_payments, true);
   v_invoice_ids uuid[];
   v_nameless bigint;
@@ -158,7 +159,7 @@ begin
   select deleted.reverted_sales_count into reverted_sales_count
   from private.delete_invoices(coalesce(v_deletable, '{}'), false) as deleted;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;

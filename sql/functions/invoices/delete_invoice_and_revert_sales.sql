@@ -20,6 +20,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_arguments jsonb := jsonb_build_object('invoice_id', p_invoice_id);
   v_request record;
   v_invoice_number text;
@@ -48,7 +49,7 @@ begin
   select deleted.reverted_sales_count, deleted.line_items_count into v_deleted
   from private.delete_invoices(array[p_invoice_id], true) as deleted;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   v_answer := jsonb_build_object(

@@ -32,6 +32,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_permanent boolean := coalesce(p_permanent, false);
   v_arguments jsonb;
   v_request record;
@@ -75,7 +76,7 @@ begin
   into reverted_sales_count, line_items_count
   from private.delete_invoices(array[p_invoice_id], v_permanent) as deleted;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;

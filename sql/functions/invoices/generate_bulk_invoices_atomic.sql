@@ -39,6 +39,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_refuse_invoiced boolean := coalesce(p_validate_existing, true);
   v_customer_ids uuid[] := private.parse_customer_ids(p_customer_ids);
   v_arguments jsonb;
@@ -96,7 +97,7 @@ begin
     v_customer_ids, p_period_start, p_period_end, v_refuse_invoiced
   ) as made;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   perform private.finish_request(

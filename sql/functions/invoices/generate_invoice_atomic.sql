@@ -35,6 +35,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_arguments jsonb;
   v_request record;
   v_made record;
@@ -82,7 +83,7 @@ begin
   select made.* into v_made
   from private.generate_invoices(array[p_customer_id], p_period_start, p_period_end, false) as made;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   if v_made.outcome = 'already_invoiced' then
     raise exception using

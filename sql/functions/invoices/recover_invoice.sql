@@ -31,6 +31,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_arguments jsonb;
   v_request record;
 begin
@@ -66,7 +67,7 @@ begin
   -- check and write
   perform set_config('pymilk.call_id', v_request.call_id::text, true);
   perform private.revive_invoice(p_invoice_id);
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;

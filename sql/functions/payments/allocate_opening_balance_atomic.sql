@@ -33,6 +33,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_amount numeric := trim_scale(p_amount);
   v_arguments jsonb;
   v_request record;
@@ -95,7 +96,7 @@ begin
     p_payment_id, p_customer_id, v_amount
   );
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;

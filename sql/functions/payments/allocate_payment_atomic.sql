@@ -34,6 +34,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_refuse_excess boolean := coalesce(p_validate_amounts, true);
   v_lines record;
   v_invoice_ids uuid[];
@@ -91,7 +92,7 @@ begin
     p_payment_id, v_invoice_ids, v_amounts, v_refuse_excess
   );
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   select
     payment.amount,

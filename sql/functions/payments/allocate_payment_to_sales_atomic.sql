@@ -34,6 +34,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_lines record;
   v_arguments jsonb;
   v_request record;
@@ -80,7 +81,7 @@ begin
 
   v_applied := private.allocate_to_sales(p_payment_id, v_lines.sale_ids, v_lines.amounts);
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;

@@ -34,6 +34,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_strategy text := coalesce(p_strategy, 'opening_first');
   v_arguments jsonb;
   v_request record;
@@ -179,7 +180,7 @@ begin
     );
   end if;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
 
   -- return
   success := true;

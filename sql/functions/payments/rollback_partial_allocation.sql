@@ -33,6 +33,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_caller text := private.caller();
   v_arguments jsonb := jsonb_build_object('payment_id', p_payment_id);
   v_known record;
@@ -120,7 +121,7 @@ begin
     removed_amount := removed_amount + v_undone.removed_amount;
   end loop;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
   perform set_config('pymilk.reason', '', true);
 
   select balanced.allocation_status into v_status

@@ -39,6 +39,7 @@ set plan_cache_mode = force_generic_plan -- planning each array anew took half o
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_reason text := private.given_reason(p_reason);
   v_invoice_ids uuid[];
   v_amounts numeric[];
@@ -102,7 +103,7 @@ begin
 
   perform private.change_payment(p_payment_id, trim_scale(p_amount), v_invoice_ids, v_amounts);
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
   perform set_config('pymilk.reason', '', true);
 
   -- return

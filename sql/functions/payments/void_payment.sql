@@ -28,6 +28,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := private.idempotency_key();
+  v_outer_call text := coalesce(current_setting('pymilk.call_id', true), ''); -- in its trigger
   v_reason text := private.given_reason(p_reason);
   v_arguments jsonb := jsonb_build_object('payment_id', p_payment_id, 'reason', v_reason);
   v_request record;
@@ -100,7 +101,7 @@ begin
   where payment.id = p_payment_id
   returning payment.amount, payment.voided_at into payment_amount, voided_at;
 
-  perform set_config('pymilk.call_id', '', true);
+  perform set_config('pymilk.call_id', v_outer_call, true);
   perform set_config('pymilk.reason', '', true);
 
   -- return
