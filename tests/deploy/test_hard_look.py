@@ -78,6 +78,18 @@ def test_figures_whose_key_hides_a_row_are_refused(shop: Database, toy: Toy) -> 
         deploy_toy(toy.plan(shop))
 
 
+@pytest.mark.parametrize("folder", ["sql/state", "sql/invariants"])
+@pytest.mark.parametrize("text", ["-- to be written\n", "set work_mem = '1MB';"])
+def test_files_without_a_query_do_not_count_as_books_that_hold(
+    shop: Database, toy: Toy, folder: str, text: str
+) -> None:
+    toy.write(folder, "owed", text)
+    with pytest.raises(ScriptFailed, match="/owed.sql holds no query") as refused:
+        deploy_toy(toy.plan(shop))
+    assert "Nothing was changed" in refused.value.state
+    assert "its query" in refused.value.todo
+
+
 @pytest.fixture
 def own_bench(scratch_server: EmbeddedServer) -> Iterator[Bench]:
     """A bench for one test: what comes back there is in nobody's way afterwards."""

@@ -94,14 +94,19 @@ def _read(connection: Connection, queries: Iterable[Script]) -> Iterable[tuple[S
         return ()
     with in_one_go(connection, read_settings(connection)) as go:
         sent = [(query, go.read(query)) for query in queries]
-    return ((query, _answer(cursor)) for query, cursor in sent)
+    return ((query, _answer(query, cursor)) for query, cursor in sent)
 
 
-def _answer(cursor: Cursor | None) -> Answer:
-    if cursor is None:
-        return Answer((), [])
-    columns = tuple(column.name for column in cursor.description or ())
-    return Answer(columns, cursor.fetchall())
+def _answer(query: Script, cursor: Cursor | None) -> Answer:
+    if cursor is None or not cursor.description:
+        # An emptied file would count as books that hold, on either side of the change.
+        problem = ScriptFailed(
+            f"{query.path.parent.name}/{query.path.name} holds no query, so nothing is compared.",
+            todo="Write its query, or delete the file.",
+        )
+        problem.script = query
+        raise problem
+    return Answer(tuple(column.name for column in cursor.description), cursor.fetchall())
 
 
 def new_violations(before: Violations, after: Violations) -> tuple[str, ...]:
