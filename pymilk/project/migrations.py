@@ -54,6 +54,11 @@ class Script:
     path: Path
     text: str
 
+    @property
+    def short_path(self) -> str:
+        """Its folder and name, which is what people call it: `state/owed.sql`."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
     @cached_property
     def checksum(self) -> str:
         """SHA-256 of the text, whatever ends its lines: that is the checkout's business."""
@@ -331,7 +336,7 @@ def runs_outside_transactions(statement: Statement) -> str | None:
 
 
 def _at(script: Script, statement: Statement) -> str:
-    return f"{script.path.parent.name}/{script.path.name}, line {statement.line}"
+    return f"{script.short_path}, line {statement.line}"
 
 
 def read_script(path: Path) -> Script:

@@ -286,8 +286,7 @@ def _restating(statement: Statement) -> str:
 def _unreadable(script: Script, text: str, at: int, why: str) -> UsageProblem:
     line = text.count("\n", 0, at) + 1
     return UsageProblem(
-        f"{script.path.parent.name}/{script.path.name}, line {line}: a mark of a quoted function,"
-        f" and {why}.",
+        f"{script.short_path}, line {line}: a mark of a quoted function, and {why}.",
         state="No file was written.",
         todo="A block begins '-- >>> path sha256:…' and ends '-- <<<'; see CONTRIBUTING.md.",
     )

@@ -142,7 +142,7 @@ def _chart(query: Script, header: Header, reading: Reading, wording: Wording) ->
     found = bars or stacked
     if found is None or not set(found.groups()) <= set(reading.columns):
         raise UsageProblem(
-            f"{query.path.parent.name}/{query.path.name}: 'chart: {header.chart}' can't be drawn.",
+            f"{query.short_path}: 'chart: {header.chart}' can't be drawn.",
             state="Nothing was changed.",
             todo="Write 'bars of VALUE by NAME' or 'columns of VALUE by NAME and PART', each a"
             f" column of the query: {', '.join(reading.columns)}.",

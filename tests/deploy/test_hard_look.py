@@ -84,7 +84,7 @@ def test_files_without_a_query_do_not_count_as_books_that_hold(
     shop: Database, toy: Toy, folder: str, text: str
 ) -> None:
     toy.write(folder, "owed", text)
-    with pytest.raises(ScriptFailed, match="/owed.sql holds no query") as refused:
+    with pytest.raises(ScriptFailed, match=r"/owed\.sql holds no query") as refused:
         deploy_toy(toy.plan(shop))
     assert "Nothing was changed" in refused.value.state
     assert "its query" in refused.value.todo

@@ -42,8 +42,7 @@ def _figures(query: Script, answer: Answer) -> Mapping[str, tuple[str, ...]]:
     figures = {str(row[0]): tuple(str(row[place]) for place in kept) for row in rows}
     if len(figures) < len(rows):
         problem = ScriptFailed(
-            f"{query.path.parent.name}/{query.path.name} gives a key twice, so that one row would"
-            " hide the other.",
+            f"{query.short_path} gives a key twice, so that one row would hide the other.",
             todo="Make its first column tell the rows apart: an id, not a name.",
         )
         problem.script = query
@@ -101,7 +100,7 @@ def _answer(query: Script, cursor: Cursor | None) -> Answer:
     if cursor is None or not cursor.description:
         # An emptied file would count as books that hold, on either side of the change.
         problem = ScriptFailed(
-            f"{query.path.parent.name}/{query.path.name} holds no query, so nothing is compared.",
+            f"{query.short_path} holds no query, so nothing is compared.",
             todo="Write its query, or delete the file.",
         )
         problem.script = query

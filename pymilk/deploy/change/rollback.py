@@ -159,7 +159,7 @@ def _todo(problem: ScriptFailed, down: Script, migration: Migration) -> str:
     """What to do about the script that failed, which is not always the one that undoes it."""
     if problem.script is None or problem.script is down:
         return problem.todo + _MEND.format(migration.argument)
-    query = f"{problem.script.path.parent.name}/{problem.script.path.name}"
+    query = problem.script.short_path
     return f"Mend {query}, or put it aside: it is read before a rollback and after it."
 
 

@@ -136,8 +136,7 @@ def failure(script: Script, statement: Statement, error: psycopg.Error) -> Scrip
     at = f", line {_line(error, statement)}" if statement.line else ""
     detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
     problem = ScriptFailed(
-        f"{script.path.parent.name}/{script.path.name}{at}:"
-        f" {error.diag.message_primary or error}{detail}",
+        f"{script.short_path}{at}: {error.diag.message_primary or error}{detail}",
         state="Nothing was changed: the script's transaction is rolled back.",
         todo=error.diag.message_hint or "Mend the script; the rehearsal shows it again.",
     )

@@ -53,6 +53,6 @@ def read_query(connection: Connection, query: Script) -> Reading:
         found = failure(query, statement, error).happened
         return Reading(time.perf_counter() - started, failure=found)
     if not columns:
-        said = f"{query.path.parent.name}/{query.path.name}: it holds no query."
+        said = f"{query.short_path}: it holds no query."
         return Reading(seconds, failure=said)
     return Reading(seconds, columns, tuple(rows))

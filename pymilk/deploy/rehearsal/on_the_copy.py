@@ -159,7 +159,7 @@ def counting_on(connection: Connection, script: Script) -> Iterator[None]:
     back = turned_back(before, read_positions(connection, project_schemas(connection)))
     if back:
         raise RehearsalFailed(
-            f"{script.path.parent.name}/{script.path.name} sets sequences back: {', '.join(back)}.",
+            f"{script.short_path} sets sequences back: {', '.join(back)}.",
             state=UNCHANGED,
             todo="Let them go on counting; the numbers after the last one are still free.",
         )

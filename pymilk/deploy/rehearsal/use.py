@@ -46,7 +46,7 @@ def use(connection: Connection, plan: Plan, earlier: Iterable[Migration], schema
     }
     if not written:
         return Used(unused=f"no workload: supabase/use/{plan.migration.stem}.sql")
-    names = tuple(_name(workload) for workload in workloads)
+    names = tuple(workload.short_path for workload in workloads)
     return Used(names, "", time.perf_counter() - started, tuple(sorted(written)))
 
 
@@ -61,7 +61,7 @@ def _run(connection: Connection, plan: Plan, workload: Script, schema: Catalog) 
         changed = schema.difference(read_catalog(connection))
         if changed:
             raise BadWorkload(
-                f"{_name(workload)} changes the schema: {'; '.join(changed.sentences())}",
+                f"{workload.short_path} changes the schema: {'; '.join(changed.sentences())}",
                 todo="A workload does what people do: it writes rows, and makes nothing.",
             )
         broken = newly_violating(violations, read_violations(connection, plan.project.invariants))
@@ -69,10 +69,7 @@ def _run(connection: Connection, plan: Plan, workload: Script, schema: Catalog) 
             raise BadWorkload(
                 f"Used as people will, {plan.migration.label} breaks {len(broken)} invariant(s):"
                 f" {'; '.join(broken[:5])}",
-                todo=f"Mend the migration, or {_name(workload)} where it does what the app can't.",
+                todo=f"Mend the migration, or {workload.short_path} where it does what the app"
+                " can't.",
             )
     return written
-
-
-def _name(script: Script) -> str:
-    return f"{script.path.parent.name}/{script.path.name}"
