@@ -123,6 +123,10 @@ def _rehearsal(evidence: Evidence) -> list[str]:
             " deployed again: the same"
         )
     lines += [f"NOT proven to be undone: {each}" for each in found.not_undone]
+    lines += [
+        f"read for the first time after it, so not compared: {why}"
+        for why in found.read_after_only.values()
+    ]
     for blocked in (Blocked.EVERYBODY, Blocked.WRITERS, Blocked.ROW_WRITERS):
         held = {table: one for table, one in found.up.locked.items() if one.blocks is blocked}
         if held:

@@ -168,8 +168,8 @@ def _apply(
             with in_one_go(connection, settings) as go:
                 go.take(holding)
         locks = None
-    violations = read_violations(connection, project.invariants)
-    state = read_state(connection, project.state)
+    violations = read_violations(connection, project.invariants, rehearsed.read_after_only)
+    state = read_state(connection, project.state, rehearsed.read_after_only)
     with in_one_go(connection, settings) as go:
         stood = go.query(AROUND)
         go.script(migration.up, locks)

@@ -180,8 +180,8 @@ def _start(connection: Connection, plan: Plan, rehearsed: Rehearsed, half: Half 
             before = read_recorded_catalog(connection, half.before)
         return _Start(
             before,
-            read_state(connection, plan.project.state),
-            read_violations(connection, plan.project.invariants),
+            read_state(connection, plan.project.state, rehearsed.read_after_only),
+            read_violations(connection, plan.project.invariants, rehearsed.read_after_only),
             dict(rows),
         )
 

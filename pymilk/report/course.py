@@ -117,6 +117,11 @@ def _found(proof: Proof, wording: Wording) -> tuple[str, ...]:
             f"On the copy ({facts.where}) it was deployed and {_verified(facts)} in"
             f" {wording.seconds(facts.up_seconds)}; the proof of its rollback stands below."
         ),
+        *(f"NOT proven to be undone: {each}" for each in facts.not_undone),
+        *(
+            f"Read for the first time after it, so not compared: {why}"
+            for why in facts.read_after_only.values()
+        ),
     )
 
 
@@ -179,3 +184,5 @@ def _rollback(seen: Deployment) -> Iterator[str]:
     yield from (f"Into the archive: {kept}" for kept in facts.kept)
     if facts.drift:
         yield f"Left as somebody had changed it by hand: {', '.join(facts.drift)}."
+    for why in facts.uncompared:
+        yield f"Not compared, for it can't be read both with the change and without: {why}"

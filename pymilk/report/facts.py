@@ -85,6 +85,8 @@ class RehearsalFacts(Facts):
     changed_tables: tuple[str, ...] = ()
     reshaped: tuple[str, ...] = ()
     used: UsedFacts = UsedFacts()
+    not_undone: tuple[str, ...] = ()
+    read_after_only: Mapping[str, str] = {}
     where: str = ""
 
     @property
@@ -174,13 +176,14 @@ class BreachFacts(Facts):
 
 
 class RollbackFacts(Facts):
-    """A rollback: what the archive keeps, what was left as somebody had changed it, and why.
+    """A rollback: what the archive keeps, what was left as it was or not compared, and why.
 
     `seconds` is how long its transaction was open, but for the commit.
     """
 
     kept: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
+    uncompared: tuple[str, ...] = ()
     overrides: Mapping[str, str] = {}
     state: Figures = {}
     seconds: float | None = None

@@ -24,7 +24,7 @@ from pymilk.report.page import Format, deployment_page
 from pymilk.report.wording import Wording, wording_of
 from support.databases import Database
 from support.pages import Page, read_page, text_of
-from support.projects import GAP, UP_SQL, Toy, mark_baseline
+from support.projects import DOWN_SQL, GAP, UP_SQL, Toy, deploy_toy, mark_baseline
 from support.reported import OWED, Rehearsed, an_hour_of
 
 HOSTILE = 'Ravi & "Sons" <script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -148,6 +148,32 @@ def test_taken_back_with_what_was_kept(toy: Toy, shop: Database, project: Projec
     *_, (last, (_, took, _)) = page.table("Step by step").items()
     assert last == "rollback"
     assert re.match(r"[\d.]+ ", took)
+
+
+def test_what_was_not_proven_and_not_compared_is_named(
+    toy: Toy, project: Project, empty_database: Database
+) -> None:
+    mark_baseline(empty_database.url, toy)
+    toy.write("sql/state", "received", "select r.id, r.amount from public.receipts as r")
+    kind = "create type public.kind as enum ('cash');\n"
+    cast = "cast (public.kind as varchar)"
+    toy.gap(
+        f"{kind}create {cast} with inout;\n{UP_SQL}",
+        f"{DOWN_SQL}drop {cast};\ndrop type public.kind;",
+        "select 1 from public.receipts;",
+    )
+    deploy_toy(toy.plan(empty_database))
+    roll_back(toy.plan(empty_database), archive=False)
+    steps = page_of(empty_database, project).table("Step by step")
+    not_there = 'state/received.sql, line 1: relation "public.receipts" does not exist'
+    assert "NOT proven to be undone: line 2, create cast" in steps["rehearsal"][2]
+    assert (
+        f"Read for the first time after it, so not compared: {not_there}" in steps["rehearsal"][2]
+    )
+    assert (
+        f"Not compared, for it can't be read both with the change and without: {not_there}"
+        in (steps["rollback"][2])
+    )
 
 
 def test_each_deployment_is_told_by_itself(toy: Toy, shop: Database, project: Project) -> None:

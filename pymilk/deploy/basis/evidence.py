@@ -236,6 +236,8 @@ class Rehearsed:
         canary_tables: What the transaction had looked at or written to by the end of the canary.
         weighed_tables: What figures and invariants look at, before the migration or after it.
         not_undone: What the migration does of which nobody knows whether its rollback undoes it.
+        read_after_only: Figures and invariants that read what the migration makes, by the short
+            paths of their files → what Postgres said of them before it.
     """
 
     label: str
@@ -251,6 +253,7 @@ class Rehearsed:
     canary_tables: frozenset[str]
     weighed_tables: frozenset[str]
     not_undone: tuple[str, ...] = ()
+    read_after_only: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def up_seconds(self) -> float:

@@ -1,7 +1,7 @@
-"""The figures that can be compared across a rollback: those that can be read before it and after.
+"""What can be compared across a change: queries that can be read before it and after.
 
-A query that was added since the deploy may read what the migration made, and what goes with it. The
-way back must not end there: such a query is left out, and named.
+One may read what the migration makes: it comes with it, or was added since. Neither the deploy nor
+the way back must end there: such a query is left out, and named.
 """
 
 from collections.abc import Collection, Iterable
@@ -28,7 +28,7 @@ class CannotBeCompared(Exception):  # noqa: N818 - a signal to go at it again, n
     """A query can be read on one side only; the transaction is to be tried without it.
 
     Attributes:
-        query: Which one, by its file's name.
+        query: Which one, by its short path.
         why: What Postgres said of it, with its line.
     """
 
@@ -46,13 +46,13 @@ def read_before(
     Args:
         connection: In the transaction, before anything is changed.
         queries: The project's.
-        left_out: Queries that are known not to be comparable, by the names of their files.
+        left_out: Queries that are known not to be comparable, by their short paths.
 
     Raises:
         CannotBeCompared: One can't be read now, whatever is wrong with it.
     """
     try:
-        return read_state(connection, _without(queries, left_out))
+        return read_state(connection, queries, left_out)
     except ScriptFailed as problem:
         raise _signal(problem) from problem
 
@@ -67,16 +67,17 @@ def read_after(
         ScriptFailed: One that could be read before fails for another reason.
     """
     try:
-        return read_state(connection, _without(queries, left_out))
+        return read_state(connection, queries, left_out)
     except ScriptFailed as problem:
-        if isinstance(problem.__cause__, _NOT_THERE):
+        if reads_what_is_not_there(problem):
             raise _signal(problem) from problem
         raise
 
 
-def _without(queries: Iterable[Script], left_out: Collection[str]) -> tuple[Script, ...]:
-    return tuple(query for query in queries if query.path.stem not in left_out)
+def reads_what_is_not_there(problem: ScriptFailed) -> bool:
+    """Whether what a script names isn't there, rather than that something is wrong with it."""
+    return isinstance(problem.__cause__, _NOT_THERE)
 
 
 def _signal(problem: ScriptFailed) -> CannotBeCompared:
-    return CannotBeCompared(problem.script.path.stem if problem.script else "", problem.happened)
+    return CannotBeCompared(problem.script.short_path if problem.script else "", problem.happened)

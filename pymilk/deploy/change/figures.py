@@ -1,6 +1,6 @@
 """The project's own figures and invariants, read in one transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from psycopg import sql
@@ -23,16 +23,24 @@ class Answer(NamedTuple):
     rows: list[TupleRow]
 
 
-def read_state(connection: Connection, queries: Iterable[Script]) -> State:
+def read_state(
+    connection: Connection, queries: Iterable[Script], left_out: Collection[str] = ()
+) -> State:
     """Run the state queries: the first column is the key, the others are figures.
 
     But for the one that says what people call the key: who is renamed owes what he owed.
+
+    Args:
+        connection: In a transaction.
+        queries: The project's.
+        left_out: Those that can't be read now, by their short paths: they are not in it.
 
     Raises:
         ScriptFailed: One of them can't be run, or gives a key twice.
     """
     return {
-        query.path.stem: _figures(query, answer) for query, answer in _read(connection, queries)
+        query.path.stem: _figures(query, answer)
+        for query, answer in _read(connection, queries, left_out)
     }
 
 
@@ -51,12 +59,11 @@ def _figures(query: Script, answer: Answer) -> Mapping[str, tuple[str, ...]]:
 
 
 def differing_figures(before: State, after: State) -> tuple[str, ...]:
-    """Each figure that isn't what it was, one line each."""
+    """Each figure that isn't what it was, one line each; of the queries that were read before."""
     return tuple(
         f"{query} {key}: {_in_words(before[query].get(key))} → {_in_words(figures)}"
-        for query, found in after.items()
-        for key, figures in _all_keys(before[query], found)
-        if before[query].get(key) != figures
+        for query, moved in moved_figures(before, after).items()
+        for key, figures in moved.items()
     )
 
 
@@ -66,29 +73,39 @@ def moved_figures(
     """Query → key → its figures after, of those that moved; none where a key is gone."""
     return {
         query: {
-            key: figures
-            for key, figures in _all_keys(before.get(query, {}), found)
-            if before.get(query, {}).get(key) != figures
+            key: after[query].get(key)
+            for key in dict.fromkeys((*figures, *after[query]))
+            if figures.get(key) != after[query].get(key)
         }
-        for query, found in after.items()
+        for query, figures in before.items()
     }
 
 
-def read_violations(connection: Connection, queries: Iterable[Script]) -> Violations:
+def read_violations(
+    connection: Connection, queries: Iterable[Script], left_out: Collection[str] = ()
+) -> Violations:
     """Run the invariant queries; every row is a violation.
+
+    Args:
+        connection: In a transaction.
+        queries: The project's.
+        left_out: Those of which nothing is there yet, by their short paths: nothing violates them.
 
     Raises:
         ScriptFailed: One of them can't be run.
     """
-    return {
+    queries = tuple(queries)
+    return {query.path.stem: frozenset() for query in queries} | {
         query.path.stem: frozenset(tuple(str(value) for value in row) for row in answer.rows)
-        for query, answer in _read(connection, queries)
+        for query, answer in _read(connection, queries, left_out)
     }
 
 
-def _read(connection: Connection, queries: Iterable[Script]) -> Iterable[tuple[Script, Answer]]:
+def _read(
+    connection: Connection, queries: Iterable[Script], left_out: Collection[str]
+) -> Iterable[tuple[Script, Answer]]:
     """Each query's rows; all of them are asked for in one go."""
-    queries = tuple(queries)
+    queries = tuple(query for query in queries if query.short_path not in left_out)
     if not queries:
         return ()
     with in_one_go(connection, read_settings(connection)) as go:
@@ -142,12 +159,6 @@ def count_rows(connection: Connection, tables: Iterable[Table]) -> Mapping[str, 
     )
     row = connection.execute(sql.SQL("select array[{}]::bigint[]").format(counts)).fetchone()
     return dict(zip((table.qualified for table in tables), row[0] if row else (), strict=True))
-
-
-def _all_keys(
-    before: Mapping[str, tuple[str, ...]], after: Mapping[str, tuple[str, ...]]
-) -> Iterable[tuple[str, tuple[str, ...] | None]]:
-    return ((key, after.get(key)) for key in dict.fromkeys((*before, *after)))
 
 
 def _in_words(figures: tuple[str, ...] | None) -> str:

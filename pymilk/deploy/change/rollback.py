@@ -108,7 +108,7 @@ class _Attempt:
         drift: What was changed by hand elsewhere and is left as it is.
         compared: Tables whose rows are compared, one by one.
         locking: Takes every lock that is needed; none where none is.
-        uncompared: Figures that are not compared → why not.
+        uncompared: Queries whose figures are not compared, by their short paths → why not.
     """
 
     plan: Plan

@@ -165,6 +165,7 @@ def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
         canary_tables=up.looked_at,
         weighed_tables=up.weighing.tables | again.weighing.tables,
         not_undone=unknown,
+        read_after_only=up.weighing.read_after_only,
     )
 
 

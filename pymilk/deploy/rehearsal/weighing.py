@@ -1,16 +1,19 @@
 """Figures and invariants on the copy: what they look at, how long they take, and that they stay."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from pymilk.database.connection import Connection
 from pymilk.deploy.basis.evidence import State, Violations
+from pymilk.deploy.change.comparable import reads_what_is_not_there
 from pymilk.deploy.change.figures import (
     differing_figures,
     new_violations,
     read_state,
     read_violations,
 )
+from pymilk.deploy.change.script import ScriptFailed
 from pymilk.deploy.change.strong_locks import in_use
 from pymilk.deploy.rehearsal.failed import UNCHANGED, RehearsalFailed
 from pymilk.project.project import Project
@@ -25,12 +28,15 @@ class Weighed:
         state: The figures.
         tables: What they looked at, by way of functions and views as well.
         seconds: How long that took.
+        not_there: Files that could not be read, for what they read isn't there, by their short
+            paths → what Postgres said.
     """
 
     violations: Violations
     state: State
     tables: frozenset[str]
     seconds: float
+    not_there: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,20 +47,38 @@ class Weighing:
         tables: What they look at, before it or after it.
         before_seconds: How long they took before.
         after_seconds: How long they took after.
+        read_after_only: Files that read what the migration makes, by their short paths → what
+            Postgres said of them before it.
     """
 
     tables: frozenset[str] = frozenset()
     before_seconds: float = 0.0
     after_seconds: float = 0.0
+    read_after_only: Mapping[str, str] = field(default_factory=dict)
 
 
 def weigh(connection: Connection, project: Project) -> Weighed:
-    """Read all of them, outside of any transaction."""
+    """Read all of them, outside of any transaction, but for those of which nothing is there yet.
+
+    Raises:
+        ScriptFailed: One can't be read for another reason.
+    """
+    not_there: dict[str, str] = {}
+    while True:
+        try:
+            return replace(_weigh(connection, project, not_there), not_there=not_there)
+        except ScriptFailed as problem:
+            if problem.script is None or not reads_what_is_not_there(problem):
+                raise
+            not_there[problem.script.short_path] = problem.happened
+
+
+def _weigh(connection: Connection, project: Project, left_out: Collection[str]) -> Weighed:
     # In a transaction that does nothing else: its locks are on what they look at.
     with connection.transaction():
         started = time.perf_counter()
-        violations = read_violations(connection, project.invariants)
-        state = read_state(connection, project.state)
+        violations = read_violations(connection, project.invariants, left_out)
+        state = read_state(connection, project.state, left_out)
         seconds = time.perf_counter() - started
         return Weighed(violations, state, in_use(connection), seconds)
 
@@ -64,8 +88,17 @@ def compare(connection: Connection, project: Project, before: Weighed) -> Weighi
 
     Raises:
         RehearsalFailed: An invariant is broken that held before, or a figure has moved.
+        ScriptFailed: One can't be read after the migration.
     """
-    after = weigh(connection, project)
+    try:
+        after = _weigh(connection, project, ())
+    except ScriptFailed as problem:
+        if problem.script is not None and problem.script.short_path in before.not_there:
+            problem.todo = (
+                f"Mend {problem.script.short_path}: it can be read neither before this migration"
+                " nor after it. What a later one makes can be asked for when that one is deployed."
+            )
+        raise
     broken = new_violations(before.violations, after.violations)
     if broken:
         raise RehearsalFailed(
@@ -81,4 +114,5 @@ def compare(connection: Connection, project: Project, before: Weighed) -> Weighi
             state=UNCHANGED,
             todo="No deploy may change what anybody owes; mend the migration.",
         )
-    return Weighing(before.tables | after.tables, before.seconds, after.seconds)
+    tables = before.tables | after.tables
+    return Weighing(tables, before.seconds, after.seconds, before.not_there)
