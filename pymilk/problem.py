@@ -33,6 +33,10 @@ class SomethingToDo(Problem):
     exit_code = 3
 
 
+class Refused(Problem):
+    """The change would not have been a clean one; it was not made, or taken back whole."""
+
+
 class TryAgainLater(Problem):
     """Nothing is wrong, but now is not the moment; nothing was changed."""
 

@@ -52,7 +52,7 @@ _SEVERAL = 3
 
 
 @dataclass(frozen=True)
-class Refused:
+class NotTaken:
     """A statement that the throw-away server did not take.
 
     Attributes:
@@ -82,7 +82,7 @@ class Loaded:
 
     databases: dict[str, str] = field(default_factory=dict)
     rows: Counter[tuple[str, str]] = field(default_factory=Counter)
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[NotTaken] = field(default_factory=list)
     roles: list[str] = field(default_factory=list)
     stood_in: set[str] = field(default_factory=set)
     version: str = ""
@@ -332,7 +332,7 @@ class _Loading:
         self.loaded.rows[self._database, name] += count
 
     def _refuse(self, words: str, error: psycopg.Error) -> None:
-        self.loaded.refused.append(Refused(self._database, words, first_line(error)))
+        self.loaded.refused.append(NotTaken(self._database, words, first_line(error)))
 
 
 def _blocks(lines: Iterator[bytes]) -> Iterator[bytes]:

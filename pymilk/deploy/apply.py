@@ -32,7 +32,6 @@ from pymilk.deploy.change.figures import (
 )
 from pymilk.deploy.change.give_back import give_back_to, still_archived
 from pymilk.deploy.change.one_go import LOCKED_SECONDS, Cursor, in_one_go
-from pymilk.deploy.change.recorded import Refused
 from pymilk.deploy.change.row_proof import read_marks, tables_written
 from pymilk.deploy.change.script import ScriptFailed, read_settings
 from pymilk.deploy.change.strong_locks import (
@@ -51,7 +50,7 @@ from pymilk.deploy.proof import (
     refuse_stale_proof,
     violation_facts,
 )
-from pymilk.problem import Problem
+from pymilk.problem import Problem, Refused
 from pymilk.project.migrations import Script
 
 _ROLLED_BACK = "Nothing was changed: the transaction was rolled back."

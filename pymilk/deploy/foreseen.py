@@ -14,11 +14,11 @@ from pymilk.deploy.basis.made import untouched
 from pymilk.deploy.basis.plan import Plan
 from pymilk.deploy.change.archive import Loss, find_losses
 from pymilk.deploy.change.attempt import noted
-from pymilk.deploy.change.recorded import Refused, read_recorded
+from pymilk.deploy.change.recorded import read_recorded
 from pymilk.deploy.change.rollback import RolledBack, roll_back
 from pymilk.deploy.change.writable import refuse_read_only
 from pymilk.deploy.survey.app_calls import Calls, recent_calls
-from pymilk.problem import Problem
+from pymilk.problem import Problem, Refused
 from pymilk.project.migrations import Migration
 from pymilk.project.project import Project
 

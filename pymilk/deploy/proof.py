@@ -9,10 +9,9 @@ from pymilk.deploy.basis.evidence import Check, Evidence, Preflight, Rehearsed, 
 from pymilk.deploy.basis.plan import Plan
 from pymilk.deploy.basis.sample import key_of
 from pymilk.deploy.change.kept import backup_facts, rehearsal_facts
-from pymilk.deploy.change.recorded import Refused
 from pymilk.deploy.survey.allowed import budget_check, window_check
 from pymilk.deploy.survey.preflight import refuse_failed
-from pymilk.problem import TryAgainLater
+from pymilk.problem import Refused, TryAgainLater
 from pymilk.project.policy import hours_since
 
 # What comes on top of the rehearsed time: the reads of the proof and the commit.

@@ -60,6 +60,11 @@ class Statement:
     words: tuple[str, ...]
     only_comment: bool = False
 
+    @property
+    def beginning(self) -> str:
+        """Its first words, for people to know it by."""
+        return " ".join(self.words[:8])
+
 
 def split(sql: str) -> tuple[Statement, ...]:
     """Split `sql` into statements; blanks between them yield none."""

@@ -13,10 +13,10 @@ from pymilk.database.programs import find_programs
 from pymilk.database.restore import restore
 from pymilk.deploy.basis.evidence import Evidence, Rehearsed
 from pymilk.deploy.basis.plan import Bench
-from pymilk.deploy.change.recorded import Refused
 from pymilk.deploy.change.rollback import roll_back
 from pymilk.deploy.rehearsal.failed import RehearsalFailed
 from pymilk.deploy.rehearsal.rehearsal import rehearse
+from pymilk.problem import Refused
 from support.databases import Database
 from support.projects import DOWN_SQL, UP_SQL, Toy, copy_of, deploy_toy, schema_and_rows
 

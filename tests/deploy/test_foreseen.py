@@ -6,10 +6,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from pymilk.deploy.change.recorded import Refused
 from pymilk.deploy.foreseen import foresee, roll_back_each
 from pymilk.deploy.survey.status import Standing, read_status
-from pymilk.problem import Problem
+from pymilk.problem import Problem, Refused
 from pymilk.project.migrations import find_migration
 from pymilk.project.project import load_project
 from support.commands import run

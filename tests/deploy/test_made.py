@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from pymilk.deploy.basis.plan import CopyAt
-from pymilk.deploy.change.recorded import Refused
 from pymilk.deploy.change.rollback import roll_back
+from pymilk.problem import Refused
 from support.databases import Database
 from support.projects import Toy, copy_of, deploy_toy, schema_and_rows, write_toy
 

@@ -10,11 +10,10 @@ from pymilk.cli.render import rolled_back_text
 from pymilk.database.catalog import read_catalog
 from pymilk.database.connection import Connection
 from pymilk.database.ledger import Kind, latest, read_entries, whole
-from pymilk.deploy.change.recorded import Refused
 from pymilk.deploy.change.rollback import RolledBack, roll_back
 from pymilk.deploy.change.transaction import standing
 from pymilk.deploy.foreseen import foresee
-from pymilk.problem import Problem, TryAgainLater
+from pymilk.problem import Problem, Refused, TryAgainLater
 from support.databases import Database
 from support.gate import WAIT, closed_gate, wait_until_at_the_gate
 from support.projects import (

@@ -14,7 +14,7 @@ from pymilk.database.catalog import PLATFORM_SCHEMAS, project_schemas
 from pymilk.database.connection import Connection, Target, connect
 from pymilk.database.contents import Table, read_contents, read_tables
 from pymilk.database.dump_file import DumpFile, taken_at, text_of
-from pymilk.database.load_text import Loaded, Refused, counted, load_text
+from pymilk.database.load_text import Loaded, NotTaken, counted, load_text
 from pymilk.database.loader import Loader, make_loader
 from pymilk.database.meter import UNWATCHED, Meter, phase
 from pymilk.database.programs import Programs
@@ -75,7 +75,7 @@ class FileTested:
     seconds: float
     roles: tuple[str, ...]
     extensions: tuple[str, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[NotTaken, ...]
     beside: tuple[Beside, ...]
     loaded: Mapping[str, str] = field(repr=False)
     loader: Loader = field(repr=False)
@@ -171,7 +171,7 @@ def _with_tables(loaded: Loaded, back: Mapping[tuple[str, str], int]) -> tuple[s
     return tuple(name for name in loaded.databases if name in found)
 
 
-def _is_extension(refused: Refused) -> bool:
+def _is_extension(refused: NotTaken) -> bool:
     return refused.words.startswith(("create extension", "comment on extension"))
 
 

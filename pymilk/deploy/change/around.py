@@ -11,7 +11,7 @@ from pymilk.database.surroundings import (
     is_as_it_was,
     told,
 )
-from pymilk.deploy.change.recorded import Refused
+from pymilk.problem import Refused
 
 
 def refuse_other_schema(expected: Catalog, restored: Catalog) -> None:

@@ -16,10 +16,9 @@ from pymilk.database.ledger import Event, Kind, Outcome, ledger_exists, record
 from pymilk.database.ledger_version import NEWEST, ledger_version, prepare_ledger
 from pymilk.deploy.basis.plan import Plan
 from pymilk.deploy.basis.trace import Trace, Tried, tell_left, tracing
-from pymilk.deploy.change.recorded import Refused
 from pymilk.deploy.change.script import NOT_NOW
 from pymilk.deploy.change.transaction import standing
-from pymilk.problem import Problem, TryAgainLater
+from pymilk.problem import Problem, Refused, TryAgainLater
 
 
 @contextmanager

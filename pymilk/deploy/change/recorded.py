@@ -12,12 +12,8 @@ from pymilk.database.surroundings import Change
 from pymilk.deploy.basis.half import half_of
 from pymilk.deploy.change.archive import Vanishing, find_vanishing
 from pymilk.deploy.change.strong_locks import Needed
-from pymilk.problem import Problem
+from pymilk.problem import Refused
 from pymilk.project.migrations import Migration
-
-
-class Refused(Problem):
-    """The change would not have been a clean one; it was not made, or taken back whole."""
 
 
 class RowsWouldBeLost(Refused):

@@ -47,7 +47,6 @@ from pymilk.deploy.change.figures import differing_figures
 from pymilk.deploy.change.one_go import in_one_go
 from pymilk.deploy.change.recorded import (
     Recorded,
-    Refused,
     RowsWouldBeLost,
     api_functions,
     read_recorded,
@@ -57,7 +56,7 @@ from pymilk.deploy.change.script import ScriptFailed, read_settings
 from pymilk.deploy.change.strong_locks import locking_all, take_all
 from pymilk.deploy.change.transaction import all_or_nothing, standing
 from pymilk.deploy.change.writable import refuse_read_only
-from pymilk.problem import TryAgainLater
+from pymilk.problem import Refused, TryAgainLater
 from pymilk.project.migrations import Migration, Script
 
 _MEND = (

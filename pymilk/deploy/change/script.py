@@ -72,8 +72,7 @@ def run_script(
         started = time.perf_counter()
         _guard(connection, script, statement)
         seconds = time.perf_counter() - started
-        words = " ".join(statement.words[:8])
-        look(StatementTime(statement.line, words, seconds, statement.text))
+        look(StatementTime(statement.line, statement.beginning, seconds, statement.text))
         if statement.words[:1] and statement.words[0] in MAY_SET:
             _hold_lock_timeout(connection, settings)
     # Deferred constraints speak now, while everything can still be refused.

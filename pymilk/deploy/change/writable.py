@@ -2,7 +2,7 @@
 
 from pymilk.database.connection import Connection
 from pymilk.database.read_only import BY_SETTING, why_read_only
-from pymilk.deploy.change.recorded import Refused
+from pymilk.problem import Refused
 from pymilk.project.migrations import Migration
 
 

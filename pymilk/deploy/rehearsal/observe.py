@@ -41,12 +41,12 @@ def observe(connection: Connection, script: Script) -> ScriptRun:
     Raises:
         ScriptFailed: A statement failed.
     """
-    sight = Sight(connection, script.text)
-    run_script(connection, script, sight.look)
-    return sight.run()
+    observer = Observer(connection, script.text)
+    run_script(connection, script, observer.look)
+    return observer.run()
 
 
-class Sight:
+class Observer:
     """What one transaction locks and rewrites, seen after each of its statements."""
 
     def __init__(self, connection: Connection, text: str) -> None:
@@ -158,7 +158,7 @@ def observe_outside(
     held_seconds = max((one.seconds for one in keeping), default=0.0)
     run = StatementRun(
         statement.line,
-        " ".join(statement.words[:8]),
+        statement.beginning,
         stopped - started,
         {table: one.mode for table, one in locked.items()},
         tuple(names[oid] for oid, file in files.items() if now.get(oid, file) != file),

@@ -11,7 +11,7 @@ from pymilk.deploy.basis.evidence import ScriptRun, StatementTime
 from pymilk.deploy.basis.half import half_of
 from pymilk.deploy.change.row_proof import read_marks, tables_written
 from pymilk.deploy.change.steps import run_plain, set_again, steps_of
-from pymilk.deploy.rehearsal.observe import Sight, followed_by, in_turn, observe_outside
+from pymilk.deploy.rehearsal.observe import Observer, followed_by, in_turn, observe_outside
 from pymilk.project.migrations import Migration, Script, runs_outside_transactions
 from pymilk.project.statements import Statement
 
@@ -74,13 +74,12 @@ def _in_a_transaction(
     connection: Connection, script: Script, statement: Statement
 ) -> tuple[ScriptRun, frozenset[str]]:
     with connection.transaction():
-        sight, marks = Sight(connection, statement.text), read_marks(connection)
+        observer, marks = Observer(connection, statement.text), read_marks(connection)
         started = time.perf_counter()
         run_plain(connection, script, statement)
         seconds = time.perf_counter() - started
-        words = " ".join(statement.words[:8])
-        sight.look(StatementTime(statement.line, words, seconds, statement.text))
-        run, wrote = sight.run(), tables_written(connection, marks)
+        observer.look(StatementTime(statement.line, statement.beginning, seconds, statement.text))
+        run, wrote = observer.run(), tables_written(connection, marks)
         started = time.perf_counter()
         read_catalog(connection)  # which a deploy writes into the ledger with each step
         return followed_by(run, time.perf_counter() - started), wrote
