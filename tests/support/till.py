@@ -38,7 +38,7 @@ def open_till(database: Database) -> Till:
     Its customers are new ones: tills have nothing in common.
     """
     connection = database.connect(autocommit=True)
-    customer, other = _customer(connection), _customer(connection)
+    customer, other = new_customer(connection), new_customer(connection)
     return Till(
         database=database,
         customer=customer,
@@ -52,7 +52,8 @@ def open_till(database: Database) -> Till:
     )
 
 
-def _customer(connection: Connection) -> UUID:
+def new_customer(connection: Connection) -> UUID:
+    """One of whom there is nothing yet."""
     return _id(
         connection,
         "insert into public.customers (billing_name) values ('A customer') returning id",
