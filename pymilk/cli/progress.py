@@ -125,7 +125,11 @@ def _rehearsal(evidence: Evidence) -> list[str]:
     lines += [f"NOT proven to be undone: {each}" for each in found.not_undone]
     lines += [
         f"read for the first time after it, so not compared: {why}"
-        for why in found.read_after_only.values()
+        for why in found.unread.only_before
+    ]
+    lines += [
+        f"NOT looked at, for a later migration makes it: {why}"
+        for why in found.unread.after.values()
     ]
     for blocked in (Blocked.EVERYBODY, Blocked.WRITERS, Blocked.ROW_WRITERS):
         held = {table: one for table, one in found.up.locked.items() if one.blocks is blocked}

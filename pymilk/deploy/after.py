@@ -1,7 +1,7 @@
 """Step 6: the first look at the live database afterwards, when nobody waits for us any more."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import psycopg
@@ -44,10 +44,11 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
     label, version = migration.label, migration.version
     try:
         before = evidence.applied.violations_before if evidence.applied else None
+        unread = evidence.rehearsal.unread.after if evidence.rehearsal else {}
         # A session of its own: whatever the migration left in the one that made it, others lack.
         with connect(plan.target.url, purpose="after") as connection:
             seconds = _verified(connection, migration)
-            state, rows, broken = _look(connection, plan, before)
+            state, rows, broken = _look(connection, plan, before, unread)
             watched = Watched(seconds, state, rows)
             record(connection, _event(plan, evidence.applied, watched, broken))
     except VerificationFails:
@@ -103,7 +104,7 @@ def _event(plan: Plan, applied: Applied | None, watched: Watched, broken: tuple[
 
 
 def _look(
-    connection: Connection, plan: Plan, before: Violations | None
+    connection: Connection, plan: Plan, before: Violations | None, unread: Collection[str]
 ) -> tuple[State, Mapping[str, int], tuple[str, ...]]:
     """Figures and rows of one moment, and the new violations that stay.
 
@@ -114,8 +115,8 @@ def _look(
     for looks_left in reversed(range(_LOOKS)):
         with connection.transaction():
             connection.execute("set transaction isolation level repeatable read")
-            now = read_violations(connection, plan.project.invariants)
-            state = read_state(connection, plan.project.state)
+            now = read_violations(connection, plan.project.invariants, unread)
+            state = read_state(connection, plan.project.state, unread)
             tables = read_tables(connection, project_schemas(connection))
             rows = count_rows(connection, tables)
         new = set() if before is None else set(new_violations(before, now))

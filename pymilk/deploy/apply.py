@@ -18,6 +18,7 @@ from pymilk.deploy.basis.evidence import (
     Applied,
     Evidence,
     State,
+    Unread,
     Violations,
 )
 from pymilk.deploy.basis.lock import lock_this_transaction
@@ -167,8 +168,8 @@ def _apply(
             with in_one_go(connection, settings) as go:
                 go.take(holding)
         locks = None
-    violations = read_violations(connection, project.invariants, rehearsed.read_after_only)
-    state = read_state(connection, project.state, rehearsed.read_after_only)
+    violations = read_violations(connection, project.invariants, rehearsed.unread.before)
+    state = read_state(connection, project.state, rehearsed.unread.before)
     with in_one_go(connection, settings) as go:
         stood = go.query(AROUND)
         go.script(migration.up, locks)
@@ -182,7 +183,7 @@ def _apply(
         _run_canary(connection, migration.verify, settings, rehearsed.canary_tables)
     compared = not written.isdisjoint(rehearsed.weighed_tables)
     if compared:
-        _refuse_moved_money(connection, plan, state, violations)
+        _refuse_moved_money(connection, plan, rehearsed.unread, state, violations)
     after = read_catalog_beside(connection, rehearsed.after)
     _refuse_other_schema(rehearsed.after, after)
     outcome = _Outcome(
@@ -235,7 +236,7 @@ def _run_canary(
 
 
 def _refuse_moved_money(
-    connection: Connection, plan: Plan, state: State, violations: Violations
+    connection: Connection, plan: Plan, unread: Unread, state: State, violations: Violations
 ) -> None:
     """Its own transaction is the last that can take back rows which the migration wrote.
 
@@ -243,7 +244,8 @@ def _refuse_moved_money(
     looked at after the commit, when nobody waits for it.
     """
     label = plan.migration.label
-    broken = new_violations(violations, read_violations(connection, plan.project.invariants))
+    found = read_violations(connection, plan.project.invariants, unread.after)
+    broken = new_violations(violations, found)
     if broken:
         raise _NotQuiet(
             Refused(
@@ -252,7 +254,7 @@ def _refuse_moved_money(
             ),
             in_use(connection),
         )
-    moved = differing_figures(state, read_state(connection, plan.project.state))
+    moved = differing_figures(state, read_state(connection, plan.project.state, unread.after))
     if moved:
         raise _NotQuiet(
             Refused(

@@ -180,8 +180,8 @@ def _start(connection: Connection, plan: Plan, rehearsed: Rehearsed, half: Half 
             before = read_recorded_catalog(connection, half.before)
         return _Start(
             before,
-            read_state(connection, plan.project.state, rehearsed.read_after_only),
-            read_violations(connection, plan.project.invariants, rehearsed.read_after_only),
+            read_state(connection, plan.project.state, rehearsed.unread.before),
+            read_violations(connection, plan.project.invariants, rehearsed.unread.before),
             dict(rows),
         )
 
@@ -199,7 +199,8 @@ def _prove(
     left_in_archive = still_archived(connection, migration.version)
     if migration.verify is not None:
         run_verification(connection, migration.verify)
-    broken = new_violations(start.violations, read_violations(connection, plan.project.invariants))
+    found = read_violations(connection, plan.project.invariants, rehearsed.unread.after)
+    broken = new_violations(start.violations, found)
     if broken:
         raise Problem(
             f"All steps are done, and {len(broken)} invariant(s) are broken that held before:"

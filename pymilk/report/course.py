@@ -120,7 +120,11 @@ def _found(proof: Proof, wording: Wording) -> tuple[str, ...]:
         *(f"NOT proven to be undone: {each}" for each in facts.not_undone),
         *(
             f"Read for the first time after it, so not compared: {why}"
-            for why in facts.read_after_only.values()
+            for why in facts.unread.only_before
+        ),
+        *(
+            f"NOT looked at, for a later migration makes it: {why}"
+            for why in facts.unread.after.values()
         ),
     )
 

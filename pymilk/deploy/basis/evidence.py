@@ -219,6 +219,25 @@ class Used:
 
 
 @dataclass(frozen=True)
+class Unread:
+    """Files of figures and invariants that read what isn't there, by their short paths.
+
+    Attributes:
+        before: Before the migration → what Postgres said. What it makes is read after it, for the
+            first time.
+        after: After it as well, since a later one makes it → what Postgres said.
+    """
+
+    before: Mapping[str, str] = field(default_factory=dict)
+    after: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def only_before(self) -> tuple[str, ...]:
+        """What was said of those that the migration makes readable."""
+        return tuple(why for name, why in self.before.items() if name not in self.after)
+
+
+@dataclass(frozen=True)
 class Rehearsed:
     """Up, verify, down, up, use, down, up on the restored copy.
 
@@ -236,8 +255,7 @@ class Rehearsed:
         canary_tables: What the transaction had looked at or written to by the end of the canary.
         weighed_tables: What figures and invariants look at, before the migration or after it.
         not_undone: What the migration does of which nobody knows whether its rollback undoes it.
-        read_after_only: Figures and invariants that read what the migration makes, by the short
-            paths of their files → what Postgres said of them before it.
+        unread: Figures and invariants that read what isn't there.
     """
 
     label: str
@@ -253,7 +271,7 @@ class Rehearsed:
     canary_tables: frozenset[str]
     weighed_tables: frozenset[str]
     not_undone: tuple[str, ...] = ()
-    read_after_only: Mapping[str, str] = field(default_factory=dict)
+    unread: Unread = field(default_factory=Unread)
 
     @property
     def up_seconds(self) -> float:

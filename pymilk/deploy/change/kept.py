@@ -33,7 +33,7 @@ def rehearsal_facts(rehearsed: Rehearsed) -> dict[str, object]:
         "reshaped": rehearsed.reshaped,
         "used": asdict(rehearsed.used),
         "not_undone": rehearsed.not_undone,
-        "read_after_only": rehearsed.read_after_only,
+        "unread": asdict(rehearsed.unread),
         "down_locks": asdict(down_locks) if down_locks else None,
         "where": f"Postgres {rehearsed.major}, {rehearsed.where}",
     }

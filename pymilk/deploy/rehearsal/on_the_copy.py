@@ -169,7 +169,7 @@ def _up(connection: Connection, bench: Bench, plan: Plan, begun: Begun | None, e
     before = weigh(connection, plan.project)
     go = _in_steps if plan.migration.up.in_steps else _in_one_transaction
     gone = go(connection, bench, plan, begun, end)
-    return replace(gone, weighing=compare(connection, plan.project, before))
+    return replace(gone, weighing=compare(connection, plan, before))
 
 
 def _in_one_transaction(

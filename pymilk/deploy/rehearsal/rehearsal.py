@@ -146,7 +146,7 @@ def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
         again = up_as_deploy(connection, bench, plan)
         _refuse_other_schema(after, read_catalog(connection))
         refuse_other_around(made, read_surroundings(connection))
-    used = use(connection, plan, earlier, after)
+    used = use(connection, plan, earlier, after, up.weighing.unread.after)
     if down is not None and used.tables:
         undone = _undo_used(connection, plan, bench, start, again)
         used = replace(undone, scripts=used.scripts, seconds=used.seconds, tables=used.tables)
@@ -165,7 +165,7 @@ def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
         canary_tables=up.looked_at,
         weighed_tables=up.weighing.tables | again.weighing.tables,
         not_undone=unknown,
-        read_after_only=up.weighing.read_after_only,
+        unread=up.weighing.unread,
     )
 
 

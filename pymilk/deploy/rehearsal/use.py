@@ -9,7 +9,7 @@ the rehearsal says so.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pymilk.database.catalog import Catalog, read_catalog
 from pymilk.database.connection import Connection
@@ -26,7 +26,13 @@ class BadWorkload(Problem):
     """A workload did what no workload may."""
 
 
-def use(connection: Connection, plan: Plan, earlier: Iterable[Migration], schema: Catalog) -> Used:
+def use(
+    connection: Connection,
+    plan: Plan,
+    earlier: Iterable[Migration],
+    schema: Catalog,
+    unread: Collection[str],
+) -> Used:
     """Run the workloads on what was deployed, and keep what they do.
 
     Args:
@@ -34,6 +40,7 @@ def use(connection: Connection, plan: Plan, earlier: Iterable[Migration], schema
         plan: Whose migration is deployed there.
         earlier: The migrations that were deployed before it, oldest first.
         schema: What is there now.
+        unread: Invariants that can't be read yet, by the short paths of their files.
 
     Raises:
         ScriptFailed: A workload failed.
@@ -42,7 +49,9 @@ def use(connection: Connection, plan: Plan, earlier: Iterable[Migration], schema
     workloads = [one.use for one in (*earlier, plan.migration) if one.use is not None]
     started = time.perf_counter()
     written = {
-        table for workload in workloads for table in _run(connection, plan, workload, schema)
+        table
+        for workload in workloads
+        for table in _run(connection, plan, workload, schema, unread)
     }
     if not written:
         return Used(unused=f"no workload: supabase/use/{plan.migration.stem}.sql")
@@ -50,10 +59,13 @@ def use(connection: Connection, plan: Plan, earlier: Iterable[Migration], schema
     return Used(names, "", time.perf_counter() - started, tuple(sorted(written)))
 
 
-def _run(connection: Connection, plan: Plan, workload: Script, schema: Catalog) -> frozenset[str]:
+def _run(
+    connection: Connection, plan: Plan, workload: Script, schema: Catalog, unread: Collection[str]
+) -> frozenset[str]:
     """Run one workload and keep what it does; gives the tables that it wrote to."""
+    invariants = plan.project.invariants
     with connection.transaction():
-        violations = read_violations(connection, plan.project.invariants)
+        violations = read_violations(connection, invariants, unread)
         marks = read_marks(connection)
         run_script(connection, workload)
         written = tables_written(connection, marks)
@@ -64,7 +76,7 @@ def _run(connection: Connection, plan: Plan, workload: Script, schema: Catalog) 
                 f"{workload.short_path} changes the schema: {'; '.join(changed.sentences())}",
                 todo="A workload does what people do: it writes rows, and makes nothing.",
             )
-        broken = newly_violating(violations, read_violations(connection, plan.project.invariants))
+        broken = newly_violating(violations, read_violations(connection, invariants, unread))
         if broken:
             raise BadWorkload(
                 f"Used as people will, {plan.migration.label} breaks {len(broken)} invariant(s):"

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from pymilk.database.connection import Connection
-from pymilk.deploy.basis.evidence import State, Violations
+from pymilk.deploy.basis.evidence import State, Unread, Violations
+from pymilk.deploy.basis.plan import Plan
 from pymilk.deploy.change.comparable import reads_what_is_not_there
 from pymilk.deploy.change.figures import (
     differing_figures,
@@ -47,14 +48,13 @@ class Weighing:
         tables: What they look at, before it or after it.
         before_seconds: How long they took before.
         after_seconds: How long they took after.
-        read_after_only: Files that read what the migration makes, by their short paths → what
-            Postgres said of them before it.
+        unread: Files that read what isn't there.
     """
 
     tables: frozenset[str] = frozenset()
     before_seconds: float = 0.0
     after_seconds: float = 0.0
-    read_after_only: Mapping[str, str] = field(default_factory=dict)
+    unread: Unread = field(default_factory=Unread)
 
 
 def weigh(connection: Connection, project: Project) -> Weighed:
@@ -83,22 +83,28 @@ def _weigh(connection: Connection, project: Project, left_out: Collection[str]) 
         return Weighed(violations, state, in_use(connection), seconds)
 
 
-def compare(connection: Connection, project: Project, before: Weighed) -> Weighing:
+def compare(connection: Connection, plan: Plan, before: Weighed) -> Weighing:
     """Read them once more when the migration has committed: nobody else is here.
 
     Raises:
-        RehearsalFailed: An invariant is broken that held before, or a figure has moved.
-        ScriptFailed: One can't be read after the migration.
+        RehearsalFailed: An invariant is broken that held before, a figure has moved, or one of them
+            reads what isn't there any more, or never will be: no later migration is pending.
+        ScriptFailed: One can't be read for another reason.
     """
-    try:
-        after = _weigh(connection, project, ())
-    except ScriptFailed as problem:
-        if problem.script is not None and problem.script.short_path in before.not_there:
-            problem.todo = (
-                f"Mend {problem.script.short_path}: it can be read neither before this migration"
-                " nor after it. What a later one makes can be asked for when that one is deployed."
+    after = weigh(connection, plan.project)
+    for name, why in after.not_there.items():
+        if name not in before.not_there:
+            raise RehearsalFailed(
+                f"The migration takes away what {name} reads: {why}",
+                state=UNCHANGED,
+                todo=f"Mend the migration, or {name}: delete it where its time is over.",
             )
-        raise
+        if not _comes_later(plan):
+            raise RehearsalFailed(
+                why,
+                state=UNCHANGED,
+                todo=f"Mend {name}: it can be read neither before the migration nor after it.",
+            )
     broken = new_violations(before.violations, after.violations)
     if broken:
         raise RehearsalFailed(
@@ -115,4 +121,10 @@ def compare(connection: Connection, project: Project, before: Weighed) -> Weighi
             todo="No deploy may change what anybody owes; mend the migration.",
         )
     tables = before.tables | after.tables
-    return Weighing(tables, before.seconds, after.seconds, before.not_there)
+    unread = Unread(before.not_there, after.not_there)
+    return Weighing(tables, before.seconds, after.seconds, unread)
+
+
+def _comes_later(plan: Plan) -> bool:
+    """Whether a migration is left that could make what isn't there yet."""
+    return any(int(each.version) > int(plan.migration.version) for each in plan.project.migrations)

@@ -8,11 +8,11 @@ import pytest
 from pymilk.cli.progress import LineProgress
 from pymilk.database.connection import connect
 from pymilk.database.ledger import Kind, latest, read_entries, whole
+from pymilk.deploy.basis.evidence import Evidence, Unread
 from pymilk.deploy.change.rollback import roll_back
-from pymilk.deploy.change.script import ScriptFailed
 from pymilk.deploy.rehearsal.failed import RehearsalFailed
 from support.databases import Database
-from support.projects import DOWN_SQL, UP_SQL, Toy, deploy_toy, schema_and_rows
+from support.projects import DOWN_SQL, GAP, UP_SQL, Toy, deploy_toy, schema_and_rows
 
 WHY = {
     "invariants/receipts_small.sql": "invariants/receipts_small.sql, line 1: relation"
@@ -26,6 +26,12 @@ IN_STEPS = (
     "create table public.receipts (id serial primary key, bill_id integer, amount numeric);\n"
     "create index concurrently receipts_by_bill on public.receipts (bill_id);\n"
 )
+
+
+def progress(evidence: Evidence) -> str:
+    told = StringIO()
+    LineProgress(told).finished("rehearsal", 1.0, evidence)
+    return told.getvalue()
 
 
 def in_one_go(toy: Toy, rows: str = "") -> None:
@@ -59,12 +65,9 @@ def test_they_are_deployed_with_it_rolled_back_and_deployed_again(
         assert evidence.rehearsal is not None
         assert evidence.applied is not None
         assert evidence.after is not None
-        assert evidence.rehearsal.read_after_only == WHY
-        told = StringIO()
-        LineProgress(told).finished("rehearsal", 1.0, evidence)
+        assert evidence.rehearsal.unread == Unread(before=WHY)
         for why in WHY.values():
-            (line,) = (line for line in told.getvalue().splitlines() if why in line)
-            assert "not compared" in line
+            assert f"read for the first time after it, so not compared: {why}" in progress(evidence)
         assert set(evidence.applied.state_before) == {"owed"}
         assert set(evidence.after.state_after) == {"owed", "received"}
         with connect(shop.url, purpose="test") as session:
@@ -98,7 +101,56 @@ def test_what_can_not_be_read_after_it_either_is_refused(
 ) -> None:
     in_one_go(own)
     own.write(folder, "typed", "select r.id, 1 from public.reciepts as r")
-    with pytest.raises(ScriptFailed, match=r'"public\.reciepts" does not exist') as refused:
+    with pytest.raises(RehearsalFailed, match=r'"public.reciepts" does not exist') as refused:
         deploy_toy(own.plan(shop))
-    assert "neither before this migration nor after it" in refused.value.todo
+    assert "neither before the migration nor after it" in refused.value.todo
     assert "Nothing was changed" in refused.value.state
+
+
+@pytest.mark.parametrize("folder", ["sql/invariants", "sql/state"])
+def test_what_the_migration_takes_away_may_not_be_asked_for(
+    shop: Database, toy: Toy, folder: str
+) -> None:
+    toy.write(folder, "marks", "select m.word, 1 from public.marks as m where m.word = 'never'")
+    toy.gap("alter table public.marks rename to signs;", "alter table signs rename to marks;")
+    with pytest.raises(RehearsalFailed, match=rf"takes away what {folder[4:]}/marks.sql reads"):
+        deploy_toy(toy.plan(shop))
+
+
+LATER = "20250918000000_gap_002_later"
+
+
+@pytest.mark.parametrize("write", [in_one_go, in_steps])
+def test_what_a_later_migration_makes_is_read_when_that_one_comes(
+    shop: Database, own: Toy, write: Callable[[Toy, str], None]
+) -> None:
+    """Several migrations with their rules in one merge, as `deploy --all` meets them."""
+    own.gap_at(LATER)
+    write(own, RECEIPT.format(10))
+    own.up("alter table public.receipts add column till text not null default 'one';", stem=LATER)
+    own.down("alter table public.receipts drop column till;", stem=LATER)
+    own.write(
+        "sql/invariants",
+        "tills",
+        "select 'receipt', r.id from public.receipts as r where r.till <> 'two'",
+    )
+    own.write("supabase/use", GAP, RECEIPT.format(20))
+    before = 'invariants/tills.sql, line 1: relation "public.receipts" does not exist'
+    after = "invariants/tills.sql, line 1: column r.till does not exist"
+
+    evidence = deploy_toy(own.plan(shop))
+    assert evidence.rehearsal is not None
+    assert evidence.rehearsal.used.scripts == (f"use/{GAP}.sql",)
+    assert evidence.rehearsal.unread.before == {**WHY, "invariants/tills.sql": before}
+    assert evidence.rehearsal.unread.after == {"invariants/tills.sql": after}
+    told = progress(evidence)
+    assert f"NOT looked at, for a later migration makes it: {after}" in told
+    assert before not in told
+
+    with pytest.raises(RehearsalFailed, match=r"breaks \d invariant.*tills: receipt, 1"):
+        deploy_toy(own.plan(shop, "002"))
+    own.up("alter table public.receipts add column till text not null default 'two';", stem=LATER)
+    evidence = deploy_toy(own.plan(shop, "002"))
+    assert evidence.rehearsal is not None
+    assert evidence.rehearsal.unread.before == {"invariants/tills.sql": after}
+    assert evidence.rehearsal.unread.after == {}
