@@ -218,14 +218,16 @@ def revision(project: Project) -> Revision:
 def _ignored(project: Project) -> tuple[str, ...]:
     """The project's own files that `git status` is silent about, because git ignores them."""
     asked = ("ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", "supabase")
-    found = _git(project.root, *asked, "sql").split("\0")
+    found = _git(project.root, *asked, "sql")
+    if not found:
+        return ()
     migrations = (script for migration in project.migrations for script in migration.scripts)
     own = {
         script.path.relative_to(project.root).as_posix()
         for script in (*migrations, *project.invariants, *project.state)
         if script.path.is_relative_to(project.root)
     }
-    return tuple(path for path in found if path in own)
+    return tuple(path for path in found.split("\0") if path in own)
 
 
 class _NoAnswer(Exception):  # noqa: N818 - that there is no git is no failure
