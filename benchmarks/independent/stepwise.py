@@ -4,12 +4,18 @@ Prints as JSON the seconds that each step took, summed over the migrations, and 
 benches for the copies ("bench").
 """
 
+# ruff: noqa: E402 - what is set before anything is loaded has to stand before it
+import gc
 import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+
+from pymilk.__main__ import seldom_look_for_garbage
+
+seldom_look_for_garbage()  # as the command does, before anything is loaded
 
 from pymilk.cli.opening import copy_at, migrations_to_deploy, open_project, plan_for
 from pymilk.cli.under_way import under_way
@@ -75,3 +81,4 @@ def main(url: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1], Path(sys.argv[2]))
+    gc.freeze()  # likewise, at its end
