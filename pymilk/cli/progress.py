@@ -128,7 +128,7 @@ def _rehearsal(evidence: Evidence) -> list[str]:
         for why in found.unread.only_before
     ]
     lines += [
-        f"NOT looked at, for a later migration makes it: {why}"
+        f"NOT looked at until a later migration makes it: {why}"
         for why in found.unread.after.values()
     ]
     for blocked in (Blocked.EVERYBODY, Blocked.WRITERS, Blocked.ROW_WRITERS):

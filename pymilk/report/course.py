@@ -123,7 +123,7 @@ def _found(proof: Proof, wording: Wording) -> tuple[str, ...]:
             for why in facts.unread.only_before
         ),
         *(
-            f"NOT looked at, for a later migration makes it: {why}"
+            f"NOT looked at until a later migration makes it: {why}"
             for why in facts.unread.after.values()
         ),
     )

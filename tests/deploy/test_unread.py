@@ -144,7 +144,7 @@ def test_what_a_later_migration_makes_is_read_when_that_one_comes(
     assert evidence.rehearsal.unread.before == {**WHY, "invariants/tills.sql": before}
     assert evidence.rehearsal.unread.after == {"invariants/tills.sql": after}
     told = progress(evidence)
-    assert f"NOT looked at, for a later migration makes it: {after}" in told
+    assert f"NOT looked at until a later migration makes it: {after}" in told
     assert before not in told
 
     with pytest.raises(RehearsalFailed, match=r"breaks \d invariant.*tills: receipt, 1"):
