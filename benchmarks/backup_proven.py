@@ -4,6 +4,7 @@ python backup_proven.py URL COPY'S_OWNER_URL COPY'S_SUPERUSER_URL FOLDER
 """
 
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -28,9 +29,11 @@ def main(url: str, owner_url: str, superuser_url: str, folder: str) -> None:
 def _peak_kib() -> int:
     """The most memory that this program has had.
 
-    Not by getrusage: there a process begins with the most that the one had which started it, and
-    that was a bench that had loaded everything.
+    On Linux not by getrusage: there a process begins with the most that the one had which started
+    it, and that was a bench that had loaded everything.
     """
+    if sys.platform != "linux":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # macOS counts bytes
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
 
