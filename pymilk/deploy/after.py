@@ -1,7 +1,7 @@
 """Step 6: the first look at the live database afterwards, when nobody waits for us any more."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import psycopg
@@ -10,7 +10,14 @@ from pymilk.database.catalog import project_schemas
 from pymilk.database.connection import Connection, connect, first_line
 from pymilk.database.contents import read_tables
 from pymilk.database.ledger import Event, Kind, record
-from pymilk.deploy.basis.evidence import Applied, Evidence, State, Violations, Watched
+from pymilk.deploy.basis.evidence import (
+    Applied,
+    Evidence,
+    State,
+    Unread,
+    Violations,
+    Watched,
+)
 from pymilk.deploy.basis.plan import Bench, Plan
 from pymilk.deploy.change.figures import (
     count_rows,
@@ -44,7 +51,7 @@ def run(plan: Plan, _bench: Bench, evidence: Evidence) -> Evidence:
     label, version = migration.label, migration.version
     try:
         before = evidence.applied.violations_before if evidence.applied else None
-        unread = evidence.rehearsal.unread.after if evidence.rehearsal else {}
+        unread = evidence.rehearsal.unread if evidence.rehearsal else Unread()
         # A session of its own: whatever the migration left in the one that made it, others lack.
         with connect(plan.target.url, purpose="after") as connection:
             seconds = _verified(connection, migration)
@@ -104,19 +111,21 @@ def _event(plan: Plan, applied: Applied | None, watched: Watched, broken: tuple[
 
 
 def _look(
-    connection: Connection, plan: Plan, before: Violations | None, unread: Collection[str]
+    connection: Connection, plan: Plan, before: Violations | None, unread: Unread
 ) -> tuple[State, Mapping[str, int], tuple[str, ...]]:
     """Figures and rows of one moment, and the new violations that stay.
 
     Customers make and mend violations all the time, where a series of calls of the app's is not yet
     at its end: one that each look sees is none of those.
     """
+    invariants = unread.readable(plan.project.invariants)
+    figures = unread.readable(plan.project.state)
     staying: set[str] | None = None
     for looks_left in reversed(range(_LOOKS)):
         with connection.transaction():
             connection.execute("set transaction isolation level repeatable read")
-            now = read_violations(connection, plan.project.invariants, unread)
-            state = read_state(connection, plan.project.state, unread)
+            now = read_violations(connection, invariants)
+            state = read_state(connection, figures)
             tables = read_tables(connection, project_schemas(connection))
             rows = count_rows(connection, tables)
         new = set() if before is None else set(new_violations(before, now))

@@ -168,7 +168,9 @@ def _apply(
             with in_one_go(connection, settings) as go:
                 go.take(holding)
         locks = None
-    violations = read_violations(connection, project.invariants, rehearsed.unread.before)
+    violations = read_violations(
+        connection, rehearsed.unread.readable(project.invariants), rehearsed.unread.before
+    )
     state = read_state(connection, project.state, rehearsed.unread.before)
     with in_one_go(connection, settings) as go:
         stood = go.query(AROUND)
@@ -244,7 +246,7 @@ def _refuse_moved_money(
     looked at after the commit, when nobody waits for it.
     """
     label = plan.migration.label
-    found = read_violations(connection, plan.project.invariants, unread.after)
+    found = read_violations(connection, unread.readable(plan.project.invariants))
     broken = new_violations(violations, found)
     if broken:
         raise _NotQuiet(
@@ -254,7 +256,7 @@ def _refuse_moved_money(
             ),
             in_use(connection),
         )
-    moved = differing_figures(state, read_state(connection, plan.project.state, unread.after))
+    moved = differing_figures(state, read_state(connection, unread.readable(plan.project.state)))
     if moved:
         raise _NotQuiet(
             Refused(

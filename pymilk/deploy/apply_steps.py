@@ -181,7 +181,11 @@ def _start(connection: Connection, plan: Plan, rehearsed: Rehearsed, half: Half 
         return _Start(
             before,
             read_state(connection, plan.project.state, rehearsed.unread.before),
-            read_violations(connection, plan.project.invariants, rehearsed.unread.before),
+            read_violations(
+                connection,
+                rehearsed.unread.readable(plan.project.invariants),
+                rehearsed.unread.before,
+            ),
             dict(rows),
         )
 
@@ -199,7 +203,7 @@ def _prove(
     left_in_archive = still_archived(connection, migration.version)
     if migration.verify is not None:
         run_verification(connection, migration.verify)
-    found = read_violations(connection, plan.project.invariants, rehearsed.unread.after)
+    found = read_violations(connection, rehearsed.unread.readable(plan.project.invariants))
     broken = new_violations(start.violations, found)
     if broken:
         raise Problem(

@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pymilk.database.ledger import Entry
+from pymilk.deploy.basis.evidence import Unread
 from pymilk.problem import Problem
 
 Figures = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -71,23 +72,6 @@ class UsedFacts(Facts):
     rewritten: tuple[str, ...] = ()
 
 
-class UnreadFacts(Facts):
-    """Figures and invariants that read what wasn't there: file → what Postgres said.
-
-    Attributes:
-        before: Before the migration.
-        after: After it as well.
-    """
-
-    before: Mapping[str, str] = {}
-    after: Mapping[str, str] = {}
-
-    @property
-    def only_before(self) -> tuple[str, ...]:
-        """What was said of those that the migration made readable."""
-        return tuple(why for name, why in self.before.items() if name not in self.after)
-
-
 class RehearsalFacts(Facts):
     """A rehearsal on a restored copy; `down_seconds` is none where there is no rollback.
 
@@ -103,7 +87,7 @@ class RehearsalFacts(Facts):
     reshaped: tuple[str, ...] = ()
     used: UsedFacts = UsedFacts()
     not_undone: tuple[str, ...] = ()
-    unread: UnreadFacts = UnreadFacts()
+    unread: Unread = Unread()
     where: str = ""
 
     @property

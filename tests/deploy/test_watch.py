@@ -168,6 +168,34 @@ class TestASample:
         number = found.taken.deploy
         assert [one.whole for one in read_moments(weak.connect(), number)] == [False]
 
+    def test_what_its_deploy_could_not_read_either_is_named_and_counts_as_watched(
+        self, shop: Database, toy: Toy
+    ) -> None:
+        """What a later migration makes: the soak before that one would never end."""
+        toy.gap_at("20250918000000_gap_002_later")
+        toy.write("sql/invariants", "later", "select 'till', t.id from public.tills as t")
+        toy.write("sql/state", "overpaid", "select t.id, 1 from public.tills as t")
+        deploy_toy(toy.plan(shop))
+        found = seen(watch(asked(toy, shop)))
+        assert verdict_of(found) is None
+        why = 'invariants/later.sql, line 1: relation "public.tills" does not exist'
+        assert found.taken.sample.lacking["invariants/later.sql"] == why
+        session = shop.connect(autocommit=True)
+        assert [one.whole for one in read_moments(session, found.taken.deploy)] == [True]
+
+        # From when it can be read it is looked at like any other that nobody had looked at before.
+        session.execute(
+            "create table public.tills (id integer); insert into public.tills values (1)"
+        )
+        found = seen(watch(asked(toy, shop)))
+        assert (found.breach, found.taken.sample.failed) == (None, {})
+        assert found.taken.sample.baseline == {"later": (("till", "1"),)}
+        session.execute("insert into public.tills values (2)")
+        assert seen(watch(asked(toy, shop))).breach is not None
+
+        toy.write("sql/invariants", "overpaid", "select nothing")
+        assert set(seen(watch(asked(toy, shop))).taken.sample.failed) == {"overpaid"}
+
     def test_what_a_second_look_cannot_read_has_not_passed(self, weak: Database, toy: Toy) -> None:
         session = weak.connect(autocommit=True)
         session.execute("create sequence looks; select setval('looks', 1)")

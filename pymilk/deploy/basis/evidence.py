@@ -1,6 +1,6 @@
 """What each step of the pipeline found out: plain values, rendered and written to the ledger."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -9,6 +9,7 @@ from functools import cached_property
 from pymilk.database.catalog import Catalog
 from pymilk.database.manifest import Backup
 from pymilk.database.row_types import changed_row_types
+from pymilk.project.migrations import Script
 
 
 class Verdict(StrEnum):
@@ -223,9 +224,8 @@ class Unread:
     """Files of figures and invariants that read what isn't there, by their short paths.
 
     Attributes:
-        before: Before the migration → what Postgres said. What it makes is read after it, for the
-            first time.
-        after: After it as well, since a later one makes it → what Postgres said.
+        before: Before the migration → what Postgres said.
+        after: After it as well, so that a later one has to make it → what Postgres said.
     """
 
     before: Mapping[str, str] = field(default_factory=dict)
@@ -235,6 +235,10 @@ class Unread:
     def only_before(self) -> tuple[str, ...]:
         """What was said of those that the migration makes readable."""
         return tuple(why for name, why in self.before.items() if name not in self.after)
+
+    def readable(self, queries: Iterable[Script]) -> tuple[Script, ...]:
+        """Of the project's queries those that can be read once the migration is there."""
+        return tuple(query for query in queries if query.short_path not in self.after)
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,15 @@ class Before:
             was not looked at before; the first sample tells.
         times: Query of sql/daily → seconds that it took before.
         breaches: What earlier samples of this deploy found broken, oldest first.
+        unread: Files that its rehearsal could not read either, by their short paths: a later
+            migration has to make what they read.
     """
 
     deploy: Entry | None
     standing: Mapping[str, frozenset[Row]] = field(default_factory=dict)
     times: Mapping[str, float] = field(default_factory=dict)
     breaches: tuple[Entry, ...] = ()
+    unread: frozenset[str] = frozenset()
 
     @property
     def number(self) -> int | None:
@@ -77,6 +80,7 @@ def read_before(connection: Connection) -> Before:
             for entry in entries
             if entry.kind is Kind.BREACH and entry.evidence.get("deploy") == number
         ),
+        frozenset(deploy.evidence.get("rehearsal", {}).get("unread", {}).get("after", ())),
     )
 
 

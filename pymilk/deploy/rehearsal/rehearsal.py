@@ -146,7 +146,9 @@ def _rehearse(connection: Connection, plan: Plan, bench: Bench) -> Rehearsed:
         again = up_as_deploy(connection, bench, plan)
         _refuse_other_schema(after, read_catalog(connection))
         refuse_other_around(made, read_surroundings(connection))
-    used = use(connection, plan, earlier, after, up.weighing.unread.after)
+    used = use(
+        connection, plan, earlier, after, up.weighing.unread.readable(plan.project.invariants)
+    )
     if down is not None and used.tables:
         undone = _undo_used(connection, plan, bench, start, again)
         used = replace(undone, scripts=used.scripts, seconds=used.seconds, tables=used.tables)

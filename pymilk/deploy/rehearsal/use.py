@@ -9,7 +9,7 @@ the rehearsal says so.
 """
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from pymilk.database.catalog import Catalog, read_catalog
 from pymilk.database.connection import Connection
@@ -31,7 +31,7 @@ def use(
     plan: Plan,
     earlier: Iterable[Migration],
     schema: Catalog,
-    unread: Collection[str],
+    invariants: tuple[Script, ...],
 ) -> Used:
     """Run the workloads on what was deployed, and keep what they do.
 
@@ -40,7 +40,7 @@ def use(
         plan: Whose migration is deployed there.
         earlier: The migrations that were deployed before it, oldest first.
         schema: What is there now.
-        unread: Invariants that can't be read yet, by the short paths of their files.
+        invariants: Those of the project that can be read there.
 
     Raises:
         ScriptFailed: A workload failed.
@@ -51,7 +51,7 @@ def use(
     written = {
         table
         for workload in workloads
-        for table in _run(connection, plan, workload, schema, unread)
+        for table in _run(connection, plan, workload, schema, invariants)
     }
     if not written:
         return Used(unused=f"no workload: supabase/use/{plan.migration.stem}.sql")
@@ -60,12 +60,15 @@ def use(
 
 
 def _run(
-    connection: Connection, plan: Plan, workload: Script, schema: Catalog, unread: Collection[str]
+    connection: Connection,
+    plan: Plan,
+    workload: Script,
+    schema: Catalog,
+    invariants: tuple[Script, ...],
 ) -> frozenset[str]:
     """Run one workload and keep what it does; gives the tables that it wrote to."""
-    invariants = plan.project.invariants
     with connection.transaction():
-        violations = read_violations(connection, invariants, unread)
+        violations = read_violations(connection, invariants)
         marks = read_marks(connection)
         run_script(connection, workload)
         written = tables_written(connection, marks)
@@ -76,7 +79,7 @@ def _run(
                 f"{workload.short_path} changes the schema: {'; '.join(changed.sentences())}",
                 todo="A workload does what people do: it writes rows, and makes nothing.",
             )
-        broken = newly_violating(violations, read_violations(connection, invariants, unread))
+        broken = newly_violating(violations, read_violations(connection, invariants))
         if broken:
             raise BadWorkload(
                 f"Used as people will, {plan.migration.label} breaks {len(broken)} invariant(s):"
